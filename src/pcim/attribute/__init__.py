@@ -1,0 +1,1 @@
+"""Attribute: which pixels the classifier needs, by PCIM and by its peers."""

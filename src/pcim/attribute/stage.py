@@ -1,0 +1,312 @@
+"""The stage: read views through the stores, explain them, write maps and the ledger. Finished views are never redone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from pcim import ngff
+from pcim.attribute.learning import target_probability
+from pcim.attribute.peers import METHOD_FUNCTIONS, Attribution, Batch
+from pcim.chunks import is_selected, thin_wells
+from pcim.classify import check_failures
+from pcim.config import AttributeSettings
+from pcim.ingest import digest_pixels
+from pcim.jobs import Journal, log, progress, sole_writer, write_table
+from pcim.models import Classifier, load_classifier, padded, pick_device
+from pcim.plate import KEY_COLUMNS
+from pcim.stores import MapPlate
+from pcim.views import View, batches, read_views, views_of_wells
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+RECORDED = ("loss_first", "loss_last", "p_image", "p_keep", "p_drop", "p_background")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One view to explain: the view, the class to explain, and the fingerprint of everything its map depends on."""
+
+    view: View
+    target: str
+    fingerprint: str
+
+
+@dataclass
+class Explained:
+    """What is known of one field while its views are explained."""
+
+    shape: tuple[int, int]
+    maps: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    top: NDArray[np.uint8] | None = None
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    open_views: int = 0
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every view of one job shares."""
+
+    classifier: Classifier
+    method: str
+    settings: AttributeSettings
+    plate: Path
+    maps: MapPlate
+    revision: int
+    batch_size: int
+    workers: int
+
+    def fingerprint(self, image_digest: str, view: View, target: str) -> str:
+        """Return a digest of all that the view's map depends on: settings, model, pixels, target, place, revision."""
+        parts = {
+            "settings": self.settings.model_dump(mode="json", exclude={"select", "methods", "batch_size"}),
+            "method": self.method,
+            "model": self.classifier.contract.model_dump(mode="json", include={"architecture", "arguments", "sha256", "input"}),
+            "pixels": image_digest,
+            "view": str(view.key),
+            "target": target,
+            "revision": self.revision,
+        }
+        return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def select_views(fields: pd.DataFrame, calls: pd.DataFrame, views: Sequence[View], settings: AttributeSettings) -> list[View]:
+    """Return the views to explain; a view that was not classified passes on its reason."""
+    plate_map = {(r["well"], r["field"]): r for r in fields.to_dict("records")}
+    states = {tuple(r[c] for c in KEY_COLUMNS): r for r in calls.to_dict("records")}
+    passing = [v for v in views if is_selected(v.key, plate_map[v.key.well, v.key.field], settings.select)]
+    known = [states[tuple(view.key.columns().values())] for view in passing]
+    updated = [View(v.key, v.path, v.tile, s["status"], s["reason"]) for v, s in zip(passing, known, strict=True)]
+    unfit = {view.key for view in updated if view.status != "ok"}
+    kept = set(thin_wells([view.key for view in updated if view.key not in unfit], settings.select.per_well))
+    return [view for view in updated if view.key in kept | unfit]
+
+
+def attribute_chunk(  # noqa: PLR0913 - a job's inputs
+    *,
+    fields: str,
+    calls: str,
+    plate: Path,
+    wells: Sequence[str],
+    model: Path,
+    method: str,
+    maps: Path,
+    ledger: str,
+    settings: AttributeSettings,
+    trusted_packages: Sequence[str],
+    accept: Sequence[str],
+    max_failed: float,
+    batch_size: int,
+    gpus: int,
+    workers: int,
+    revision: int,
+) -> None:
+    """Explain the selected views of a chunk by one method: maps into the plate of maps, the ledger last."""
+    with sole_writer(ledger):
+        classifier = load_classifier(model, trusted_packages, pick_device(gpus))
+        job = Job(classifier, method, settings, plate, MapPlate(maps), revision, batch_size, workers)
+        fields_table, calls_table = pd.read_parquet(fields), pd.read_parquet(calls)
+        views = views_of_wells(fields_table, wells, classifier.contract.input, accept)
+        views = select_views(fields_table, calls_table, views, settings)
+        rows = explain(job, views, fields_table, calls_table, Journal(ledger))
+        table = pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*KEY_COLUMNS, "status", "reason"])
+        log.info("%s: %s", ledger, table["status"].value_counts().to_dict())
+        check_failures(table, max_failed, ledger)
+        write_table(table, ledger)
+
+
+def explain(
+    job: Job, views: Sequence[View], fields: pd.DataFrame, calls: pd.DataFrame, journal: Journal
+) -> list[dict[str, Any]]:
+    """Explain views and return a ledger row each, in the given order; views that the journal knows are not redone."""
+    digests = {(r["well"], r["field"]): r["digest"] for r in fields.to_dict("records")}
+    call_of = {tuple(r[c] for c in KEY_COLUMNS): r["call"] for r in calls.to_dict("records")}
+    shapes = {r["path"]: (int(r["height"]), int(r["width"])) for r in fields.to_dict("records")}
+    tasks: dict[str, list[Task]] = {}
+    for view in (view for view in views if view.status == "ok"):
+        call = call_of[tuple(view.key.columns().values())]
+        target = call if job.settings.target == "call" else job.settings.target
+        fingerprint = job.fingerprint(digests[view.key.well, view.key.field], view, target)
+        tasks.setdefault(view.path, []).append(Task(view, target, fingerprint))
+    rows = {str(v.key): _row(v, job) for v in views if v.status != "ok"}
+    finished = _finished(job, tasks, journal)
+    rows |= {key: row for known in finished.values() for key, row in known.items()}
+    waiting = {path: members for path, members in tasks.items() if path not in finished}
+    log.info("%d of %d fields are finished already", len(finished), len(tasks))
+    for path_rows in _explain_fields(job, waiting, shapes):
+        journal.append(path_rows)
+        rows |= {_key_text(row): row for row in path_rows}
+    return [rows[str(view.key)] for view in views]
+
+
+def _key_text(row: dict[str, Any]) -> str:
+    return "/".join(str(row[name]) for name in KEY_COLUMNS if name != "well")
+
+
+def _finished(job: Job, tasks: dict[str, list[Task]], journal: Journal) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return the rows of the fields whose stored map is whole and made of exactly these tasks: path -> key -> row."""
+    known = {(_key_text(row), row["fingerprint"]): row for row in journal.rows()}
+    finished = {}
+    for path, members in tasks.items():
+        rows = {str(task.view.key): known.get((str(task.view.key), task.fingerprint)) for task in members}
+        stored = _stored_fingerprints(job, path)
+        if stored == {task.view.key.view: task.fingerprint for task in members} and None not in rows.values():
+            finished[path] = {key: row for key, row in rows.items() if row is not None}
+    return finished
+
+
+def _stored_fingerprints(job: Job, path: str) -> dict[str, str]:
+    """Return what a stored field says it was made from; nothing when it is not there (a field appears whole)."""
+    try:
+        content = json.loads((job.maps.field_path(path) / "zarr.json").read_bytes())
+    except OSError:
+        return {}
+    return dict(content["attributes"].get("pcim", {}).get("fingerprints", {}))
+
+
+def _explain_fields(
+    job: Job, waiting: dict[str, list[Task]], shapes: dict[str, tuple[int, int]]
+) -> Iterator[list[dict[str, Any]]]:
+    """Explain the tasks batch by batch; when the last view of a field is done, store the field and yield its rows."""
+    tasks = {task.view: task for members in waiting.values() for task in members}
+    pending = {path: Explained(shapes[path], open_views=len(members)) for path, members in waiting.items()}
+    bar = progress(len(tasks), f"{job.method} {job.plate.name}")
+    readings = read_views(job.plate, list(tasks), job.classifier.contract.input.channels, job.workers)
+    for views, pixels, unread in batches(readings, job.batch_size):
+        for view, reason in unread:
+            _close(pending[view.path], _row(view, job) | {"status": "failed", "reason": reason})
+        for view, row, arrays in _explain_batch(job, [tasks[view] for view in views], pixels) if views else ():
+            _place(pending[view.path], view, arrays, job.settings.top_percent) if row["status"] == "ok" else None
+            _close(pending[view.path], row)
+        for path in [path for path, explained in pending.items() if explained.open_views == 0]:
+            yield _store(job, path, pending.pop(path), tasks)
+        bar.update(len(views) + len(unread))
+    bar.close()
+
+
+def _close(explained: Explained, row: dict[str, Any]) -> None:
+    explained.rows.append(row)
+    explained.open_views -= 1
+
+
+def _explain_batch(
+    job: Job, tasks: Sequence[Task], pixels: NDArray[Any]
+) -> Iterable[tuple[View, dict[str, Any], dict[str, NDArray[np.float32]]]]:
+    """Explain one batch, padded to the recorded shape; maps come in units of their view's mean."""
+    started = time.perf_counter()
+    images = job.classifier.normalise(padded(pixels, job.batch_size))
+    names = [task.target for task in tasks]
+    targets = job.classifier.class_index(names + names[-1:] * (job.batch_size - len(names)))
+    numbers = [task.view.key.number(job.method) for task in tasks]
+    batch = Batch(images, targets, numbers + numbers[-1:] * (job.batch_size - len(numbers)))
+    attribution = METHOD_FUNCTIONS[job.method](job.classifier, batch, job.settings)
+    with torch.no_grad():
+        record = dict(attribution.record)
+        record["p_image"] = target_probability(job.classifier(images), targets)
+        record["p_background"] = target_probability(job.classifier(attribution.background), targets)
+    values = {name: record[name].cpu().tolist() if name in record else [np.nan] * len(images) for name in RECORDED}
+    arrays = _arrays(attribution)
+    seconds = (time.perf_counter() - started) / len(tasks)
+    for number, task in enumerate(tasks):
+        channel_maps = arrays["channel_maps"][number]
+        mean = float(np.abs(channel_maps.sum(0)).mean())
+        measured = {name: values[name][number] for name in RECORDED} | {"steps": attribution.steps, "seconds": seconds}
+        row = _row(task.view, job) | measured | {"target": task.target, "fingerprint": task.fingerprint}
+        if not np.isfinite(channel_maps).all():
+            yield task.view, row | {"status": "failed", "reason": "the map is not finite"}, {}
+            continue
+        scaled = channel_maps.sum(0) / mean if mean > 0 else channel_maps.sum(0)
+        beside = {name: arrays[name][number][0] for name in attribution.beside}
+        row |= {"mean_attribution": mean, "digest": digest_pixels(scaled), "channel_share": _shares(job, channel_maps)}
+        yield task.view, row, {"map": scaled, **beside}
+
+
+def _arrays(attribution: Attribution) -> dict[str, NDArray[np.float32]]:
+    """Bring a batch's maps to the host, once."""
+    tensors = {"channel_maps": attribution.channel_maps, **attribution.beside}
+    return {name: tensor.detach().cpu().numpy().astype(np.float32) for name, tensor in tensors.items()}
+
+
+def _shares(job: Job, channel_maps: NDArray[np.float32]) -> list[float]:
+    """Return each channel's share of the attribution; NaN for a method that has one map for all channels."""
+    channels = job.classifier.contract.input.channels
+    totals = channel_maps.sum(axis=(1, 2), dtype=np.float64)
+    if len(totals) != len(channels) or totals.sum() <= 0:
+        return [np.nan] * len(channels)
+    return [float(share) for share in totals / totals.sum()]
+
+
+def _row(view: View, job: Job) -> dict[str, Any]:
+    """Return a ledger row with what is known before a view is explained."""
+    nothing = dict.fromkeys((*RECORDED, "mean_attribution", "seconds"), float("nan"))
+    return {
+        **view.columns(),
+        "method": job.method,
+        "target": "",
+        "steps": 0,
+        **nothing,
+        "channels": job.classifier.contract.input.channels,
+        "channel_share": [np.nan] * len(job.classifier.contract.input.channels),
+        "device": job.classifier.device.type,
+        "batch_size": job.batch_size,
+        "digest": "",
+        "fingerprint": "",
+        "revision": job.revision,
+    }
+
+
+def _place(explained: Explained, view: View, arrays: dict[str, NDArray[np.float32]], top_percent: float) -> None:
+    """Put a view's arrays into its field: only the part that the view owns, NaN where no view is explained."""
+    owned, seen = view.tile.owned.slices, view.tile.seen
+    inside = tuple(slice(part.start - start, part.stop - start) for part, start in zip(owned, (seen.top, seen.left), strict=True))
+    for name, array in arrays.items():
+        whole = explained.maps.setdefault(name, np.full(explained.shape, np.nan, np.float32))
+        whole[owned] = array[inside]
+    if explained.top is None:
+        explained.top = np.zeros(explained.shape, np.uint8)
+    explained.top[owned] = highest(arrays["map"], top_percent)[inside]
+
+
+def highest(attribution: NDArray[np.float32], percent: float) -> NDArray[np.uint8]:
+    """Mark the `percent` highest pixels of a map (y, x) with 1; pixels at 0 are never marked."""
+    threshold = np.percentile(attribution, 100 - percent)
+    return ((attribution >= threshold) & (attribution > 0)).astype(np.uint8)
+
+
+def _store(job: Job, path: str, explained: Explained, tasks: dict[View, Task]) -> list[dict[str, Any]]:
+    """Write a finished field in one step and return its rows."""
+    if explained.top is not None:
+        made = {task.view.key.view: task for view, task in tasks.items() if view.path == path}
+        layout = ngff.read_image(job.plate / path)
+        job.maps.write_field(
+            path,
+            explained.maps["map"][np.newaxis],
+            channels=[f"{job.method}: {job.settings.target}"],
+            beside={name: array[np.newaxis] for name, array in explained.maps.items() if name != "map"},
+            top=("top", explained.top),
+            levels=job.settings.levels,
+            dtype=job.settings.dtype,
+            pixel_size_um=layout.pixel_size_um,
+            provenance={
+                "method": job.method,
+                "model": job.classifier.contract.name,
+                "model_sha256": job.classifier.contract.sha256,
+                "unit": "mean attribution of the view",
+                "targets": {view: task.target for view, task in made.items()},
+                "fingerprints": {view: task.fingerprint for view, task in made.items()},
+                "settings": job.settings.model_dump(mode="json", exclude={"select", "methods", "batch_size"}),
+                "revision": job.revision,
+            },
+        )
+    return explained.rows

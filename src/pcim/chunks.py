@@ -1,0 +1,100 @@
+"""Planning: integers in, plan out. Which tiles cover a field, which wells one job works on, which views are explained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING
+
+from pcim.plate import ViewKey, well_order
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pcim.config import Select
+
+
+@dataclass(frozen=True, order=True)
+class Box:
+    """A rectangle of a field, in pixels of level 0: rows ``top:top + height``, columns ``left:left + width``."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """The rectangle as an index into the last two axes of an image."""
+        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One view of a field: the rectangle that the classifier sees, and the part of it whose map is kept.
+
+    Tiles at the far edges are moved inwards to stay inside the field and so overlap their neighbours. `owned` are disjoint
+    and cover the field: every pixel's attribution comes from exactly one view.
+    """
+
+    seen: Box
+    owned: Box
+
+    @property
+    def name(self) -> str:
+        """The view's name in its field: its top left corner."""
+        return f"{self.seen.top}_{self.seen.left}"
+
+
+def tile_field(shape: tuple[int, int], size: tuple[int, int]) -> list[Tile]:
+    """Cut a field of `shape` (height, width) px into tiles of `size`, in raster order; every pixel is owned once.
+
+    Raises
+    ------
+    ValueError
+        When the field is smaller than a tile.
+    """
+    if shape[0] < size[0] or shape[1] < size[1]:
+        raise ValueError(f"a field of {shape[0]} x {shape[1]} px is smaller than the view of {size[0]} x {size[1]} px")
+    rows, columns = (_cut(length, step) for length, step in zip(shape, size, strict=True))
+    return [
+        Tile(Box(top, left, *size), Box(own_top, own_left, own_height, own_width))
+        for (top, own_top, own_height), (left, own_left, own_width) in product(rows, columns)
+    ]
+
+
+def _cut(length: int, step: int) -> list[tuple[int, int, int]]:
+    """Return (start seen, start owned, length owned) of the pieces that cover one axis."""
+    starts = range(0, length, step)
+    return [(min(start, length - step), start, min(step, length - start)) for start in starts]
+
+
+def plan_chunks(wells: Iterable[str], wells_per_chunk: int) -> dict[str, list[str]]:
+    """Group a plate's wells, in plate order, into chunks of whole wells; a chunk is named by its first and last well."""
+    ordered = sorted(set(wells), key=well_order)
+    groups = [ordered[start : start + wells_per_chunk] for start in range(0, len(ordered), wells_per_chunk)]
+    return {f"{group[0]}-{group[-1]}": group for group in groups}
+
+
+def is_selected(key: ViewKey, plate_map_row: Mapping[str, object], select: Select) -> bool:
+    """Tell whether a view passes the selection's `where` and `fraction`; its answer depends on the view alone."""
+    if any(str(plate_map_row.get(column, "")) not in allowed for column, allowed in select.where.items()):
+        return False
+    is_control = bool(plate_map_row.get("control_type"))
+    return (select.controls and is_control) or key.number("select") < select.fraction * 2**63
+
+
+def thin_wells(keys: Iterable[ViewKey], per_well: int | None) -> list[ViewKey]:
+    """Keep `per_well` views a well, drawn by each view's own number, in the given order (None keeps all)."""
+    keys = list(keys)
+    if per_well is None:
+        return keys
+    wells: dict[tuple[str, str, str], list[ViewKey]] = {}
+    for key in keys:
+        wells.setdefault((key.plate, key.row, key.column), []).append(key)
+    kept = {key for members in wells.values() for key in sorted(members, key=_lot)[:per_well]}
+    return [key for key in keys if key in kept]
+
+
+def _lot(key: ViewKey) -> tuple[int, ViewKey]:
+    return key.number("thin"), key

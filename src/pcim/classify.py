@@ -1,0 +1,87 @@
+"""Classify: the frozen classifier's call for every view."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from scipy.special import softmax
+
+from pcim.jobs import log, progress, sole_writer, write_table
+from pcim.models import Classifier, load_classifier, pick_device
+from pcim.views import View, batches, read_views, views_of_wells
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pcim.config import ClassifySettings
+
+
+def classify_views(
+    classifier: Classifier, plate: Path, views: Sequence[View], batch_size: int, workers: int
+) -> pd.DataFrame:
+    """Classify views of one plate; a row a view, in the given order, whatever its status."""
+    found: dict[View, dict[str, Any]] = {}
+    unread: dict[View, str] = {}
+    bar = progress(len(views), f"classify {plate.name}")
+    for group, pixels, lost in batches(read_views(plate, views, classifier.contract.input.channels, workers), batch_size):
+        unread.update(lost)
+        logits = classifier.logits_of(pixels, batch_size) if group else []
+        for view, scores in zip(group, logits, strict=True):
+            found[view] = _call(scores.tolist(), classifier.contract.classes)
+        bar.update(len(group) + len(lost))
+    bar.close()
+    nothing: dict[str, Any] = {"logits": [], "probabilities": [], "call": "", "p": float("nan")}
+    rows = []
+    for view in views:
+        lost_columns = {"status": "failed", "reason": unread[view]} if view in unread else {}
+        rows.append(view.columns() | lost_columns | found.get(view, nothing))
+    return pd.DataFrame(rows)
+
+
+def _call(logits: list[float], classes: list[str]) -> dict[str, Any]:
+    """Turn logits into probabilities and the call; a tie goes to the first class."""
+    probabilities = softmax(logits).tolist()
+    best = max(range(len(classes)), key=lambda k: (probabilities[k], -k))
+    return {"logits": logits, "probabilities": probabilities, "call": classes[best], "p": probabilities[best]}
+
+
+def check_failures(table: pd.DataFrame, max_failed: float, what: str) -> None:
+    """Let a job fail when too many of its views failed (skipped views do not count).
+
+    Raises
+    ------
+    RuntimeError
+        With the commonest reasons.
+    """
+    tried = table[table["status"] != "skipped"]
+    failed = tried[tried["status"] == "failed"]
+    if len(failed) > max_failed * len(tried):
+        reasons = failed["reason"].value_counts().head(5)
+        listed = "; ".join(f"{count} x {reason}" for reason, count in reasons.items())
+        raise RuntimeError(f"{what}: {len(failed)} of {len(tried)} views failed, allowed are {max_failed:.0%}: {listed}")
+
+
+def classify_chunk(  # noqa: PLR0913 - a job's inputs
+    *,
+    fields: str,
+    plate: Path,
+    wells: Sequence[str],
+    model: Path,
+    table: str,
+    settings: ClassifySettings,
+    accept: Sequence[str],
+    max_failed: float,
+    gpus: int,
+    workers: int,
+    revision: int,
+) -> None:
+    """Classify every view of a chunk's wells and write the table of calls."""
+    with sole_writer(table):
+        classifier = load_classifier(model, settings.trusted_packages, pick_device(gpus))
+        views = views_of_wells(pd.read_parquet(fields), wells, classifier.contract.input, accept)
+        calls = classify_views(classifier, plate, views, settings.batch_size, workers)
+        log.info("%s: %s", table, calls["call"].value_counts().to_dict())
+        check_failures(calls, max_failed, table)
+        write_table(calls.assign(model_sha256=classifier.contract.sha256, revision=revision), table)

@@ -1,0 +1,225 @@
+"""Choices: every setting of a campaign, with its meaning, unit, default and bound. `config/README.md` is made from it.
+
+The models are frozen and refuse unknown keys. Threads, memory, partitions and GPUs are no choices about the science: they
+live in the profiles.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path  # noqa: TC003 - pydantic needs the name at run time
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Model = TypeVar("Model", bound=BaseModel)
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
+Method = Literal[
+    "pcim", "pcim_literal", "integrated_gradients", "grad_cam", "occlusion", "random", "edge", "contrast"
+]
+Substitute = Literal["mean", "blur"]
+Verdict = Literal["empty", "saturated", "constant", "out_of_focus", "missing", "truncated", "nan"]
+
+METHODS: tuple[Method, ...] = get_args(Method)
+CONTROLS: tuple[Method, ...] = ("random", "edge", "contrast")
+"""Methods that never ask the classifier: what they score is what a map scores that knows nothing of it."""
+
+
+class Settings(BaseModel):
+    """A frozen group of settings that refuses unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Select(Settings):
+    """Which views are explained, where all would be too many. Each view's answer depends on that view alone."""
+
+    where: dict[str, list[str]] = Field({}, description="Plate map columns and the values that pass, e.g. {split: [test]}.")
+    fraction: float = Field(1.0, gt=0, le=1, description="Share of the views that pass, drawn by a key of the view.")
+    controls: bool = Field(True, description="Views of control wells always pass `fraction`.")
+    per_well: int | None = Field(None, ge=1, description="At most so many views a well (none: all), drawn by a key of the view.")
+
+
+class Region(Settings):
+    """A named part of a view: the objects of a label image, or a band along the boundary of a label."""
+
+    label: Name | None = Field(None, description="A label image of the plate: the region is the inside of its objects.")
+    boundary_of: Name | None = Field(None, description="A label image: the region is a band along its objects' boundary.")
+    width_px: float = Field(4.0, gt=0, description="Half the width of that band, px of level 0.")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Region:
+        if (self.label is None) == (self.boundary_of is None):
+            raise ValueError("give exactly one of 'label' and 'boundary_of'")
+        return self
+
+
+class ClassifierSettings(Settings):
+    """One classifier to explain, and what is known about the truth on its plates."""
+
+    model: Path = Field(description="The classifier's model.yaml, relative to the folder that Snakemake runs in.")
+    plates: list[Name] = Field(min_length=1, description="Plates of plates.tsv that it classifies.")
+    truth: str | None = Field(None, description="Plate map column with the true class (empty where it is unknown).")
+    split: str | None = Field(None, description="Plate map column with 'train' or 'test': which wells the classifier has seen.")
+    objects: Name | None = Field(None, description="The region that holds the biology, one of `regions`.")
+    regions: dict[Name, Region] = Field(
+        {}, description="Named regions, first come first served; what is in none of them is 'background'."
+    )
+    select: Select | None = Field(None, description="Overrides `attribute.select` for this classifier.")
+
+    @model_validator(mode="after")
+    def _known_objects(self) -> ClassifierSettings:
+        if self.objects is not None and self.objects not in self.regions:
+            raise ValueError(f"objects: {self.objects!r} is not one of the regions {sorted(self.regions)}")
+        if "background" in self.regions:
+            raise ValueError("regions: 'background' is what no region holds; it cannot be defined")
+        return self
+
+
+class IngestSettings(Settings):
+    """Quality verdicts: which fields are not worth a classifier's time."""
+
+    saturated_share: float = Field(
+        0.2, gt=0, le=1, description="'saturated': more than this share of a channel sits at 255, 1023, 4095, 16383 or 65535, its highest value."
+    )
+    empty_contrast: float = Field(
+        4.0, ge=0, description="'empty': the brightest and darkest 0.5 % lie within so many noise units of the median, in every channel."
+    )
+    focus: float = Field(
+        0.001, ge=0, description="'out_of_focus': less than this share of the variance is detail of 1 to 2 px (Gaussian sigmas), in every channel."
+    )
+    accept: list[Verdict] = Field([], description="Verdicts that are recorded and nevertheless classified.")
+
+
+class ClassifySettings(Settings):
+    """The frozen classifier over every view."""
+
+    batch_size: int = Field(32, ge=1, description="Views a forward pass; the last batch is padded to it.")
+    trusted_packages: list[Name] = Field(
+        ["pcim"], description="Python packages that a model.yaml may name as `architecture`: their code is run."
+    )
+
+
+class PcimSettings(Settings):
+    """PCIM's blending and its optimisation (docs/method.md); the preset 'literal' fixes its own."""
+
+    grid: int = Field(2, ge=1, description="Weights are learnt on a grid coarser by this factor.")
+    smooth_px: float = Field(1.0, ge=0, description="Standard deviation of the Gaussian that smooths the weights, px.")
+    area: float = Field(30.0, ge=0, description="Price of the mean weight in the loss (lambda): higher keeps fewer pixels.")
+    steps: int = Field(100, ge=1, description="Optimisation steps; each costs two forward and input-backward passes a view.")
+    learning_rate: float = Field(0.05, gt=0, description="Adam's learning rate on alpha, w = alpha squared.")
+
+
+class AttributeSettings(Settings):
+    """Attribution maps of the selected views by every method."""
+
+    methods: list[Method] = Field(list(METHODS), min_length=1, description="Methods whose maps are made, stored and scored.")
+    target: str = Field("call", description="The explained class: 'call' (what the classifier says) or a class name.")
+    select: Select = Field(Select(), description="Which views are explained.")
+    background: Literal["auto", "mean", "blur"] = Field(
+        "auto", description="What a pixel becomes where a method takes it away: the training mean, a blur, or auto: mean for tiles, blur for fields."
+    )
+    blur: float = Field(0.125, gt=0, le=1, description="Standard deviation of that blur, share of the view's height.")
+    pcim: PcimSettings = Field(PcimSettings(), description="PCIM's default preset.")
+    ig_steps: int = Field(50, ge=2, description="Integration steps of integrated gradients.")
+    occlusion_px: int = Field(16, ge=2, description="Side of the occluding square, px; it moves by half of it.")
+    batch_size: int = Field(8, ge=1, description="Views learnt together; the last batch is padded to it.")
+    dtype: Literal["float32", "float16"] = Field("float32", description="How maps are stored.")
+    levels: int = Field(3, ge=1, le=8, description="Resolution levels of the stored maps.")
+    top_percent: float = Field(5.0, gt=0, lt=100, description="The stored label marks this share of each view, the map's highest pixels.")
+
+
+class AggregateSettings(Settings):
+    """Mean maps and the share of attribution in each region."""
+
+    mean_maps: list[Literal["well", "treatment", "call"]] = Field(
+        ["treatment", "call"], description="Groups whose mean maps are stored."
+    )
+
+
+class EvaluateSettings(Settings):
+    """Fidelity and localization of every map, and the interventions."""
+
+    steps: int = Field(16, ge=2, description="Steps of the deletion and insertion curves.")
+    substitutes: list[Substitute] = Field(["mean", "blur"], min_length=1, description="What deleted pixels become.")
+    blur: float = Field(0.06, gt=0, le=1, description="Standard deviation of the blur substitute, share of the view's height.")
+    batch_size: int = Field(32, ge=1, description="Images a forward pass.")
+    partners: int = Field(2, ge=1, description="Views of another call with which each explained view exchanges a region.")
+    halo_px: int = Field(2, ge=0, description="Objects are widened by this before they are exchanged, px.")
+
+
+class ReportSettings(Settings):
+    """The page."""
+
+    title: str = Field("What the classifiers look at", max_length=120, description="Title of the report.")
+    panels: int = Field(4, ge=1, le=40, description="Example views shown a classifier.")
+    draws: int = Field(10_000, ge=100, description="Bootstrap draws of the intervals (resampled by well).")
+
+
+class Config(Settings):
+    """A whole campaign."""
+
+    campaign: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=64)] = Field(
+        description="Name of the campaign: results go to results/{campaign}."
+    )
+    plates: Path = Field(description="Table of the plates: columns plate, path, platemap (tab separated).")
+    wells_per_chunk: int = Field(48, ge=1, description="Whole wells that one job works on.")
+    max_failed: float = Field(0.2, ge=0, le=1, description="A job fails when more than this share of its views failed.")
+    classifiers: dict[Name, ClassifierSettings] = Field(min_length=1, description="The classifiers to explain, by name.")
+    ingest: IngestSettings = IngestSettings()
+    classify: ClassifySettings = ClassifySettings()
+    attribute: AttributeSettings = AttributeSettings()
+    aggregate: AggregateSettings = AggregateSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+    report: ReportSettings = ReportSettings()
+
+
+def parse(model: type[Model], values: Any, source: str) -> tuple[Model | None, list[str]]:
+    """Validate `values`; return the model and no fault, or None and every fault as one line naming key, value, allowed."""
+    try:
+        return model.model_validate(values), []
+    except ValidationError as error:
+        return None, [_fault(dict(item), model, source) for item in error.errors()]
+
+
+def nearest(word: str, allowed: Sequence[str]) -> str:
+    """Return ' (did you mean ...?)' for a misspelt word, or nothing."""
+    match = difflib.get_close_matches(word, allowed, n=1, cutoff=0.6)
+    return f" (did you mean {match[0]!r}?)" if match else ""
+
+
+def _fault(item: dict[str, Any], model: type[BaseModel], source: str) -> str:
+    """Turn one pydantic error into one line: place, what is wrong, the value, what is allowed."""
+    place = [str(part) for part in item["loc"]]
+    where = f"{source}: {'.'.join(place) or 'the file'}"
+    if item["type"] == "extra_forbidden":
+        allowed = _fields_at(model, place[:-1])
+        return f"{where}: unknown key{nearest(place[-1], allowed)}; allowed: {', '.join(allowed)}"
+    if item["type"] == "missing":
+        return f"{where}: missing"
+    message = item["msg"].removeprefix("Value error, ")
+    value = item["input"]
+    shown = "" if isinstance(value, dict) else f", got {value!r}"
+    return f"{where}: {message}{shown}"
+
+
+def _fields_at(model: type[BaseModel], place: list[str]) -> list[str]:
+    """Return the keys that the settings at `place` have; a dict's key or a list's index is passed over."""
+    for part in place:
+        field = model.model_fields.get(part)
+        if field is None:
+            continue
+        inner = [kind for kind in _kinds(field.annotation) if issubclass(kind, BaseModel)]
+        model = inner[0] if inner else model
+    return list(model.model_fields)
+
+
+def _kinds(annotation: Any) -> list[type]:
+    """Return every class inside an annotation such as ``dict[str, X] | None``."""
+    inner = get_args(annotation)
+    if not inner:
+        return [annotation] if isinstance(annotation, type) else []
+    return [kind for part in inner for kind in _kinds(part)]

@@ -1,0 +1,97 @@
+"""The classifier's contract, ``model.yaml``: what it is, what it must be fed, and how to tell that it is still itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, PositiveFloat, PositiveInt, StringConstraints, model_validator
+
+from pcim.config import Settings, parse
+
+FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+
+
+class InputContract(Settings):
+    """What the classifier is fed: views of `size`, these channels in this order, each as (x - mean) / std."""
+
+    channels: list[str] = Field(min_length=1, description="Channel labels as on the plate, in the order of the input.")
+    view: Literal["field", "tile"] = Field(description="'field': a whole field is one view; 'tile': fields are cut into tiles.")
+    size: tuple[PositiveInt, PositiveInt] = Field(description="Height and width of a view, px of level 0.")
+    dtype: Literal["uint8", "uint16", "float32"] = Field(description="Data type of the plate's pixels.")
+    mean: list[float] = Field(description="A value a channel, intensity units of the plate: the training set's mean.")
+    std: list[PositiveFloat] = Field(description="A value a channel, intensity units of the plate.")
+
+    @model_validator(mode="after")
+    def _one_value_a_channel(self) -> InputContract:
+        for name in ("mean", "std"):
+            if len(getattr(self, name)) != len(self.channels):
+                raise ValueError(f"{name}: expected one value for each of the {len(self.channels)} channels")
+        if len(set(self.channels)) != len(self.channels):
+            raise ValueError(f"channels: {self.channels} names one twice")
+        return self
+
+
+class TestContract(Settings):
+    """A stored input and the logits that the classifier must give for it."""
+
+    file: FileName = Field(description="safetensors with `images` (b,c,h,w float32, raw intensities) and `logits` (b,k).")
+    tolerance: float = Field(1e-4, gt=0, description="Largest allowed absolute difference of a logit.")
+
+
+class TrainingRecord(Settings):
+    """Where the classifier comes from, as its makers state it."""
+
+    data: str
+    split: str
+    held_out_accuracy: float | None = Field(None, ge=0, le=1)
+    held_out_n: int | None = Field(None, ge=0)
+    script: str = ""
+
+
+class Contract(Settings):
+    """A classifier's model.yaml."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+    description: str = ""
+    architecture: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")] = Field(
+        description="module:factory; the package must be in `classify.trusted_packages`."
+    )
+    arguments: dict[str, Any] = Field({}, description="Keyword arguments of the factory.")
+    weights: FileName = Field(description="State dict as safetensors, beside model.yaml.")
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] = Field(description="Digest of the weights file.")
+    classes: list[str] = Field(min_length=2, description="Class names in the order of the logits.")
+    input: InputContract
+    test: TestContract
+    training: TrainingRecord | None = None
+    licence: str = ""
+
+
+def read_contract(path: Path) -> tuple[Contract | None, list[str]]:
+    """Read a model.yaml; return the contract, or None and every fault in words."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None, [f"{path}: no such file"]
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        return None, [f"{path}: not readable as YAML: {error}"]
+    contract, faults = parse(Contract, values, str(path))
+    if contract is not None:
+        files = [path.parent / name for name in (contract.weights, contract.test.file)]
+        faults = [f"{file}: no such file (named in {path})" for file in files if not file.is_file()]
+    return (None if faults else contract), faults
+
+
+def load_contract(path: Path) -> Contract:
+    """Read a model.yaml.
+
+    Raises
+    ------
+    ValueError
+        With every fault in words.
+    """
+    contract, faults = read_contract(path)
+    if contract is None:
+        raise ValueError("\n".join(faults))
+    return contract

@@ -1,0 +1,148 @@
+"""What every job does around its one call: one log, one lock, files that are whole or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import socket
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pandas as pd
+
+log = logging.getLogger("pcim")
+
+
+@contextlib.contextmanager
+def log_to(path: str | Path) -> Iterator[None]:
+    """Send what a job says to its log file and to standard error; an exception ends in the log with its traceback."""
+    file = Path(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(file, mode="w", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    logging.captureWarnings(True)
+    logging.getLogger("py.warnings").addHandler(handler)
+    warnings.simplefilter("default")
+    try:
+        yield
+    except Exception:
+        log.exception("failed")
+        raise
+    finally:
+        log.removeHandler(handler)
+        handler.close()
+
+
+@contextlib.contextmanager
+def sole_writer(path: str | Path) -> Iterator[None]:
+    """Wait until no other process holds `path`'s lock, then hold it: an orphan of a killed run finishes first.
+
+    The lock is the kernel's (flock) on a hidden file beside `path`: it ends with the process, however that ends.
+    """
+    file = Path(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with (file.parent / f".{file.name}.lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+_held: list[Any] = []
+
+
+def hold_campaign(campaign: str) -> None:
+    """Hold a campaign's results for this process, until it ends: two Snakemake runs must not work on one campaign.
+
+    Snakemake's own lock outlives a killed process and wants unlocking by hand; this one is the kernel's.
+
+    Raises
+    ------
+    RuntimeError
+        When another process holds it; names host and process.
+    """
+    file = Path("results") / campaign / ".lock"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle = file.open("a+")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        handle.seek(0)
+        owner = handle.read().strip() or "another process"
+        raise RuntimeError(f"results/{campaign} is being worked on by {owner}; wait for it or end it first") from None
+    handle.truncate(0)
+    handle.write(f"process {os.getpid()} on {socket.gethostname()}")
+    handle.flush()
+    _held.append(handle)  # open as long as the process lives
+
+
+@contextlib.contextmanager
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """Give a hidden name to write to, and move it to `path` in one step at the end: no reader sees half a file."""
+    file = Path(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.parent / f".{file.name}.partial"
+    partial.unlink(missing_ok=True)
+    try:
+        yield partial
+        with partial.open("rb") as handle:
+            os.fsync(handle.fileno())
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_table(table: pd.DataFrame, path: str | Path) -> None:
+    """Write a Parquet table, whole or not at all."""
+    with whole_file(path) as partial:
+        table.to_parquet(partial, index=False)
+
+
+class Journal:
+    """The finished views of a job that may be killed: a line a view, appended when the view's map is stored.
+
+    Snakemake deletes a job's declared outputs before it runs again; the journal is not declared and stays.
+    """
+
+    def __init__(self, ledger: str | Path) -> None:
+        file = Path(ledger)
+        self.path = file.parent / f".{file.stem}.journal.jsonl"
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the recorded rows, oldest first; a last line that was cut off by a kill is left out."""
+        if not self.path.exists():
+            return []
+        rows = []
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            try:
+                rows.append(json.loads(line))
+            except ValueError:
+                log.warning("%s: a line that was cut off is left out", self.path)
+        return rows
+
+    def append(self, rows: list[dict[str, Any]]) -> None:
+        """Record rows durably."""
+        torn = self.path.exists() and not self.path.read_bytes().endswith(b"\n")
+        with self.path.open("a", encoding="utf-8") as handle:
+            handle.write("\n" * torn + "".join(json.dumps(row) + "\n" for row in rows))
+            handle.flush()
+            os.fsync(handle.fileno())
+
+
+def progress(total: int, what: str, unit: str = "view") -> Any:
+    """Return a progress bar on standard error: one that moves on a terminal, a line now and then in a log."""
+    from tqdm import tqdm
+
+    is_terminal = sys.stderr.isatty()
+    return tqdm(
+        total=total, desc=what, unit=unit, file=sys.stderr, mininterval=0.5 if is_terminal else 30, ascii=not is_terminal
+    )

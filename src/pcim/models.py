@@ -1,0 +1,167 @@
+"""The classifier: loading it, checking that it is still itself, and keeping it frozen."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from pcim.contract import Contract, load_contract
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from jaxtyping import Float
+    from numpy.typing import NDArray
+
+
+class ModelError(ValueError):
+    """A classifier that cannot be loaded or is not what its contract says."""
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A frozen classifier on its device: normalised views in, logits out."""
+
+    network: nn.Module
+    contract: Contract
+    device: torch.device
+
+    def __call__(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k"]:
+        """Return the logits of normalised views."""
+        logits: Tensor = self.network(images)
+        return logits
+
+    def normalise(self, raw: NDArray[Any]) -> Float[Tensor, "b c h w"]:
+        """Turn raw intensities (b, c, h, w) into what the network is fed: (x - mean) / std a channel, float32."""
+        images = torch.from_numpy(np.ascontiguousarray(raw, dtype=np.float32)).to(self.device)
+        mean, std = (
+            torch.tensor(values, dtype=torch.float32, device=self.device)[:, None, None]
+            for values in (self.contract.input.mean, self.contract.input.std)
+        )
+        return (images - mean) / std
+
+    @torch.no_grad()
+    def logits_of(self, raw: NDArray[Any], batch_size: int) -> NDArray[np.float32]:
+        """Classify raw views (n, c, h, w) in batches of one fixed shape; returns logits (n, k).
+
+        The last batch is padded with repeats, so that a view's logits do not depend on how many came with it.
+        """
+        parts = [
+            self(self.normalise(padded(raw[start : start + batch_size], batch_size)))[: len(raw[start : start + batch_size])]
+            for start in range(0, len(raw), batch_size)
+        ]
+        return torch.cat(parts).cpu().numpy()
+
+    def class_index(self, names: Sequence[str]) -> Tensor:
+        """Return the logit's index of each class name, int64 on the device."""
+        order = {name: index for index, name in enumerate(self.contract.classes)}
+        return torch.tensor([order[name] for name in names], device=self.device)
+
+
+def padded(items: NDArray[Any], size: int) -> NDArray[Any]:
+    """Repeat the last item until there are `size` of them."""
+    missing = size - len(items)
+    return items if missing <= 0 else np.concatenate([items, np.repeat(items[-1:], missing, axis=0)])
+
+
+def pick_device(gpus: int) -> torch.device:
+    """Return the GPU when one was asked for, else the CPU.
+
+    On the CPU a job computes on one thread: results do not depend on the number of cores, and chunks run side by side.
+
+    Raises
+    ------
+    ModelError
+        When a GPU was asked for and is not visible: a slow run that nobody notices is worse than none.
+    """
+    if gpus > 0:
+        if not torch.cuda.is_available():
+            raise ModelError("a GPU was asked for (resources: gpu) and no CUDA device is visible to this job")
+        return torch.device("cuda")
+    torch.set_num_threads(1)
+    return torch.device("cpu")
+
+
+def load_classifier(model_yaml: Path, trusted_packages: Sequence[str], device: torch.device) -> Classifier:
+    """Load a classifier from its model.yaml, frozen, and check it against its contract.
+
+    Raises
+    ------
+    ModelError
+        When the weights are not the ones of the contract, do not fit the architecture, or the stored test input does not
+        give the expected logits; names what was found and what was expected.
+    """
+    contract = load_contract(model_yaml)
+    weights = model_yaml.parent / contract.weights
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    if digest != contract.sha256:
+        raise ModelError(f"{weights}: SHA-256 {digest}, but {model_yaml} says {contract.sha256}")
+    network = _build(contract, trusted_packages)
+    try:
+        network.load_state_dict(load_file(weights))
+    except RuntimeError as error:
+        raise ModelError(f"{weights} does not fit {contract.architecture}{contract.arguments}: {error}") from error
+    network.requires_grad_(False).eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    classifier = Classifier(network, contract, device)
+    _check_test_input(classifier, model_yaml.parent / contract.test.file)
+    return classifier
+
+
+def _build(contract: Contract, trusted_packages: Sequence[str]) -> nn.Module:
+    """Call the architecture's factory; only modules of trusted packages are imported."""
+    module, _, factory = contract.architecture.partition(":")
+    if module.partition(".")[0] not in trusted_packages:
+        raise ModelError(
+            f"architecture {contract.architecture!r}: package {module.partition('.')[0]!r} is not in "
+            f"classify.trusted_packages {list(trusted_packages)}"
+        )
+    try:
+        network = getattr(importlib.import_module(module), factory)(**contract.arguments)
+    except (ImportError, AttributeError, TypeError) as error:
+        raise ModelError(f"architecture {contract.architecture!r} with {contract.arguments}: {error}") from error
+    if not isinstance(network, nn.Module):
+        raise ModelError(f"architecture {contract.architecture!r} made a {type(network).__name__}, no torch module")
+    return network
+
+
+def _check_test_input(classifier: Classifier, file: Path) -> None:
+    """Feed the stored test input and compare with the stored logits."""
+    contract, stored = classifier.contract, load_file(file)
+    if stored.keys() != {"images", "logits"}:
+        raise ModelError(f"{file}: holds {sorted(stored)}; expected 'images' and 'logits'")
+    expected_shape = (len(contract.input.channels), *contract.input.size)
+    if tuple(stored["images"].shape[1:]) != expected_shape:
+        raise ModelError(f"{file}: images of {tuple(stored['images'].shape[1:])}; the contract says {expected_shape}")
+    found = torch.from_numpy(classifier.logits_of(stored["images"].numpy(), len(stored["images"])))
+    if found.shape != (len(stored["images"]), len(contract.classes)) or found.shape != stored["logits"].shape:
+        raise ModelError(f"{file}: logits of {tuple(found.shape)}; expected one for each of {contract.classes}")
+    off = float((found - stored["logits"]).abs().max())
+    if not off <= contract.test.tolerance:
+        raise ModelError(
+            f"{file}: the test input gives logits that are off by {off:.3g}; allowed is {contract.test.tolerance:g}: "
+            "the weights, the architecture or the normalisation is not the one that was stored"
+        )
+
+
+@contextlib.contextmanager
+def frozen(network: nn.Module) -> Iterator[None]:
+    """Hold a network in evaluation mode with frozen parameters; leave it as it was found, also after an error."""
+    modes = [(module, module.training) for module in network.modules()]
+    flags = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
+    network.eval().requires_grad_(False)
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+        for parameter, flag in flags:
+            parameter.requires_grad_(flag)

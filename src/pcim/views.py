@@ -1,0 +1,129 @@
+"""Views: what the classifier sees, cut from fields that Dask reads ahead of the network."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import dask
+import numpy as np
+
+from pcim import ngff
+from pcim.chunks import Box, Tile, tile_field
+from pcim.plate import ViewKey
+from pcim.stores import FieldImage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from pcim.contract import InputContract
+
+_FIELDS_AHEAD = 8
+
+
+@dataclass(frozen=True)
+class View:
+    """One view: its identity, its place in the field, and what makes it unfit for the classifier, if anything does."""
+
+    key: ViewKey
+    path: str
+    tile: Tile
+    status: str = "ok"
+    reason: str = ""
+
+    def columns(self) -> dict[str, Any]:
+        """Return the columns that name and place the view in every table."""
+        seen = self.tile.seen
+        place = {"top": seen.top, "left": seen.left, "height": seen.height, "width": seen.width}
+        return self.key.columns() | place | {"status": self.status, "reason": self.reason}
+
+
+def views_of(field: Mapping[str, Any], contract: InputContract, accept: Sequence[str]) -> list[View]:
+    """Return the views of one row of the field table; a field that cannot be classified gives views with a reason."""
+    shape, size = (int(field["height"]), int(field["width"])), contract.size
+    status, reason = "ok", ""
+    if field["qc"] != "ok" and field["qc"] not in accept:
+        status, reason = "skipped", f"{field['qc']}: {field['reason']}"
+    elif field["dtype"] != contract.dtype:
+        status, reason = "failed", f"pixels are {field['dtype']}, the classifier was trained on {contract.dtype}"
+    elif lacking := sorted(set(contract.channels) - set(field["channels"])):
+        status, reason = "failed", f"channels {lacking} are not in this field, which has {list(field['channels'])}"
+    elif shape[0] < size[0] or shape[1] < size[1] or (contract.view == "field" and shape != size):
+        status, reason = "failed", f"the field is {shape[0]} x {shape[1]} px, the view {size[0]} x {size[1]} px"
+    fits = shape[0] >= size[0] and shape[1] >= size[1]
+    tiles = tile_field(shape, size) if fits else [Tile(Box(0, 0, *size), Box(0, 0, *shape))]
+    identity = (str(field["plate"]), str(field["row"]), str(field["column"]), str(field["field"]))
+    return [View(ViewKey(*identity, tile.name), str(field["path"]), tile, status, reason) for tile in tiles]
+
+
+def views_of_wells(fields: pd.DataFrame, wells: Sequence[str], contract: InputContract, accept: Sequence[str]) -> list[View]:
+    """Return the views of the given wells, in the order of the field table."""
+    rows = fields[fields["well"].isin(list(wells))].to_dict("records")
+    return [view for row in rows for view in views_of({str(k): v for k, v in row.items()}, contract, accept)]
+
+
+def read_fields(
+    plate: Path, paths: Iterable[str], channels: Sequence[str], workers: int
+) -> Iterator[tuple[str, NDArray[Any] | ngff.NgffError]]:
+    """Yield (path, pixels (channel, y, x) or what went wrong), in order; the next fields are read meanwhile."""
+    ordered = list(dict.fromkeys(paths))
+    groups = [ordered[start : start + _FIELDS_AHEAD] for start in range(0, len(ordered), _FIELDS_AHEAD)]
+    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as background:
+        coming = [background.submit(_read_group, plate, group, channels, workers) for group in groups[:1]]
+        for number, group in enumerate(groups):
+            pixels = coming.pop().result()
+            if number + 1 < len(groups):
+                coming.append(background.submit(_read_group, plate, groups[number + 1], channels, workers))
+            yield from zip(group, pixels, strict=True)
+
+
+def _read_group(
+    plate: Path, paths: Sequence[str], channels: Sequence[str], workers: int
+) -> tuple[NDArray[Any] | ngff.NgffError, ...]:
+    tasks = [dask.delayed(_read_field)(plate / path, channels) for path in paths]
+    return dask.compute(*tasks, scheduler="threads", num_workers=workers)  # type: ignore[no-any-return]
+
+
+def _read_field(path: Path, channels: Sequence[str]) -> NDArray[Any] | ngff.NgffError:
+    try:
+        return FieldImage.open(path).read(channels)
+    except (ngff.NgffError, OSError) as error:
+        return error if isinstance(error, ngff.NgffError) else ngff.NgffError(str(error))
+
+
+def read_views(
+    plate: Path, views: Sequence[View], channels: Sequence[str], workers: int
+) -> Iterator[tuple[View, NDArray[Any] | str]]:
+    """Yield (view, raw pixels (channel, y, x) or the reason why there are none) for the views whose status is ok."""
+    waiting: dict[str, list[View]] = {}
+    for view in views:
+        if view.status == "ok":
+            waiting.setdefault(view.path, []).append(view)
+    for path, pixels in read_fields(plate, waiting, channels, workers):
+        for view in waiting[path]:
+            yield view, str(pixels) if isinstance(pixels, ngff.NgffError) else pixels[:, *view.tile.seen.slices]
+
+
+def batches(
+    readings: Iterable[tuple[View, NDArray[Any] | str]], size: int
+) -> Iterator[tuple[list[View], NDArray[Any], list[tuple[View, str]]]]:
+    """Group readings into (views, pixels (n, channel, y, x) with n <= size, views that could not be read)."""
+    views: list[View] = []
+    pixels: list[NDArray[Any]] = []
+    unread: list[tuple[View, str]] = []
+    for view, reading in readings:
+        if isinstance(reading, str):
+            unread.append((view, reading))
+            continue
+        views.append(view)
+        pixels.append(reading)
+        if len(views) == size:
+            yield views, np.stack(pixels), unread
+            views, pixels, unread = [], [], []
+    if views or unread:
+        yield views, np.stack(pixels) if pixels else np.empty(0), unread
