@@ -1,7 +1,8 @@
 """Cut the example campaign's plates and plate maps from the full data sets: `python example/cut.py DATA_FOLDER`.
 
 DATA_FOLDER holds `bbbc013_u2os_translocation` and `bbbc010_celegans_livedead` (what is in them, and under which
-licences: PROVENANCE.md beside this script). Writes `plates/*.zarr` and `platemaps/*.csv`; the same input gives the same bytes.
+licences: PROVENANCE.md beside this script). Writes `plates/*.zarr` and `platemaps/*.csv`; the same input gives the same
+bytes.
 """
 
 from __future__ import annotations
