@@ -18,7 +18,7 @@ from pcim.contract import Contract, read_contract
 from pcim.plate import parse_well, well_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from pcim.config import ClassifierSettings
 
@@ -94,24 +94,100 @@ class Campaign:
         """Every (classifier, plate) pair of the campaign."""
         return [(model, plate) for model, entry in self.config.classifiers.items() for plate in entry.plates]
 
-    def source_metadata(self, plate: str) -> Path:
+    # What the rules ask. Each takes Snakemake's wildcards.
+
+    def plate_metadata(self, wildcards: Any) -> Path:
         """Return the small file at the root of a plate that stands for it as a rule's input."""
         try:
-            return ngff.metadata_file(self.plates[plate].path)
-        except ngff.NgffError:  # a finished campaign may be looked at without its plates
-            return self.plates[plate].path / "zarr.json"
+            return ngff.metadata_file(self.plates[wildcards.plate].path)
+        except ngff.NgffError:  # a job may be planned where the plate is not mounted
+            return self.plates[wildcards.plate].path / "zarr.json"
 
-    def weights(self, model: str) -> Path:
+    def platemap(self, wildcards: Any) -> Path:
+        """Return a plate's plate map."""
+        return self.plates[wildcards.plate].platemap
+
+    def store(self, wildcards: Any) -> str:
+        """Return a plate's OME-Zarr store."""
+        return str(self.plates[wildcards.plate].path)
+
+    def chunk(self, wildcards: Any) -> dict[str, Any]:
+        """Return what every job on a chunk is told: where, which wells, and what is let pass (see `jobs.ChunkJob`)."""
+        return {
+            "store": self.store(wildcards),
+            "wells": self.chunks[wildcards.plate][wildcards.chunk],
+            "trusted_packages": self.config.classify.trusted_packages,
+            "accept": self.config.ingest.accept,
+            "max_failed": self.config.max_failed,
+        }
+
+    def model(self, wildcards: Any) -> Path:
+        """Return a classifier's model.yaml."""
+        return self.config.classifiers[wildcards.model].model
+
+    def weights(self, wildcards: Any) -> Path:
         """Return the file with a classifier's weights."""
-        return self.config.classifiers[model].model.parent / self.contracts[model].weights
+        return self.model(wildcards).parent / self.contracts[wildcards.model].weights
 
-    def attribute_settings(self, model: str, method: str) -> dict[str, Any]:
+    def classifier_settings(self, wildcards: Any) -> dict[str, Any]:
+        """Return what is said of a classifier in the config, without its selection of views."""
+        return self.config.classifiers[wildcards.model].model_dump(mode="json", exclude={"select", "model", "plates"})
+
+    def attribute_settings(self, wildcards: Any) -> dict[str, Any]:
         """Return what the attribution by one method depends on: a change reruns that method and no other."""
-        entry, settings = self.config.classifiers[model], self.config.attribute
+        entry, settings = self.config.classifiers[wildcards.model], self.config.attribute
         used = {"pcim": {"pcim"}, "integrated_gradients": {"ig_steps"}, "occlusion": {"occlusion_px"}}
-        methods_own = {"pcim", "ig_steps", "occlusion_px"} - used.get(method, set())
-        shared = settings.model_dump(exclude=methods_own | {"select", "methods", "batch_size"})
+        of_others = {"pcim", "ig_steps", "occlusion_px"} - used.get(wildcards.method, set())
+        shared = settings.model_dump(exclude=of_others | {"select", "methods"})
         return shared | {"select": (entry.select or settings.select).model_dump()}
+
+    def regions(self, wildcards: Any) -> dict[str, Any]:
+        """Return the named regions of a classifier, as in the config."""
+        entry = self.config.classifiers[wildcards.model]
+        return {name: region.model_dump() for name, region in entry.regions.items()}
+
+    def objects(self, wildcards: Any) -> str | None:
+        """Return the name of the region that holds the biology of a classifier, if it has one."""
+        return self.config.classifiers[wildcards.model].objects
+
+    def stores(self, wildcards: Any) -> dict[str, str]:
+        """Return the OME-Zarr stores of a classifier's plates: plate -> path."""
+        return {plate: str(self.plates[plate].path) for plate in self.config.classifiers[wildcards.model].plates}
+
+    def of_chunks(self, pattern: str) -> Callable[[Any], list[str]]:
+        """Return an input function: `pattern` for every chunk of the rule's plate."""
+        return lambda wildcards: [pattern.format(**wildcards, chunk=chunk) for chunk in self.chunks[wildcards.plate]]
+
+    def of_methods(self, pattern: str) -> Callable[[Any], list[str]]:
+        """Return an input function: `pattern` for every method, and for every chunk of the rule's plate if it names one."""
+        methods = self.config.attribute.methods
+
+        def fill(wildcards: Any) -> list[str]:
+            chunks = [wildcards["chunk"]] if "chunk" in wildcards.keys() else list(self.chunks[wildcards.plate])  # noqa: SIM118
+            known = {name: value for name, value in wildcards.items() if name != "chunk"}
+            return [pattern.format(**known, method=method, chunk=chunk) for method in methods for chunk in chunks]
+
+        return fill
+
+    def of_plates(self, pattern: str) -> Callable[[Any], list[str]]:
+        """Return an input function: `pattern` for every plate of the rule's classifier, and for every chunk of each."""
+
+        def fill(wildcards: Any) -> list[str]:
+            plates = self.config.classifiers[wildcards.model].plates
+            pairs = [(plate, chunk) for plate in plates for chunk in self.chunks[plate]]
+            return list(dict.fromkeys(pattern.format(**wildcards, plate=plate, chunk=chunk) for plate, chunk in pairs))
+
+        return fill
+
+    def everywhere(self, pattern: str) -> list[str]:
+        """Return `pattern` filled in for every classifier, plate, method and chunk of the campaign, each path once."""
+        paths = [
+            pattern.format(campaign=self.name, model=model, plate=plate, method=method, chunk=chunk)
+            for model, plate in self.explained_plates
+            for method in self.config.attribute.methods
+            for chunk in self.chunks[plate]
+        ]
+        return list(dict.fromkeys(paths))
 
 
 def _read_plates(path: Path, faults: list[str]) -> dict[str, PlateEntry]:

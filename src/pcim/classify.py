@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -14,8 +13,10 @@ from pcim.views import View, batches, read_views, views_of_wells
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from pcim.config import ClassifySettings
+    from pcim.jobs import ChunkJob
 
 
 def classify_views(
@@ -63,25 +64,12 @@ def check_failures(table: pd.DataFrame, max_failed: float, what: str) -> None:
         raise RuntimeError(f"{what}: {len(failed)} of {len(tried)} views failed, allowed are {max_failed:.0%}: {listed}")
 
 
-def classify_chunk(  # noqa: PLR0913 - a job's inputs
-    *,
-    fields: str,
-    plate: Path,
-    wells: Sequence[str],
-    model: Path,
-    table: str,
-    settings: ClassifySettings,
-    accept: Sequence[str],
-    max_failed: float,
-    gpus: int,
-    workers: int,
-    revision: int,
-) -> None:
+def classify_chunk(job: ChunkJob, *, fields: str, table: str, settings: ClassifySettings) -> None:
     """Classify every view of a chunk's wells and write the table of calls."""
     with sole_writer(table):
-        classifier = load_classifier(model, settings.trusted_packages, pick_device(gpus))
-        views = views_of_wells(pd.read_parquet(fields), wells, classifier.contract.input, accept)
-        calls = classify_views(classifier, plate, views, settings.batch_size, workers)
+        classifier = load_classifier(job.model, job.trusted_packages, pick_device(job.gpus))
+        views = views_of_wells(pd.read_parquet(fields), job.wells, classifier.contract.input, job.accept)
+        calls = classify_views(classifier, job.store, views, settings.batch_size, job.workers)
         log.info("%s: %s", table, calls["call"].value_counts().to_dict())
-        check_failures(calls, max_failed, table)
-        write_table(calls.assign(model_sha256=classifier.contract.sha256, revision=revision), table)
+        check_failures(calls, job.max_failed, table)
+        write_table(calls.assign(model_sha256=classifier.contract.sha256, revision=job.revision), table)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 Model = TypeVar("Model", bound=BaseModel)
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
@@ -147,6 +147,7 @@ class EvaluateSettings(Settings):
     substitutes: list[Substitute] = Field(["mean", "blur"], min_length=1, description="What deleted pixels become.")
     blur: float = Field(0.06, gt=0, le=1, description="Standard deviation of the blur substitute, share of the view's height.")
     batch_size: int = Field(32, ge=1, description="Images a forward pass.")
+    intervention_views: int = Field(200, ge=2, description="At most so many explained views a classifier take part in the exchanges.")
     partners: int = Field(2, ge=1, description="Views of another call with which each explained view exchanges a region.")
     halo_px: int = Field(2, ge=0, description="Objects are widened by this before they are exchanged, px.")
 
@@ -223,3 +224,8 @@ def _kinds(annotation: Any) -> list[type]:
     if not inner:
         return [annotation] if isinstance(annotation, type) else []
     return [kind for part in inner for kind in _kinds(part)]
+
+
+def regions_of(values: Mapping[str, Any]) -> dict[str, Region]:
+    """Return the named regions of a classifier from their plain form."""
+    return {name: Region.model_validate(value) for name, value in values.items()}

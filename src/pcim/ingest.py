@@ -13,6 +13,7 @@ from dask.callbacks import Callback
 from scipy.ndimage import gaussian_filter
 
 from pcim import ngff
+from pcim.campaign import CampaignError, read_platemap
 from pcim.jobs import log, progress, write_table
 from pcim.plate import FIELD_COLUMNS, well_name
 from pcim.stores import FieldImage
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pcim.campaign import PlateEntry
     from pcim.config import IngestSettings
 
 FULL_SCALE = tuple(2**bits - 1 for bits in (8, 10, 12, 14, 16))
@@ -107,37 +107,49 @@ def digest_pixels(image: NDArray[Any]) -> str:
     return hashlib.blake2b(head + np.ascontiguousarray(image).tobytes(), digest_size=16).hexdigest()
 
 
-def ingest_plate(plate: PlateEntry, table: Path, settings: IngestSettings, workers: int, revision: int) -> None:
-    """Check every field of a plate and write its field table."""
-    layout = ngff.read_plate(plate.path)
+def ingest_plate(  # noqa: PLR0913 - a job's inputs
+    *, plate: str, store: Path, platemap: Path, table: str, settings: IngestSettings, workers: int, revision: int
+) -> None:
+    """Check every field of a plate and write its field table.
+
+    Raises
+    ------
+    CampaignError
+        When the plate map has faults.
+    """
+    faults: list[str] = []
+    plate_map = read_platemap(platemap, faults)
+    if faults:
+        raise CampaignError(faults)
+    layout = ngff.read_plate(store)
     keys, paths, broken = [], [], []
     for well in layout.wells:
         try:
-            fields = ngff.read_well(plate.path, well)
+            fields = ngff.read_well(store, well)
         except ngff.NgffError as error:
             broken.append((well, str(error)))
             continue
         for field in fields:
             keys.append((well, field))
-            paths.append(plate.path / well.path / field)
-    with _Bar(len(paths), f"ingest {plate.plate}"):
+            paths.append(store / well.path / field)
+    with _Bar(len(paths), f"ingest {plate}"):
         inspected = dask.compute(
             *(dask.delayed(inspect_field)(path, settings) for path in paths), scheduler="threads", num_workers=workers
         )
     keys += [(well, "0") for well, _ in broken]
-    inspected += tuple(inspect_field(plate.path / well.path / "0", settings) | {"reason": why} for well, why in broken)
+    inspected += tuple(inspect_field(store / well.path / "0", settings) | {"reason": why} for well, why in broken)
     rows = [
         {
-            **_key(plate.plate, well, field),
+            **_key(plate, well, field),
             "path": f"{well.path}/{field}",
             **found,
-            **_typed(plate.wells[well_name(well.row, well.column)]),
+            **_typed(plate_map[well_name(well.row, well.column)]),
             "revision": revision,
         }
         for (well, field), found in zip(keys, inspected, strict=True)
     ]
     fields_table = pd.DataFrame(rows).sort_values(list(FIELD_COLUMNS), ignore_index=True)
-    log.info("%s: %s", plate.plate, fields_table["qc"].value_counts().to_dict())
+    log.info("%s: %s", plate, fields_table["qc"].value_counts().to_dict())
     write_table(fields_table, table)
 
 

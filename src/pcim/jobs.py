@@ -10,15 +10,44 @@ import os
 import socket
 import sys
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import pandas as pd
 
 log = logging.getLogger("pcim")
+
+
+@dataclass(frozen=True)
+class ChunkJob:
+    """What every job on a chunk is told: the source plate, its wells, the classifier, and what it may use."""
+
+    store: Path
+    wells: Sequence[str]
+    model: Path
+    trusted_packages: Sequence[str]
+    accept: Sequence[str]
+    max_failed: float
+    gpus: int
+    workers: int
+    revision: int
+
+    @classmethod
+    def of(cls, snakemake: Any) -> ChunkJob:
+        """Read it from a rule with input `model`, params `chunk` and `revision`, and resource `gpu`."""
+        told = dict(snakemake.params.chunk)
+        return cls(
+            store=Path(told.pop("store")),
+            model=Path(snakemake.input.model),
+            gpus=int(snakemake.resources.gpu),
+            workers=int(snakemake.threads),
+            revision=int(snakemake.params.revision),
+            **told,
+        )
 
 
 @contextlib.contextmanager

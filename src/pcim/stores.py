@@ -6,6 +6,7 @@ Nothing is ever written into a source plate.
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ import zarr
 from zarr.storage import LocalStore
 
 from pcim import ngff
+from pcim.jobs import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -132,8 +134,11 @@ class MapPlate:
         return self.path / field
 
     def read(self, field: str, name: str = "") -> NDArray[Any]:
-        """Read a field's maps (target, y, x), or the array stored beside them as `name`; NaN = not explained."""
-        return np.asarray(zarr.open_array(self.path / field / name / "0", mode="r")[:])
+        """Read a field's maps (channel, y, x), or the array stored beside them as `name`; NaN = not explained.
+
+        The sum over channels is the map; a method that has one map for all channels stores that one.
+        """
+        return np.asarray(zarr.open_array(self.path / field / name / "0", mode="r")[:], dtype=np.float32)
 
     def write_field(  # noqa: PLR0913 - each is one part of what a viewer needs
         self,
@@ -148,7 +153,7 @@ class MapPlate:
         pixel_size_um: tuple[float, float] | None,
         provenance: Mapping[str, Any],
     ) -> None:
-        """Store the maps (target, y, x) of one field, arrays `beside` them, and the label of its highest pixels (y, x)."""
+        """Store the maps (channel, y, x) of one field, arrays `beside` them, and the label of its highest pixels (y, x)."""
         partial = self.path / f".partial-{field.replace('/', '-')}"
         shutil.rmtree(partial, ignore_errors=True)
         store = LocalStore(partial)
@@ -159,7 +164,7 @@ class MapPlate:
         for name, array in beside.items():
             group = root.create_group(name)
             _write_levels(group, array.astype(dtype), axes, _mean_of_four)
-            group.attrs["ome"] = axes.image_metadata([f"{name} {channel}" for channel in channels])
+            group.attrs["ome"] = axes.image_metadata([name] * len(array))
         label_name, label = top
         labels = root.create_group("labels", attributes={"ome": {"version": "0.5", "labels": [label_name]}})
         group = labels.create_group(label_name)
@@ -181,7 +186,7 @@ class MapPlate:
         """Write the metadata of plate, rows and wells for the stored `fields` (well path -> field names)."""
         written = [well for well in source.wells if fields.get(well.path)]
         for row in sorted({well.row for well in written}):
-            zarr.create_group(LocalStore(self.path / row), overwrite=False) if not (self.path / row / "zarr.json").exists() else None
+            _write_group(self.path / row, None)
         for well in written:
             images = [{"path": field, "acquisition": 0} for field in fields[well.path]]
             _write_group(self.path / well.path, {"well": {"images": images, "version": "0.5"}, "version": "0.5"})
@@ -200,14 +205,11 @@ class MapPlate:
         _write_group(self.path, {"plate": plate, "version": "0.5"})
 
 
-def _write_group(path: Path, ome: Mapping[str, Any]) -> None:
+def _write_group(path: Path, ome: Mapping[str, Any] | None) -> None:
     """Write a group's metadata in one step, children untouched."""
-    import json
-
-    from pcim.jobs import whole_file
-
+    attributes = {} if ome is None else {"ome": ome}
     with whole_file(path / "zarr.json") as partial:
-        partial.write_text(json.dumps({"zarr_format": 3, "node_type": "group", "attributes": {"ome": ome}}, indent=1))
+        partial.write_text(json.dumps({"zarr_format": 3, "node_type": "group", "attributes": attributes}, indent=1))
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import numpy as np
 from pcim import ngff
 from pcim.chunks import Box, Tile, tile_field
 from pcim.plate import ViewKey
+from pcim.regions import boundary_region, label_region, partition
 from pcim.stores import FieldImage
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from pcim.config import Region
     from pcim.contract import InputContract
 
 _FIELDS_AHEAD = 8
@@ -127,3 +129,14 @@ def batches(
             views, pixels, unread = [], [], []
     if views or unread:
         yield views, np.stack(pixels) if pixels else np.empty(0), unread
+
+
+def read_regions(image: FieldImage, regions: Mapping[str, Region]) -> dict[str, NDArray[np.bool_]]:
+    """Return the named regions of a field and ``background``, disjoint and together the whole field (y, x)."""
+    named = {}
+    for name, region in regions.items():
+        if region.label is not None:
+            named[name] = label_region(image.read_label(region.label))
+        elif region.boundary_of is not None:
+            named[name] = boundary_region(image.read_label(region.boundary_of), region.width_px)
+    return partition(named, image.shape)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,9 +28,9 @@ from pcim.views import View, batches, read_views, views_of_wells
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
-
     from numpy.typing import NDArray
+
+    from pcim.jobs import ChunkJob
 
 RECORDED = ("loss_first", "loss_last", "p_image", "p_keep", "p_drop", "p_background")
 
@@ -64,7 +65,6 @@ class Job:
     plate: Path
     maps: MapPlate
     revision: int
-    batch_size: int
     workers: int
 
     def fingerprint(self, image_digest: str, view: View, target: str) -> str:
@@ -94,35 +94,19 @@ def select_views(fields: pd.DataFrame, calls: pd.DataFrame, views: Sequence[View
 
 
 def attribute_chunk(  # noqa: PLR0913 - a job's inputs
-    *,
-    fields: str,
-    calls: str,
-    plate: Path,
-    wells: Sequence[str],
-    model: Path,
-    method: str,
-    maps: Path,
-    ledger: str,
-    settings: AttributeSettings,
-    trusted_packages: Sequence[str],
-    accept: Sequence[str],
-    max_failed: float,
-    batch_size: int,
-    gpus: int,
-    workers: int,
-    revision: int,
+    chunk: ChunkJob, *, fields: str, calls: str, method: str, maps: str, ledger: str, settings: AttributeSettings
 ) -> None:
     """Explain the selected views of a chunk by one method: maps into the plate of maps, the ledger last."""
     with sole_writer(ledger):
-        classifier = load_classifier(model, trusted_packages, pick_device(gpus))
-        job = Job(classifier, method, settings, plate, MapPlate(maps), revision, batch_size, workers)
+        classifier = load_classifier(chunk.model, chunk.trusted_packages, pick_device(chunk.gpus))
+        job = Job(classifier, method, settings, chunk.store, MapPlate(Path(maps)), chunk.revision, chunk.workers)
         fields_table, calls_table = pd.read_parquet(fields), pd.read_parquet(calls)
-        views = views_of_wells(fields_table, wells, classifier.contract.input, accept)
+        views = views_of_wells(fields_table, chunk.wells, classifier.contract.input, chunk.accept)
         views = select_views(fields_table, calls_table, views, settings)
         rows = explain(job, views, fields_table, calls_table, Journal(ledger))
         table = pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*KEY_COLUMNS, "status", "reason"])
         log.info("%s: %s", ledger, table["status"].value_counts().to_dict())
-        check_failures(table, max_failed, ledger)
+        check_failures(table, chunk.max_failed, ledger)
         write_table(table, ledger)
 
 
@@ -183,7 +167,7 @@ def _explain_fields(
     pending = {path: Explained(shapes[path], open_views=len(members)) for path, members in waiting.items()}
     bar = progress(len(tasks), f"{job.method} {job.plate.name}")
     readings = read_views(job.plate, list(tasks), job.classifier.contract.input.channels, job.workers)
-    for views, pixels, unread in batches(readings, job.batch_size):
+    for views, pixels, unread in batches(readings, job.settings.batch_size):
         for view, reason in unread:
             _close(pending[view.path], _row(view, job) | {"status": "failed", "reason": reason})
         for view, row, arrays in _explain_batch(job, [tasks[view] for view in views], pixels) if views else ():
@@ -205,11 +189,11 @@ def _explain_batch(
 ) -> Iterable[tuple[View, dict[str, Any], dict[str, NDArray[np.float32]]]]:
     """Explain one batch, padded to the recorded shape; maps come in units of their view's mean."""
     started = time.perf_counter()
-    images = job.classifier.normalise(padded(pixels, job.batch_size))
+    images = job.classifier.normalise(padded(pixels, job.settings.batch_size))
     names = [task.target for task in tasks]
-    targets = job.classifier.class_index(names + names[-1:] * (job.batch_size - len(names)))
+    targets = job.classifier.class_index(names + names[-1:] * (job.settings.batch_size - len(names)))
     numbers = [task.view.key.number(job.method) for task in tasks]
-    batch = Batch(images, targets, numbers + numbers[-1:] * (job.batch_size - len(numbers)))
+    batch = Batch(images, targets, numbers + numbers[-1:] * (job.settings.batch_size - len(numbers)))
     attribution = METHOD_FUNCTIONS[job.method](job.classifier, batch, job.settings)
     with torch.no_grad():
         record = dict(attribution.record)
@@ -219,15 +203,15 @@ def _explain_batch(
     arrays = _arrays(attribution)
     seconds = (time.perf_counter() - started) / len(tasks)
     for number, task in enumerate(tasks):
-        channel_maps = arrays["channel_maps"][number]
-        mean = float(np.abs(channel_maps.sum(0)).mean())
+        channel_maps = arrays["channel_maps"][number]  # (c or 1, h, w)
+        mean = float(channel_maps.sum(0).mean())
         measured = {name: values[name][number] for name in RECORDED} | {"steps": attribution.steps, "seconds": seconds}
         row = _row(task.view, job) | measured | {"target": task.target, "fingerprint": task.fingerprint}
         if not np.isfinite(channel_maps).all():
             yield task.view, row | {"status": "failed", "reason": "the map is not finite"}, {}
             continue
-        scaled = channel_maps.sum(0) / mean if mean > 0 else channel_maps.sum(0)
-        beside = {name: arrays[name][number][0] for name in attribution.beside}
+        scaled = channel_maps / mean if mean > 0 else channel_maps
+        beside = {name: arrays[name][number] for name in attribution.beside}
         row |= {"mean_attribution": mean, "digest": digest_pixels(scaled), "channel_share": _shares(job, channel_maps)}
         yield task.view, row, {"map": scaled, **beside}
 
@@ -259,7 +243,7 @@ def _row(view: View, job: Job) -> dict[str, Any]:
         "channels": job.classifier.contract.input.channels,
         "channel_share": [np.nan] * len(job.classifier.contract.input.channels),
         "device": job.classifier.device.type,
-        "batch_size": job.batch_size,
+        "batch_size": job.settings.batch_size,
         "digest": "",
         "fingerprint": "",
         "revision": job.revision,
@@ -271,11 +255,11 @@ def _place(explained: Explained, view: View, arrays: dict[str, NDArray[np.float3
     owned, seen = view.tile.owned.slices, view.tile.seen
     inside = tuple(slice(part.start - start, part.stop - start) for part, start in zip(owned, (seen.top, seen.left), strict=True))
     for name, array in arrays.items():
-        whole = explained.maps.setdefault(name, np.full(explained.shape, np.nan, np.float32))
-        whole[owned] = array[inside]
+        whole = explained.maps.setdefault(name, np.full((len(array), *explained.shape), np.nan, np.float32))
+        whole[:, *owned] = array[:, *inside]
     if explained.top is None:
         explained.top = np.zeros(explained.shape, np.uint8)
-    explained.top[owned] = highest(arrays["map"], top_percent)[inside]
+    explained.top[owned] = highest(arrays["map"].sum(0), top_percent)[inside]
 
 
 def highest(attribution: NDArray[np.float32], percent: float) -> NDArray[np.uint8]:
@@ -288,12 +272,13 @@ def _store(job: Job, path: str, explained: Explained, tasks: dict[View, Task]) -
     """Write a finished field in one step and return its rows."""
     if explained.top is not None:
         made = {task.view.key.view: task for view, task in tasks.items() if view.path == path}
-        layout = ngff.read_image(job.plate / path)
+        layout, maps = ngff.read_image(job.plate / path), explained.maps["map"]
+        of_channels = job.classifier.contract.input.channels if len(maps) > 1 else ["all channels"]
         job.maps.write_field(
             path,
-            explained.maps["map"][np.newaxis],
-            channels=[f"{job.method}: {job.settings.target}"],
-            beside={name: array[np.newaxis] for name, array in explained.maps.items() if name != "map"},
+            maps,
+            channels=[f"{job.method} {channel}" for channel in of_channels],
+            beside={name: array for name, array in explained.maps.items() if name != "map"},
             top=("top", explained.top),
             levels=job.settings.levels,
             dtype=job.settings.dtype,

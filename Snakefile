@@ -1,0 +1,44 @@
+"""PCIM: what does an image classifier look at? From OME-Zarr plates to maps, metrics and a report."""
+
+from snakemake.utils import min_version
+
+from pcim.campaign import Campaign
+from pcim.jobs import hold_campaign
+from pcim.revisions import REVISIONS
+
+min_version("9.18")
+
+
+configfile: "config/config.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+campaign = Campaign.load(config, look_at_plates=workflow.is_main_process)
+
+
+onstart:
+    hold_campaign(campaign.name)
+
+
+wildcard_constraints:
+    campaign=campaign.name,
+    model="[A-Za-z0-9_-]+",
+    method="[a-z_]+",
+    plate="[A-Za-z0-9_-]+",
+    chunk="[A-Z]+[0-9]+-[A-Z]+[0-9]+",
+
+
+rule all:
+    input:
+        expand("results/{campaign}/report/index.html", campaign=campaign.name),
+    default_target: True
+
+
+include: "workflow/rules/ingest.smk"
+include: "workflow/rules/classify.smk"
+include: "workflow/rules/attribute.smk"
+include: "workflow/rules/aggregate.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"

@@ -1,0 +1,120 @@
+"""Every fault of a campaign's inputs is named before any work."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from makers import write_campaign, write_model
+from pcim.campaign import Campaign, CampaignError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def values(tmp_path: Path) -> dict[str, Any]:
+    """A campaign without faults."""
+    return write_campaign(tmp_path, plates=2)
+
+
+def faults(values: dict[str, Any]) -> str:
+    with pytest.raises(CampaignError) as error:
+        Campaign.load(values)
+    return str(error.value)
+
+
+def test_a_campaign_without_faults_is_read(values: dict[str, Any]) -> None:
+    campaign = Campaign.load(values)
+    assert list(campaign.plates) == ["plate1", "plate2"]
+    assert campaign.chunks["plate1"] == {"A01-A04": ["A01", "A02", "A03", "A04"], "B01-B04": ["B01", "B02", "B03", "B04"]}
+    assert campaign.plates["plate1"].wells["A01"]["treatment"] == "untreated"  # an empty treatment keeps its well
+
+
+def test_a_misspelt_key_is_named_with_the_nearest_right_one(values: dict[str, Any]) -> None:
+    values["attribute"]["pcim"]["stpes"] = 3
+    values["evalaute"] = {}
+    text = faults(values)
+    assert text.startswith("2 faults in the campaign's inputs; nothing was started:")
+    assert "attribute.pcim.stpes: unknown key (did you mean 'steps'?)" in text
+    assert "evalaute: unknown key (did you mean 'evaluate'?)" in text
+
+
+def test_a_value_out_of_bounds_is_named_with_what_is_allowed(values: dict[str, Any]) -> None:
+    values["attribute"]["top_percent"] = 120
+    assert "attribute.top_percent: Input should be less than 100, got 120" in faults(values)
+
+
+def test_every_fault_is_in_one_message(values: dict[str, Any], tmp_path: Path) -> None:
+    entry = values["classifiers"]["spots"]
+    entry["plates"] += ["plate3"]
+    entry["truth"] = "lable"
+    (tmp_path / "plate1.csv").write_text("well_position,label\nA01,plain\nC12,dotted\nQ,\n")
+    (tmp_path / "plate2.zarr" / ".zattrs").write_text("{}")
+    text = faults(values)
+    assert "classifiers.spots.plates: 'plate3' is not in" in text
+    assert "did you mean 'plate" in text
+    assert "column 'lable' is not in" in text
+    assert "plate1.csv:4: well position 'Q'" in text
+    assert "plate1.csv lacks wells of the plate: A02, A03, A04, B01, B02, B03, B04" in text
+    assert "plate1.csv names wells that the plate has not: C12" in text
+    assert "plate2.zarr: a zarr group, but not an OME-Zarr plate" in text
+
+
+def test_a_missing_plate_is_named(values: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "plate1.zarr").rename(tmp_path / "elsewhere.zarr")
+    assert "plate1.zarr: no such folder" in faults(values)
+
+
+def test_a_class_that_the_classifier_does_not_know_is_named(values: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "plate1.csv").write_text((tmp_path / "plate1.csv").read_text().replace(",spot", ",dot"))
+    assert "classifiers.spots.truth: 'dot' in" in faults(values)
+
+
+def test_channels_that_are_not_on_the_plate_are_named_with_those_that_are(values: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "model" / "model.yaml"
+    contract = yaml.safe_load(path.read_text())
+    contract["input"]["channels"] = ["DNA", "Actin"]
+    path.write_text(yaml.safe_dump(contract))
+    text = faults(values)
+    assert "channels ['Actin'] are not on plate 'plate1', which has ['DNA', 'Reporter']" in text
+    assert "'plate2'" in text
+
+
+def test_labels_that_are_not_on_the_plate_are_named(values: dict[str, Any]) -> None:
+    values["classifiers"]["spots"]["regions"]["nuclei"] = {"label": "nuclei"}
+    assert "labels ['nuclei'] are not on plate 'plate1', which has ['spots']" in faults(values)
+
+
+def test_a_contract_with_missing_weights_or_keys_is_named(values: dict[str, Any], tmp_path: Path) -> None:
+    write_model(tmp_path / "model", weights="../weights.safetensors")
+    assert "weights: String should match pattern" in faults(values)
+    write_model(tmp_path / "model", weights="lost.safetensors")
+    assert "lost.safetensors: no such file (named in" in faults(values)
+
+
+def test_a_well_that_does_not_lie_where_its_path_says_is_refused(values: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "plate1.zarr" / "zarr.json"
+    content = json.loads(file.read_text())
+    content["attributes"]["ome"]["plate"]["wells"][1]["rowIndex"] = 1
+    file.write_text(json.dumps(content))
+    assert "well 'A/2' does not lie at row 1, column 1 of the plate" in faults(values)
+
+
+def test_jobs_do_not_look_at_the_plates_again(values: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "plate1.zarr").rename(tmp_path / "elsewhere.zarr")
+    assert Campaign.load(values, look_at_plates=False).name == "planted"
+
+
+@pytest.mark.parametrize("method", ["random", "occlusion"])
+def test_a_method_does_not_depend_on_the_settings_of_another(values: dict[str, Any], method: str) -> None:
+    class Wildcards:
+        model = "spots"
+
+    Wildcards.method = method  # type: ignore[attr-defined]
+    before = Campaign.load(values).attribute_settings(Wildcards)
+    values["attribute"]["pcim"]["steps"] = 77
+    assert Campaign.load(values).attribute_settings(Wildcards) == before

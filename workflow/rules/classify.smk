@@ -1,0 +1,24 @@
+rule classify:
+    input:
+        fields="results/{campaign}/ingest/{plate}/fields.parquet",
+        model=campaign.model,
+        weights=campaign.weights,
+    output:
+        calls="results/{campaign}/classify/{model}/{plate}/{chunk}.parquet",
+    log:
+        "results/{campaign}/logs/classify/{model}/{plate}/{chunk}.log",
+    benchmark:
+        "results/{campaign}/benchmarks/classify/{model}/{plate}/{chunk}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=60,
+        gpu=0,
+    params:
+        settings=campaign.config.classify.model_dump(),
+        chunk=campaign.chunk,
+        revision=REVISIONS["classify"],
+    script:
+        "../scripts/classify.py"

@@ -1,0 +1,21 @@
+"""Explain the selected views of a chunk by one method."""
+
+from typing import TYPE_CHECKING
+
+from pcim.attribute.stage import attribute_chunk
+from pcim.config import AttributeSettings
+from pcim.jobs import ChunkJob, log_to
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with log_to(snakemake.log[0]):
+    attribute_chunk(
+        ChunkJob.of(snakemake),
+        fields=snakemake.input.fields,
+        calls=snakemake.input.calls,
+        method=snakemake.wildcards.method,
+        maps=snakemake.params.maps,
+        ledger=snakemake.output.ledger,
+        settings=AttributeSettings.model_validate(snakemake.params.settings),
+    )

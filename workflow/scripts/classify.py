@@ -1,0 +1,18 @@
+"""Call every view of a chunk's wells."""
+
+from typing import TYPE_CHECKING
+
+from pcim.classify import classify_chunk
+from pcim.config import ClassifySettings
+from pcim.jobs import ChunkJob, log_to
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with log_to(snakemake.log[0]):
+    classify_chunk(
+        ChunkJob.of(snakemake),
+        fields=snakemake.input.fields,
+        table=snakemake.output.calls,
+        settings=ClassifySettings.model_validate(snakemake.params.settings),
+    )

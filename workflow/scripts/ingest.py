@@ -1,0 +1,22 @@
+"""Check a plate and write its table of fields."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pcim.config import IngestSettings
+from pcim.ingest import ingest_plate
+from pcim.jobs import log_to
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with log_to(snakemake.log[0]):
+    ingest_plate(
+        plate=snakemake.wildcards.plate,
+        store=Path(snakemake.params.store),
+        platemap=Path(snakemake.input.platemap),
+        table=snakemake.output.fields,
+        settings=IngestSettings.model_validate(snakemake.params.settings),
+        workers=snakemake.threads,
+        revision=snakemake.params.revision,
+    )
