@@ -19,12 +19,6 @@ def test_the_objects_are_the_pixels_that_any_label_names() -> None:
     assert label_region(labels).tolist() == [[False, True, True], [False, False, True]]
 
 
-@pytest.mark.parametrize("wrong", [np.zeros((2, 2)), np.zeros((1, 2, 2), np.int32), np.zeros((2, 2), bool)])
-def test_an_image_that_is_no_label_image_is_refused(wrong: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="allowed: integers with axes y, x"):
-        label_region(wrong)
-
-
 @pytest.mark.parametrize(("width_px", "depth"), [(0.4, 0), (0.5, 1), (1.0, 1), (2.0, 2), (3.0, 3)])
 def test_a_band_along_a_straight_boundary_is_as_deep_as_asked_on_both_sides(width_px: float, depth: int) -> None:
     labels = np.zeros((4, 10), dtype=np.int32)
