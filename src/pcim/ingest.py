@@ -93,6 +93,9 @@ def inspect_field(path: Path, settings: IngestSettings) -> dict[str, Any]:
     absent, expected = field.absent_chunks()
     if absent:
         return known | {"qc": "missing", "reason": f"{absent} of {expected} chunks are not stored"}
+    torn = field.torn_chunks()
+    if torn:
+        return known | {"qc": "truncated", "reason": f"chunk {torn[0]} is not as long as its header says"}
     try:
         image = field.read()
     except (ngff.NgffError, OSError) as error:
