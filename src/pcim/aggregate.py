@@ -16,7 +16,7 @@ from pcim.chunks import Box
 from pcim.jobs import log, whole_file, write_table
 from pcim.plate import KEY_COLUMNS
 from pcim.stores import FieldImage, MapPlate
-from pcim.views import read_regions
+from pcim.views import explained_views, read_regions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -83,7 +83,7 @@ def aggregate_plate(  # noqa: PLR0913 - a job's inputs
     """
     maps = {method: Path(root).parent for method, root in zip(methods, plates, strict=True)}
     plate_map = pd.read_parquet(fields)
-    explained = _explained(ledgers, calls, plate_map)
+    explained = explained_views(ledgers, plate_map, calls)
     rows: list[dict[str, Any]] = []
     means = MeanMaps()
     for path, views in explained.groupby("path", sort=True):
@@ -105,24 +105,13 @@ def aggregate_plate(  # noqa: PLR0913 - a job's inputs
     means.write(mean_maps)
     for method, place in maps.items():
         of_method = explained[explained["method"] == method]
-        written = {well: sorted(set(paths.map(_field_of))) for well, paths in of_method.groupby("well_path")["path"]}
+        written = {well: sorted(set(paths.map(_field_of))) for well, paths in of_method.groupby(of_method["path"].str.rpartition("/")[0])["path"]}
         MapPlate(place).finish(ngff.read_plate(store), {str(w): names for w, names in written.items()}, place.stem)
     log.info("%s: %d views, %d methods", store.name, len(explained) // max(1, len(maps)), len(maps))
 
 
 def _field_of(path: str) -> str:
     return path.rpartition("/")[2]
-
-
-def _explained(ledgers: Sequence[str], calls: Sequence[str], fields: pd.DataFrame) -> pd.DataFrame:
-    """Return a row a view and method that has a map, with its call, its treatment and its place in the store."""
-    keys = list(KEY_COLUMNS)
-    ledger = pd.concat([pd.read_parquet(path) for path in ledgers], ignore_index=True)
-    ledger = ledger[ledger["status"] == "ok"]
-    called = pd.concat([pd.read_parquet(path) for path in calls], ignore_index=True)
-    joined = ledger.merge(called[[*keys, "call"]], on=keys, validate="many_to_one")
-    joined = joined.merge(fields[[*keys[:-1], "path", "treatment"]], on=keys[:-1], validate="many_to_one")
-    return joined.assign(well_path=joined["path"].str.rpartition("/")[0])
 
 
 def group_shares(shares: pd.DataFrame, groupings: Iterable[str]) -> pd.DataFrame:

@@ -21,6 +21,7 @@ Method = Literal[
     "pcim", "pcim_literal", "integrated_gradients", "grad_cam", "occlusion", "random", "edge", "contrast"
 ]
 Substitute = Literal["mean", "blur"]
+Background = Literal["auto", "mean", "blur"]
 Verdict = Literal["empty", "saturated", "constant", "out_of_focus", "missing", "truncated", "nan"]
 
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -119,7 +120,7 @@ class AttributeSettings(Settings):
     methods: list[Method] = Field(list(METHODS), min_length=1, description="Methods whose maps are made, stored and scored.")
     target: str = Field("call", description="The explained class: 'call' (what the classifier says) or a class name.")
     select: Select = Field(Select(), description="Which views are explained.")
-    background: Literal["auto", "mean", "blur"] = Field(
+    background: Background = Field(
         "auto", description="What a pixel becomes where a method takes it away: the training mean, a blur, or auto: mean for tiles, blur for fields."
     )
     blur: float = Field(0.125, gt=0, le=1, description="Standard deviation of that blur, share of the view's height.")

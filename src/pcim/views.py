@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import dask
 import numpy as np
+import pandas as pd
 
 from pcim import ngff
 from pcim.chunks import Box, Tile, tile_field
-from pcim.plate import ViewKey
+from pcim.plate import FIELD_COLUMNS, KEY_COLUMNS, ViewKey
 from pcim.regions import boundary_region, label_region, partition
 from pcim.stores import FieldImage
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    import pandas as pd
     from numpy.typing import NDArray
 
     from pcim.config import Region
@@ -140,3 +140,15 @@ def read_regions(image: FieldImage, regions: Mapping[str, Region]) -> dict[str, 
         elif region.boundary_of is not None:
             named[name] = boundary_region(image.read_label(region.boundary_of), region.width_px)
     return partition(named, image.shape)
+
+
+def explained_views(ledgers: Sequence[str], fields: pd.DataFrame, calls: Sequence[str] = ()) -> pd.DataFrame:
+    """Return a row a view and method that has a map: the ledgers' rows with the field's path and treatment, and the call."""
+    keys = list(KEY_COLUMNS)
+    ledger = pd.concat([pd.read_parquet(path) for path in ledgers], ignore_index=True)
+    found = ledger[ledger["status"] == "ok"]
+    found = found.merge(fields[[*FIELD_COLUMNS, "path", "treatment"]], on=list(FIELD_COLUMNS), validate="many_to_one")
+    if calls:
+        called = pd.concat([pd.read_parquet(path) for path in calls], ignore_index=True)
+        found = found.merge(called[[*keys, "call"]], on=keys, validate="many_to_one")
+    return found

@@ -2,10 +2,6 @@ rule evaluate:
     input:
         fields="results/{campaign}/ingest/{plate}/fields.parquet",
         ledgers=campaign.of_methods("results/{campaign}/attribute/{model}/{method}/{plate}/{chunk}.parquet"),
-        plates=expand(
-            "results/{{campaign}}/maps/{{model}}/{{plate}}_{method}.zarr/zarr.json",
-            method=campaign.config.attribute.methods,
-        ),
         model=campaign.model,
         weights=campaign.weights,
     output:
@@ -27,6 +23,7 @@ rule evaluate:
         regions=campaign.regions,
         objects=campaign.objects,
         methods=campaign.config.attribute.methods,
+        maps=expand("results/{{campaign}}/maps/{{model}}/{{plate}}_{method}.zarr", method=campaign.config.attribute.methods),
         chunk=campaign.chunk,
         revision=REVISIONS["evaluate"],
     script:

@@ -11,7 +11,7 @@ from torch import Tensor
 from pcim.attribute.blending import gaussian_blur
 
 if TYPE_CHECKING:
-    from pcim.config import AttributeSettings
+    from pcim.config import Background
     from pcim.contract import InputContract
 
 
@@ -27,15 +27,15 @@ def make_background(
     return gaussian_blur(images, blur * images.shape[-2])
 
 
-def background_kind(settings: AttributeSettings, contract: InputContract) -> Literal["mean", "blur"]:
-    """Return the background that the settings choose: `auto` is the mean for tiles and a heavy blur for whole fields.
+def background_kind(chosen: Background, contract: InputContract) -> Literal["mean", "blur"]:
+    """Return the kind of background that a setting means: ``auto`` is the mean for tiles, a heavy blur for whole fields.
 
     A light blur keeps a smooth gradient in the background and hides a shortcut that lies in it; the mean fails on one class
     of whole wells.
     """
-    if settings.background == "auto":
+    if chosen == "auto":
         return "blur" if contract.view == "field" else "mean"
-    return settings.background
+    return chosen
 
 
 def black(images: Float[Tensor, "b c h w"], contract: InputContract) -> Float[Tensor, "b c h w"]:

@@ -60,7 +60,7 @@ def _learned(classifier: Classifier, batch: Batch, background: Tensor, preset: P
 
 
 def _default_background(classifier: Classifier, batch: Batch, settings: AttributeSettings) -> Tensor:
-    kind = background_kind(settings, classifier.contract.input)
+    kind = background_kind(settings.background, classifier.contract.input)
     return make_background(batch.images, kind, settings.blur)
 
 

@@ -1,0 +1,23 @@
+"""Score every map of a chunk."""
+
+from typing import TYPE_CHECKING
+
+from pcim.config import EvaluateSettings, regions_of
+from pcim.evaluate import evaluate_chunk
+from pcim.jobs import ChunkJob, log_to
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with log_to(snakemake.log[0]):
+    evaluate_chunk(
+        ChunkJob.of(snakemake),
+        fields=snakemake.input.fields,
+        ledgers=snakemake.input.ledgers,
+        table=snakemake.output.table,
+        maps=dict(zip(snakemake.params.methods, snakemake.params.maps, strict=True)),
+        regions=regions_of(snakemake.params.regions),
+        objects=snakemake.params.objects,
+        background=snakemake.params.background,
+        settings=EvaluateSettings.model_validate(snakemake.params.settings),
+    )
