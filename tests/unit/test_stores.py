@@ -1,0 +1,143 @@
+"""Plates of maps: valid for the validators, readable by the readers, few files, no half-written field."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ome_zarr_models.v05 as v05
+import pytest
+import zarr
+
+from makers import write_plate
+from pcim import ngff
+from pcim.stores import FieldImage, MapPlate
+
+SHAPE = (41, 50)
+
+
+def write(plate: MapPlate, field: str, maps: np.ndarray, **changes: Any) -> None:
+    given: dict[str, Any] = {
+        "channels": [f"pcim {n}" for n in range(len(maps))],
+        "beside": {"weights": maps[:1]},
+        "top": ("top", (maps[0] > 0.5).astype(np.uint8)),
+        "levels": 3,
+        "dtype": "float32",
+        "pixel_size_um": (0.5, 0.5),
+        "provenance": {"fingerprints": {"0_0": "abc"}},
+    }
+    plate.write_field(field, maps, **(given | changes))
+
+
+@pytest.fixture
+def maps() -> np.ndarray:
+    return np.random.default_rng(0).random((2, *SHAPE)).astype(np.float32)
+
+
+@pytest.fixture
+def finished(tmp_path: Path, maps: np.ndarray) -> MapPlate:
+    """A plate of maps of a source plate with a hole, three fields in two of its wells."""
+    fields = {(r, c, f): np.zeros((2, *SHAPE), np.uint16) for r, c, f in [("A", "1", "0"), ("A", "1", "1"), ("B", "3", "0"), ("B", "2", "0")]}
+    source = write_plate(tmp_path / "source.zarr", fields)
+    plate = MapPlate(tmp_path / "source_pcim.zarr")
+    for field in ("A/1/0", "A/1/1", "B/3/0"):
+        write(plate, field, maps)
+    plate.finish(ngff.read_plate(source), {"A/1": ["0", "1"], "B/3": ["0"]}, "source_pcim")
+    return plate
+
+
+def groups(path: Path) -> list[Path]:
+    return sorted(file.parent for file in path.rglob("zarr.json") if '"group"' in file.read_text())
+
+
+def test_every_group_is_valid(finished: MapPlate) -> None:
+    seen = set()
+    v05.HCS.from_zarr(zarr.open_group(finished.path, mode="r"))
+    for path in groups(finished.path):
+        group = zarr.open_group(path, mode="r")
+        ome = group.attrs.asdict().get("ome")
+        if ome is None:
+            continue
+        kind = next(k for k in ("plate", "well", "labels", "image-label", "multiscales") if k in ome)
+        model = {"plate": v05.HCS, "well": v05.Well, "labels": v05.Labels, "image-label": v05.ImageLabel, "multiscales": v05.Image}
+        model[kind].from_zarr(group)  # type: ignore[attr-defined]
+        seen.add(kind)
+    assert seen == {"plate", "well", "labels", "image-label", "multiscales"}
+
+
+def test_a_field_has_at_most_sixteen_files_and_eight_more_for_each_array_beside(tmp_path: Path, maps: np.ndarray) -> None:
+    plate = MapPlate(tmp_path / "p.zarr")
+    write(plate, "A/1/0", maps, beside={})
+    assert len([f for f in (plate.path / "A/1/0").rglob("*") if f.is_file()]) <= 16
+    write(plate, "A/1/0", maps)
+    assert len([f for f in (plate.path / "A/1/0").rglob("*") if f.is_file()]) <= 24
+
+
+def test_ome_zarr_reads_the_plate(finished: MapPlate) -> None:
+    from ome_zarr.io import parse_url
+    from ome_zarr.reader import Reader
+
+    location = parse_url(finished.path)
+    assert location is not None
+    nodes = list(Reader(location)())
+    assert nodes
+    stitched = nodes[0].data[0]
+    assert stitched.shape == (2, 2 * SHAPE[0], 3 * SHAPE[1])  # the grid keeps the hole's place
+
+
+def test_napari_reads_the_plate_without_a_window(finished: MapPlate) -> None:
+    reader = pytest.importorskip("napari_ome_zarr", reason="napari-ome-zarr is not installed").napari_get_reader(str(finished.path))
+    layers = reader(str(finished.path))
+    assert layers
+    assert all(np.isfinite(np.asarray(layer[0][0] if isinstance(layer[0], list) else layer[0])).any() for layer in layers)
+
+
+def test_maps_come_back_as_they_went_in(finished: MapPlate, maps: np.ndarray) -> None:
+    np.testing.assert_array_equal(finished.read("A/1/1"), maps)
+    np.testing.assert_array_equal(finished.read("A/1/1", "weights"), maps[:1])
+
+
+def test_half_precision_halves_the_bytes(tmp_path: Path, maps: np.ndarray) -> None:
+    plate = MapPlate(tmp_path / "p.zarr")
+    write(plate, "A/1/0", maps, dtype="float16")
+    assert zarr.open_array(plate.path / "A/1/0/0", mode="r").dtype == np.float16
+    np.testing.assert_allclose(plate.read("A/1/0"), maps, atol=1e-3)
+
+
+def test_coarser_levels_are_means_that_leave_out_what_is_not_explained(tmp_path: Path, maps: np.ndarray) -> None:
+    maps[:, :, 25:] = np.nan
+    plate = MapPlate(tmp_path / "p.zarr")
+    write(plate, "A/1/0", maps)
+    coarse = zarr.open_array(plate.path / "A/1/0/1", mode="r")[:]
+    assert coarse.shape == (2, 21, 25)
+    np.testing.assert_allclose(coarse[0, 0, 0], maps[0, :2, :2].mean(), rtol=1e-6)
+    np.testing.assert_allclose(coarse[0, 20, 12], maps[0, 40, 24], rtol=1e-6)
+    assert np.isnan(coarse[:, :, 13:]).all()
+
+
+def test_a_field_is_replaced_in_one_step_and_debris_of_a_kill_is_no_field(tmp_path: Path, maps: np.ndarray) -> None:
+    plate = MapPlate(tmp_path / "p.zarr")
+    debris = plate.path / ".partial-A-1-0" / "junk"
+    debris.mkdir(parents=True)
+    write(plate, "A/1/0", maps)
+    write(plate, "A/1/0", 2 * maps)
+    np.testing.assert_array_equal(plate.read("A/1/0"), 2 * maps)
+    assert sorted(path.name for path in plate.path.iterdir()) == ["A"]
+
+
+def test_channels_are_found_by_label_not_by_position(tmp_path: Path) -> None:
+    pixels = np.stack([np.full(SHAPE, 1, np.uint16), np.full(SHAPE, 2, np.uint16)])
+    plate = write_plate(tmp_path / "p.zarr", {("A", "1", "0"): pixels}, channels=("GFP", "DNA"))
+    field = FieldImage.open(plate / "A/1/0")
+    assert field.read(["DNA", "GFP"])[:, 0, 0].tolist() == [2, 1]
+    with pytest.raises(ngff.NgffError, match=r"no channel \['Actin'\]; there are \['GFP', 'DNA'\]"):
+        field.read(["Actin"])
+
+
+def test_a_long_time_axis_is_refused_not_guessed(tmp_path: Path) -> None:
+    plate = write_plate(tmp_path / "p.zarr", {("A", "1", "0"): np.zeros((2, *SHAPE), np.uint16)}, version="0.4")
+    attributes = plate / "A/1/0/.zattrs"
+    attributes.write_text(attributes.read_text().replace('"name": "c"', '"name": "t"'))
+    with pytest.raises(ngff.NgffError, match="axes {'t': 2} are longer than 1"):
+        FieldImage.open(plate / "A/1/0")
