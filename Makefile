@@ -1,0 +1,57 @@
+# One command for each thing that people do here. `make help` lists them.
+
+SHELL := /bin/sh
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-fast check schema bench clean distclean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# torch comes first and alone: pip then finds it satisfied and never looks for a CUDA build.
+.venv/.run: requirements/run.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"PCIM needs Python 3.11 or newer, {sys.executable} is {sys.version.split()[0]}; name another: make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements/run.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/.dev: .venv/.run requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements/dev.txt
+	@touch $@
+
+demo: .venv/.run ## Run the example campaign and print where its report lies
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --logger rich
+	@echo
+	@echo "The report: $(CURDIR)/results/demo/report/index.html"
+
+test: .venv/.dev ## Run every test that this machine can run
+	$(BIN)/python -m pytest -q -n 2 -m "not workflow"
+	$(BIN)/python -m pytest -q -m workflow
+	@$(BIN)/python tests/skipped.py
+
+test-fast: .venv/.dev ## Run the tests that take seconds
+	$(BIN)/python -m pytest -q -n 2 -m "not workflow and not browser"
+
+check: .venv/.dev ## Lint, types, formats, freshness of generated files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/python -m pcim.schema --check
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --lint
+
+schema: .venv/.run ## Write config/config.schema.json and config/README.md anew
+	$(BIN)/python -m pcim.schema
+
+bench: .venv/.run ## Run the benchmarks and keep their figures
+	for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
+
+clean: ## Delete results, logs and caches
+	rm -rf results .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+distclean: clean ## Delete the environment too
+	rm -rf .venv
