@@ -1,0 +1,165 @@
+"""Panels: which views are shown, and their image, map and overlay as RGB pictures."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+from pcim.chunks import Box
+from pcim.plate import ViewKey
+from pcim.stores import FieldImage, MapPlate
+from pcim.views import read_regions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from pcim.config import Region
+
+CHANNEL_COLOURS = {
+    1: ((1.0, 1.0, 1.0),),
+    2: ((0.2, 1.0, 0.35), (0.95, 0.2, 0.95)),
+    3: ((0.1, 0.85, 1.0), (0.95, 0.2, 0.95), (1.0, 0.85, 0.1)),
+}
+"""Colours of a composite, told apart by colour-blind readers; from the fourth channel on they repeat."""
+
+OUTLINES = ("#56B4E9", "#F0E442", "#CC79A7", "#009E73")
+"""Colours of the regions' outlines in their order; the objects of the biology come first."""
+
+_GLOW = np.array([1.0, 0.45, 0.0])
+_LONG_SIDE_PX = 360
+
+
+@dataclass(frozen=True)
+class Example:
+    """One shown view: its row of the tables, raw pixels (channel, y, x), regions (y, x), and maps (y, x) by method.
+
+    Maps are >= 0, in units of the view's mean attribution: 1 = an average pixel.
+    """
+
+    row: Mapping[str, Any]
+    pixels: NDArray[Any]
+    regions: Mapping[str, NDArray[np.bool_]]
+    maps: Mapping[str, NDArray[np.float32]]
+
+
+def choose_views(views: pd.DataFrame, number: int) -> pd.DataFrame:
+    """Return the shown views: calls take turns, each in the order of a key of the view; a wrong call is always among them.
+
+    `views` has the key columns, call and truth ("" where it is not known). Where a wrong call exists and none was chosen,
+    the first of them takes the last place.
+    """
+    if views.empty:
+        return views
+    draw = [view_key(row).number("report panels") for row in views.to_dict("records")]
+    ordered = views.assign(draw=draw).sort_values("draw")
+    turn = ordered.groupby("call").cumcount()
+    chosen = ordered.assign(turn=turn).sort_values(["turn", "call"], kind="stable").head(number)
+    wrong = ordered[(ordered["truth"] != "") & (ordered["truth"] != ordered["call"])]
+    if len(wrong) and not chosen.index.isin(wrong.index).any():
+        return ordered.loc[[*chosen.index[: number - 1], wrong.index[0]]]
+    return ordered.loc[chosen.index]
+
+
+def view_key(row: Mapping[Any, Any]) -> ViewKey:
+    """Return the identity of a row of any table."""
+    return ViewKey(*(str(row[name]) for name in ("plate", "row", "column", "field", "view")))
+
+
+def read_example(
+    row: Mapping[Any, Any], *, store: Path, maps: Mapping[str, Path], channels: Sequence[str], regions: Mapping[str, Region]
+) -> Example:
+    """Read what is shown of one view; `maps` = method -> plate of maps. A map that cannot be read is left out."""
+    path = str(row["path"])
+    seen = Box(int(row["top"]), int(row["left"]), int(row["height"]), int(row["width"])).slices
+    image = FieldImage.open(store / path)
+    masks = {name: mask[seen] for name, mask in read_regions(image, regions).items()}
+    found = {}
+    for method, place in maps.items():
+        try:
+            field = MapPlate(place).read(path)[:, *seen]
+        except (OSError, ValueError, KeyError):
+            continue
+        if not np.isnan(field).all():
+            found[method] = np.clip(np.nan_to_num(field.sum(0)), 0, None).astype(np.float32)
+    return Example({str(k): v for k, v in row.items()}, image.read(channels)[:, *seen], masks, found)
+
+
+def stretch(examples: Sequence[Example]) -> list[tuple[float, float]]:
+    """Return one (black, white) pair a channel for all shown views: the 0.5th and 99.5th percentile of their pixels."""
+    channels = len(examples[0].pixels)
+    flat = [np.concatenate([example.pixels[c].ravel() for example in examples]) for c in range(channels)]
+    ends = [np.quantile(values, [0.005, 0.995]) for values in flat]
+    return [(float(low), float(max(high, low + 1e-6))) for low, high in ends]
+
+
+def composite(pixels: NDArray[Any], ends: Sequence[tuple[float, float]]) -> NDArray[np.float64]:
+    """Return raw pixels (channel, y, x) as an RGB picture (y, x, 3) in [0, 1], each channel in its colour, added up."""
+    colours = CHANNEL_COLOURS[min(len(pixels), 3)]
+    picture = np.zeros((*pixels.shape[1:], 3))
+    for number, (plane, (low, high)) in enumerate(zip(pixels, ends, strict=True)):
+        scaled = np.clip((plane.astype(np.float64) - low) / (high - low), 0, 1)
+        picture += scaled[..., np.newaxis] * np.array(colours[number % len(colours)])
+    return np.clip(picture, 0, 1)
+
+
+def scale_of(shape: tuple[int, ...]) -> int:
+    """Return how often a pixel is repeated so that a picture is large enough to draw thin outlines on it."""
+    return max(1, _LONG_SIDE_PX // max(shape[0], shape[1]))
+
+
+def image_png(picture: NDArray[np.floating]) -> bytes:
+    """Return an RGB picture (y, x, 3) in [0, 1] as PNG, pixels repeated."""
+    return _png(_enlarged(picture, scale_of(picture.shape)))
+
+
+def map_png(attribution: NDArray[np.floating], top: float) -> bytes:
+    """Return a map (y, x) >= 0 as PNG, from black = 0 to white = `top` (colour map magma)."""
+    colours = mpl.colormaps["magma"](np.clip(attribution / max(top, 1e-9), 0, 1))[..., :3]
+    return _png(_enlarged(colours, scale_of(attribution.shape)))
+
+
+def overlay_png(
+    picture: NDArray[np.floating], attribution: NDArray[np.floating], top: float, outlines: Mapping[str, NDArray[np.bool_]]
+) -> bytes:
+    """Return the picture in grey, the map glowing orange on it, and the regions' outlines in their colours, as PNG."""
+    scale = scale_of(attribution.shape)
+    grey = _enlarged(np.repeat(picture.max(-1, keepdims=True), 3, axis=-1), scale) * 0.8
+    strength = _enlarged(np.clip(attribution / max(top, 1e-9), 0, 1)[..., np.newaxis], scale) ** 0.7
+    blended = grey * (1 - 0.9 * strength) + _GLOW * 0.9 * strength
+    for colour, mask in outlines.items():
+        large = np.repeat(np.repeat(mask, scale, 0), scale, 1)
+        edge = large & ~ndimage.binary_erosion(large, border_value=1)
+        blended[edge] = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    return _png(blended)
+
+
+def top_of(maps: Sequence[NDArray[np.floating]]) -> float:
+    """Return the value shown as white: the 99.5th percentile of the shown maps, at least 1 (the mean)."""
+    values = np.concatenate([attribution.ravel() for attribution in maps])
+    return max(1.0, float(np.quantile(values, 0.995)))
+
+
+def _enlarged(picture: NDArray[np.floating], scale: int) -> NDArray[np.floating]:
+    return np.repeat(np.repeat(picture, scale, 0), scale, 1)
+
+
+def _png(picture: NDArray[np.floating]) -> bytes:
+    """Encode with a palette of 256 colours where they are enough, which keeps the page small."""
+    pixels = np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+    image = Image.fromarray(pixels)
+    exact = image.getcolors(256)
+    buffer = io.BytesIO()
+    (image.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE) if exact is None else image).save(
+        buffer, format="PNG", optimize=True
+    )
+    return buffer.getvalue()

@@ -1,0 +1,249 @@
+"""Reading: from the findings to words. What a classifier looks at is decided by the exchanges, never by a map.
+
+Maps propose, interventions decide, and the words say so when the two disagree. Nothing is written because somebody
+expects it: the same sentences come out with any names of regions, and "cannot tell" is an answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from pcim.config import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Verdict = Literal["looks at the biology", "looks elsewhere", "looks at both", "cannot tell"]
+Row = dict[str, Any]
+
+
+class ReadingSettings(Settings):
+    """Where a number becomes a word."""
+
+    decides: float = Field(
+        0.2, ge=0, le=1,
+        description="A region decides when the lower end of (calls that follow its exchange - calls that follow the control "
+        "patch) is above this: a fifth of the calls is more than a handful of borderline images.",
+    )  # fmt: skip
+    decides_alone: float = Field(
+        0.5, ge=0, le=1,
+        description="The same for a region that leaves no room for a control patch: most calls must follow, because a large "
+        "exchange disturbs an image whatever is in it.",
+    )  # fmt: skip
+    least_wells: int = Field(4, ge=2, description="With fewer wells in the exchanges nothing is decided: intervals mean little.")
+    few_wells: int = Field(20, ge=2, description="Below this many wells the words say that n is small.")
+    fragile: float = Field(
+        0.5, ge=0, le=1,
+        description="A class is fragile when the background alone is given it with at least this median probability: the "
+        "evidence is an absence, or is still in the background, and no map can show it.",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the numbers say of one classifier: a verdict, a headline, and sentences for each part of the page."""
+
+    verdict: Verdict
+    headline: str
+    map_sentence: str
+    agreement: str
+    exchanges: dict[str, str]
+    cautions: tuple[str, ...]
+
+
+def percent(value: float) -> str:
+    """Print a share as whole percent, ``71 %``; not known where it is NaN."""
+    return "not known" if np.isnan(value) else f"{100 * value:.0f}\u202f%"
+
+
+def interval(low: float, high: float, *, as_percent: bool = True) -> str:
+    """Print a 95 % interval, ``[60, 80]``, or why there is none."""
+    if np.isnan(low) or np.isnan(high):
+        return "[no interval: too few wells]"
+    return f"[{100 * low:.0f}, {100 * high:.0f}]" if as_percent else f"[{low:.2f}, {high:.2f}]"
+
+
+def decides(row: Row, settings: ReadingSettings) -> bool | None:
+    """Tell whether calls follow a region: True, False, or None where the numbers do not settle it."""
+    alone = not row["control_n"]
+    low, high = (row["follows_low"], row["follows_high"]) if alone else (row["effect_low"], row["effect_high"])
+    bar = settings.decides_alone if alone else settings.decides
+    if row["wells"] < settings.least_wells or np.isnan(low) or np.isnan(high):
+        return None
+    if low > bar:
+        return True
+    return False if high < bar else None
+
+
+def exchange_sentence(row: Row, settings: ReadingSettings) -> str:
+    """Say what followed the exchange of one region."""
+    counted = f"{row['k']} of {row['n']} calls ({percent(row['follows'])} {interval(row['follows_low'], row['follows_high'])})"
+    words = f"When the {row['region']} of two views are exchanged, {counted} become the other view's call"
+    if row["control_n"]:
+        words += f"; for a control patch of the same area it is {row['control_k']} of {row['control_n']} ({percent(row['control'])})."
+    else:
+        words += "; the region is too large for a control patch of the same area."
+    meaning = {
+        True: f"Calls follow the {row['region']}.",
+        False: f"Calls do not depend on the {row['region']} alone.",
+        None: f"That does not settle whether calls follow the {row['region']}.",
+    }
+    return f"{words} {meaning[decides(row, settings)]}"
+
+
+def pointed_regions(regions: pd.DataFrame, method: str = "pcim", control: str = "edge") -> list[Row]:
+    """Return the regions that the map points at, highest lift first: lift above 1 and above the edge control's."""
+    rows = _records(regions[regions["method"] == method])
+    edge = {row["region"]: row for row in _records(regions[regions["method"] == control])}
+    found = [row for row in rows if row["lift_low"] > 1 and _above(row, edge.get(row["region"]))]
+    return sorted(found, key=lambda row: -row["lift"])
+
+
+def _above(row: Row, edge: Row | None) -> bool:
+    return edge is None or bool(np.isnan(edge["lift"])) or bool(row["lift_low"] > edge["lift"])
+
+
+def map_sentence(regions: pd.DataFrame, objects: str | None, method: str = "pcim", control: str = "edge") -> str:
+    """Say where the map lies, beside chance and beside the edge control."""
+    rows = {row["region"]: row for row in _records(regions[regions["method"] == method])}
+    if not rows or all(np.isnan(row["share"]) for row in rows.values()):
+        return "There are no maps to read."
+    edge = {row["region"]: row for row in _records(regions[regions["method"] == control])}
+    pointed = pointed_regions(regions, method, control)
+    named = dict.fromkeys([*([objects] if objects in rows else []), *(row["region"] for row in pointed)])
+    parts = []
+    for region in named or rows:
+        row = rows[str(region)]
+        beside = f", the edge control {edge[region]['lift']:.1f} times" if region in edge and edge[region]["lift"] > 0 else ""
+        parts.append(
+            f"{percent(row['share'])} of the map lies in the {region}, which cover {percent(row['area'])} of a view: "
+            f"{row['lift']:.1f} times chance {interval(row['lift_low'], row['lift_high'], as_percent=False)}{beside}"
+        )
+    if pointed:
+        names = _and([f"the {row['region']}" for row in pointed])
+        return f"{'. '.join(parts)}. So the map points at {names}."
+    return f"{'. '.join(parts)}. So the map points at no region more than edges alone would."
+
+
+def read_classifier(
+    *,
+    regions: pd.DataFrame,
+    exchanges: pd.DataFrame,
+    accuracy: pd.DataFrame,
+    backgrounds: pd.DataFrame,
+    calls: int,
+    objects: str | None,
+    settings: ReadingSettings | None = None,
+    method: str = "pcim",
+) -> Reading:
+    """Read one classifier from its findings (see `pcim.findings`); `calls` = how many classes it ever called."""
+    settings = settings or ReadingSettings()
+    rows = _records(exchanges)
+    deciding = [row["region"] for row in rows if decides(row, settings)]
+    verdict, headline = _verdict(rows, objects, calls, settings)
+    return Reading(
+        verdict=verdict,
+        headline=headline,
+        map_sentence=map_sentence(regions, objects, method),
+        agreement=_agreement(deciding, [row["region"] for row in pointed_regions(regions, method)], exchanged=bool(rows)),
+        exchanges={row["region"]: exchange_sentence(row, settings) for row in rows},
+        cautions=tuple(_cautions(rows, accuracy, backgrounds, settings)),
+    )
+
+
+def _verdict(rows: list[Row], objects: str | None, calls: int, settings: ReadingSettings) -> tuple[Verdict, str]:
+    if not rows:
+        why = "every view got the same call, so there was nothing to exchange" if calls < 2 else "no region was exchanged"  # noqa: PLR2004
+        return "cannot tell", f"What its calls follow is not known: {why}."
+    answers = {row["region"]: decides(row, settings) for row in rows}
+    deciding = [row for row in rows if answers[row["region"]]]
+    others = [row for row in deciding if row["region"] != objects]
+    if objects is None or objects not in answers:
+        found = f"Its calls follow {_counted(deciding)}. " if deciding else ""
+        return "cannot tell", f"{found}No exchanged region is named as the biology, so whether it looks there is not said."
+    if answers[objects] and others:
+        return "looks at both", f"Its calls follow {_counted(deciding)}."
+    if answers[objects]:
+        return "looks at the biology", f"Its calls follow {_counted(deciding)}."
+    of_objects = next(row for row in rows if row["region"] == objects)
+    if others and answers[objects] is False:
+        return "looks elsewhere", f"Its calls follow {_counted(others)}, not {_counted([of_objects])}."
+    if others:
+        return "looks elsewhere", f"Its calls follow {_counted(others)}; for {_counted([of_objects])} it is not settled."
+    if None in answers.values():
+        return "cannot tell", f"The exchanges do not settle what its calls follow: {_counted(rows)}."
+    return "cannot tell", f"No single region decides its calls: {_counted(rows)}."
+
+
+def _counted(rows: list[Row]) -> str:
+    """Name regions with the share of calls that follow, in the exchange and in the control."""
+    parts = []
+    for row in rows:
+        control = f", control patch {percent(row['control'])}" if row["control_n"] else ", no control patch"
+        parts.append(f"the {row['region']} ({row['k']} of {row['n']} calls follow, {percent(row['follows'])}{control})")
+    return _and(parts)
+
+
+def _agreement(deciding: list[str], pointed: list[str], *, exchanged: bool) -> str:
+    """Say whether the map and the interventions agree; the interventions decide."""
+    if not exchanged:
+        return "The map proposes; no intervention has decided."
+    if not deciding:
+        return "The map proposes; the interventions name no single region that decides."
+    if not pointed:
+        return f"The map and the interventions disagree: calls follow {_the(deciding)}, the map points at none; the intervention decides."
+    missed = [name for name in deciding if name not in pointed]
+    extra = [name for name in pointed if name not in deciding]
+    if not missed and not extra:
+        return f"The map and the interventions agree on {_the(deciding)}."
+    if not missed or set(deciding) & set(pointed):
+        rest = [f"the map also points at {_the(extra)}, where calls do not follow"] if extra else []
+        rest += [f"it does not point at {_the(missed)}, where they do"] if missed else []
+        common = [name for name in deciding if name in pointed]
+        return f"The map and the interventions agree on {_the(common)}; {' and '.join(rest)}."
+    return (
+        f"The map and the interventions disagree: the map points at {_the(pointed)}, calls follow {_the(deciding)}; "
+        "the intervention decides."
+    )
+
+
+def _cautions(rows: list[Row], accuracy: pd.DataFrame, backgrounds: pd.DataFrame, settings: ReadingSettings) -> list[str]:
+    """Return what a reader must know before believing the rest."""
+    words = []
+    held_out = _records(accuracy[(accuracy["wells"] == "held out") & (accuracy["unit"] == "well")])
+    if not held_out:
+        words.append("Accuracy on held-out wells is not known.")
+    for row in held_out:
+        if row["low"] <= row["majority"]:
+            words.append(
+                f"On held-out wells it is not shown to be better than always naming the commonest class "
+                f"({percent(row['majority'])}): {row['correct']} of {row['n']} wells right."
+            )
+        if row["n"] < settings.few_wells:
+            words.append(f"Few held-out wells (n = {row['n']}).")
+    wells = min((row["wells"] for row in rows), default=0)
+    if rows and wells < settings.few_wells:
+        words.append(f"Few wells in the exchanges (n = {wells}): read the intervals, not the means.")
+    words.extend(
+        f"The background alone is called {row['target']} with a median probability of {row['p']:.2f}: "
+        "the map of this class is fragile."
+        for row in _records(backgrounds)
+        if row["p"] >= settings.fragile
+    )
+    return words
+
+
+def _records(table: pd.DataFrame) -> list[Row]:
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+
+
+def _the(names: list[str]) -> str:
+    return _and([f"the {name}" for name in names])
+
+
+def _and(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

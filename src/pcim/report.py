@@ -1,0 +1,191 @@
+"""Report: every table of a campaign read into one self-contained page, with CSV tables and PNG figures beside it.
+
+The page holds no date and no timing: identical inputs give the same bytes.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+import pandas as pd
+import xarray as xr
+import yaml
+from zarr.storage import ZipStore
+
+from pcim import findings
+from pcim.config import CONTROLS, Config
+from pcim.contract import load_contract
+from pcim.jobs import log, whole_file
+from pcim.page import METHOD_NAMES, Album, ClassifierPage, Evidence
+from pcim.reading import ReadingSettings, interval, percent
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+SHOWN_SOFTWARE = ("pcim", "torch", "numpy", "pandas", "scipy", "zarr", "dask", "xarray", "captum", "matplotlib", "snakemake")
+
+
+def installed_software() -> dict[str, str]:
+    """Return the versions of the packages that matter for a result, where they are installed: name -> version."""
+    found = {}
+    for name in SHOWN_SOFTWARE:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def report_campaign(  # noqa: PLR0913 - a job's inputs
+    *,
+    fields: Sequence[str],
+    calls: Sequence[str],
+    ledgers: Sequence[str],
+    shares: Sequence[str],
+    mean_maps: Sequence[str],
+    scores: Sequence[str],
+    interventions: Sequence[str],
+    plates: Sequence[str],
+    models: Sequence[str],
+    page: str,
+    tables: str,
+    figures: str,
+    config: Mapping[str, Any],
+    stores: Mapping[str, str],
+    revisions: Mapping[str, int],
+    software: Mapping[str, str],
+) -> None:
+    """Write the page, its tables and its figures.
+
+    The paths are the campaign's, laid out as ``results/{campaign}/{stage}/{model}/...``; `plates` are the ``zarr.json`` of
+    the plates of maps, `models` the classifiers' model.yaml in the order of the config, `stores` plate -> OME-Zarr store.
+    """
+    settings = Config.model_validate(config)
+    root = Path(page).parent.parent
+    shown_fields = _read(fields)
+    pages, album = [], Album()
+    for (name, entry), model in zip(settings.classifiers.items(), models, strict=True):
+        of = _Of(root, name)
+        evidence = Evidence(
+            name=name,
+            settings=entry,
+            contract=load_contract(Path(model)),
+            fields=shown_fields[shown_fields["plate"].isin(entry.plates)],
+            calls=_read(of.this(calls)),
+            ledger=_in_order(_read(of.this(ledgers)), settings.attribute.methods),
+            shares=_in_order(_read(of.this(shares)), settings.attribute.methods),
+            scores=_in_order(_read(of.this(scores)), settings.attribute.methods),
+            interventions=_read(of.this(interventions)),
+            mean_maps={Path(path).parent.name: read_mean_maps(path) for path in of.this(mean_maps)},
+            stores={plate: Path(store) for plate, store in stores.items()},
+            maps={plate: _maps_of(plate, settings.attribute.methods, of.this(plates)) for plate in entry.plates},
+        )
+        pages.append(ClassifierPage(evidence, album, settings.report.panels, settings.report.draws))
+        log.info("%s: %s", name, pages[-1].reading.verdict)
+    doubts = findings.doubts_table(shown_fields, pd.DataFrame(columns=["status", *findings.FIELD_COLUMNS]))
+    doubts = pd.concat([doubts, *(shown.doubts for shown in pages)], ignore_index=True)
+    html = render_page(
+        settings, pages, shown_fields, doubts, maps_root=root / "maps", stores=stores, revisions=revisions, software=software
+    )
+    _write_beside(pages, doubts, Path(tables), album, Path(figures))
+    with whole_file(page) as partial:
+        partial.write_text(html, encoding="utf-8")
+
+
+def render_page(  # noqa: PLR0913 - what the page shows
+    settings: Config,
+    pages: Sequence[ClassifierPage],
+    fields: pd.DataFrame,
+    doubts: pd.DataFrame,
+    *,
+    maps_root: Path,
+    stores: Mapping[str, str],
+    revisions: Mapping[str, int],
+    software: Mapping[str, str],
+) -> str:
+    """Return the page as HTML; every text from a table or a file is escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("pcim", "templates"), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {"percent": percent, "number": _number}
+    environment.globals |= {"interval": interval}
+    methods = settings.attribute.methods
+    return environment.get_template("page.html.j2").render(
+        settings=settings,
+        pages=pages,
+        counts={
+            "plates": fields["plate"].nunique(),
+            "wells": len(fields.drop_duplicates(["plate", "well"])),
+            "fields": len(fields),
+            "views": sum(len(shown.views) for shown in pages),
+            "explained": sum(len(shown.evidence.ledger.query("status == 'ok'").drop_duplicates(findings.KEY_COLUMNS)) for shown in pages),
+        },
+        methods=[METHOD_NAMES.get(method, method) for method in methods if method not in CONTROLS],
+        controls=[METHOD_NAMES.get(method, method) for method in methods if method in CONTROLS],
+        doubts=doubts.fillna("").to_dict("records"),
+        maps_root=maps_root.as_posix(),
+        stores=stores,
+        revisions=revisions,
+        software=software,
+        thresholds=[(name, getattr(ReadingSettings(), name), field.description) for name, field in ReadingSettings.model_fields.items()],
+        config_text=yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
+    )
+
+
+class _Of:
+    """Picks one classifier's paths out of the campaign's."""
+
+    def __init__(self, root: Path, model: str) -> None:
+        self.root, self.model = root, model
+
+    def this(self, paths: Sequence[str]) -> list[str]:
+        """Return the paths whose second part below the campaign's results is the classifier's name."""
+        return [path for path in paths if Path(path).relative_to(self.root).parts[1] == self.model]
+
+
+def read_mean_maps(path: str | Path) -> xr.DataArray:
+    """Read the mean maps (entry, y, x) of one classifier on one plate, with method, grouping, group and views."""
+    with ZipStore(Path(path), mode="r") as store:
+        return xr.open_zarr(store, consolidated=False)["mean_map"].load()
+
+
+def _read(paths: Sequence[str]) -> pd.DataFrame:
+    parts = [pd.read_parquet(path) for path in paths]
+    filled = [part for part in parts if len(part)]
+    return pd.concat(filled or parts[:1], ignore_index=True) if parts else pd.DataFrame()
+
+
+def _in_order(table: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
+    """Sort by the order in which the config names the methods."""
+    rank = table["method"].map({method: number for number, method in enumerate(methods)})
+    return table.assign(rank=rank).sort_values("rank", kind="stable").drop(columns="rank").reset_index(drop=True)
+
+
+def _maps_of(plate: str, methods: Sequence[str], roots: Sequence[str]) -> dict[str, Path]:
+    places = {Path(root).parent.name: Path(root).parent for root in roots}
+    return {method: places[f"{plate}_{method}.zarr"] for method in methods if f"{plate}_{method}.zarr" in places}
+
+
+def _write_beside(
+    pages: Sequence[ClassifierPage], doubts: pd.DataFrame, tables: Path, album: Album, figures: Path
+) -> None:
+    """Write the CSV tables of all classifiers together, and the figures."""
+    tables.mkdir(parents=True, exist_ok=True)
+    figures.mkdir(parents=True, exist_ok=True)
+    of_pages = [shown.tables() for shown in pages]
+    for name in of_pages[0]:
+        parts = [found[name] for found in of_pages if len(found[name])] or [of_pages[0][name]]
+        table = pd.concat(parts, ignore_index=True)
+        table[["classifier", *table.columns.drop("classifier")]].to_csv(tables / f"{name}.csv", index=False, float_format="%.6g")
+    doubts.to_csv(tables / "doubts.csv", index=False)
+    for name, content in album.files.items():
+        (figures / name).write_bytes(content)
+
+
+def _number(value: float, digits: int = 2) -> str:
+    """Print a number, or a dash where there is none."""
+    return "–" if value is None or pd.isna(value) else f"{value:.{digits}f}"
