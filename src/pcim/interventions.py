@@ -1,0 +1,154 @@
+"""Interventions: what the exchange of a region between two views makes, and which views exchange.
+
+A region's pixels land where they were in the donor. Objects never travel with another region, nor another region with
+the objects: where objects are taken away, the smooth background fills the hole.
+Images are (c, h, w) raw intensities of any type; what is made is float32. Masks (h, w) are True inside.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Bool, Float32, Shaped  # noqa: TC002 - tests check shapes at run time
+from scipy import ndimage
+
+from pcim.plate import keyed_number
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_KNOWN_SHARE = 0.01
+"""A hole's pixel is filled once the kernel has this share of its weight on known pixels: less is a guess from afar."""
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A receiver with a region of the donor's, and the `union` of both views' regions: all that may differ."""
+
+    image: Float32[np.ndarray, "c h w"]
+    union: Bool[np.ndarray, "h w"]
+
+
+def without_objects(
+    image: Shaped[np.ndarray, "c h w"], objects: Bool[np.ndarray, "h w"], sigma_px: float
+) -> Float32[np.ndarray, "c h w"]:
+    """Return the image with its objects replaced by the smooth background, and every other pixel as it was.
+
+    A hole is filled with the Gaussian mean (`sigma_px`) of the pixels outside all objects; where too few are near, the
+    Gaussian is doubled until it reaches the view's size. What is then still open takes the channel's mean outside the
+    objects; where everything is object, the channel's mean.
+
+    Raises
+    ------
+    ValueError
+        When `sigma_px` is not a finite number above 0, or the image holds NaN or infinite values.
+    """
+    if not (np.isfinite(sigma_px) and sigma_px > 0):
+        raise ValueError(f"sigma_px is {sigma_px}; allowed: a finite number above 0")
+    if not np.isfinite(image).all():
+        raise ValueError(f"{(~np.isfinite(image)).sum()} pixels are NaN or infinite; allowed: finite values")
+    filled = image.astype(np.float64)
+    known = ~objects
+    if objects.any():
+        mean = filled[:, known].mean(axis=1) if known.any() else filled.mean(axis=(1, 2))
+        for channel, level in zip(filled, mean, strict=True):
+            channel[objects] = _smooth_background(channel, known, sigma_px, float(level))[objects]
+    return filled.astype(np.float32)
+
+
+def _smooth_background(channel: np.ndarray, known: np.ndarray, sigma_px: float, level: float) -> np.ndarray:
+    """Return the normalised convolution of the known pixels (Knutsson & Westin 1993), widened where they are far."""
+    smooth = np.full(channel.shape, level)
+    is_open = ~known
+    while is_open.any() and sigma_px <= max(channel.shape):
+        weight = ndimage.gaussian_filter(known.astype(np.float64), sigma_px, mode="constant")
+        total = ndimage.gaussian_filter(np.where(known, channel, 0.0), sigma_px, mode="constant")
+        now = is_open & (weight >= _KNOWN_SHARE)
+        smooth[now] = total[now] / weight[now]
+        is_open &= ~now
+        sigma_px *= 2
+    return smooth
+
+
+def exchange(  # noqa: PLR0913, PLR0917 - two views, each with a region and objects
+    receiver: Shaped[np.ndarray, "c h w"],
+    donor: Shaped[np.ndarray, "c h w"],
+    region_r: Bool[np.ndarray, "h w"],
+    region_d: Bool[np.ndarray, "h w"],
+    objects_r: Bool[np.ndarray, "h w"],
+    objects_d: Bool[np.ndarray, "h w"],
+    *,
+    is_objects: bool,
+    sigma_px: float,
+) -> Exchange:
+    """Return the receiver with the donor's region in place of its own, at the same coordinates.
+
+    Objects (`is_objects`): the receiver without its objects, then the donor's pixels inside `objects_d`; the union is
+    that of both object masks, and the regions are not looked at. Any other region: on the union of both regions, except
+    inside the receiver's objects, the pixels of the donor without its objects. Pass objects that `regions.widen` has
+    widened by the halo, so that no fringe of an object stays behind or travels. Outside the union nothing changes.
+
+    Raises
+    ------
+    ValueError
+        For what `without_objects` refuses.
+    """
+    if is_objects:
+        made = without_objects(receiver, objects_r, sigma_px)
+        made[:, objects_d] = donor[:, objects_d]
+        return Exchange(made, objects_r | objects_d)
+    union = region_r | region_d
+    put = union & ~objects_r
+    made = receiver.astype(np.float32)
+    made[:, put] = without_objects(donor, objects_d, sigma_px)[:, put]
+    return Exchange(made, union)
+
+
+def control_region(union: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"] | None:
+    """Return a region of the union's area outside it: the pixels nearest to the view's centre, a disc where it is free.
+
+    Exchanged like a region that is not the objects' (as `region_r` and `region_d` both), it tells what the exchange of
+    so many pixels does anywhere. Pixels at equal distance are taken in raster order. None where fewer pixels are left
+    outside the union than it has.
+    """
+    size, outside = int(union.sum()), ~union
+    if outside.sum() < size:
+        return None
+    y, x = (np.arange(length) - (length - 1) / 2 for length in union.shape)
+    distance = np.where(outside, np.add.outer(y**2, x**2), np.inf)
+    control = np.zeros(union.size, dtype=bool)
+    control[np.argsort(distance, axis=None, kind="stable")[:size]] = True
+    return control.reshape(union.shape)
+
+
+def partners(
+    keys: Sequence[str], calls: Sequence[str], wells: Sequence[str], *, per_view: int, seed: int
+) -> dict[str, tuple[str, ...]]:
+    """Return for every view the keys of `per_view` partners: views of another call from another well.
+
+    `keys` name the views, `wells` their wells with the plate. Each pair of views draws a number from both keys and
+    `seed`, and a view's partners are those with the lowest: the order of the views plays no role, and a view that comes
+    or goes changes another's partners only where it is or becomes one of them. Where fewer than `per_view` views are
+    allowed, all of them; where none is, an empty tuple.
+
+    Raises
+    ------
+    ValueError
+        When the lists differ in length, a key comes twice, or `per_view` is below 1.
+    """
+    if not len(keys) == len(calls) == len(wells):
+        raise ValueError(f"{len(keys)} keys, {len(calls)} calls, {len(wells)} wells; allowed: one of each a view")
+    if twice := [key for key, times in Counter(keys).items() if times > 1]:
+        raise ValueError(f"keys {twice[:5]} come more than once; allowed: one view a key")
+    if per_view < 1:
+        raise ValueError(f"per_view is {per_view}; allowed: 1 or more")
+    views = list(zip(keys, calls, wells, strict=True))
+    chosen = {}
+    for key, call, well in views:
+        allowed = [other for other, its_call, its_well in views if its_call != call and its_well != well]
+        lots = sorted((keyed_number(key, other, f"partners {seed}"), other) for other in allowed)
+        chosen[key] = tuple(other for _, other in lots[:per_view])
+    return chosen
