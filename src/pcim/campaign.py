@@ -150,9 +150,23 @@ class Campaign:
         """Return the name of the region that holds the biology of a classifier, if it has one."""
         return self.config.classifiers[wildcards.model].objects
 
+    def halo_px(self, wildcards: Any) -> float:
+        """Return how much around its objects travels with them in an exchange, px."""
+        return self.config.classifiers[wildcards.model].halo_px
+
     def stores(self, wildcards: Any) -> dict[str, str]:
         """Return the OME-Zarr stores of a classifier's plates: plate -> path."""
         return {plate: str(self.plates[plate].path) for plate in self.config.classifiers[wildcards.model].plates}
+
+    @property
+    def models(self) -> list[Path]:
+        """The model.yaml of every classifier, in the order of the config."""
+        return [entry.model for entry in self.config.classifiers.values()]
+
+    @property
+    def all_stores(self) -> dict[str, str]:
+        """The OME-Zarr store of every plate: plate -> path."""
+        return {name: str(plate.path) for name, plate in self.plates.items()}
 
     def of_chunks(self, pattern: str) -> Callable[[Any], list[str]]:
         """Return an input function: `pattern` for every chunk of the rule's plate."""
@@ -170,12 +184,16 @@ class Campaign:
         return fill
 
     def of_plates(self, pattern: str) -> Callable[[Any], list[str]]:
-        """Return an input function: `pattern` for every plate of the rule's classifier, and for every chunk of each."""
+        """Return an input function: `pattern` for every plate of the rule's classifier, and for every chunk of each.
+
+        A ``{method}`` in it is the first method: all of them explain the same views.
+        """
+        method = self.config.attribute.methods[0]
 
         def fill(wildcards: Any) -> list[str]:
             plates = self.config.classifiers[wildcards.model].plates
             pairs = [(plate, chunk) for plate in plates for chunk in self.chunks[plate]]
-            return list(dict.fromkeys(pattern.format(**wildcards, plate=plate, chunk=chunk) for plate, chunk in pairs))
+            return list(dict.fromkeys(pattern.format(**wildcards, plate=plate, chunk=chunk, method=method) for plate, chunk in pairs))
 
         return fill
 

@@ -66,6 +66,9 @@ class ClassifierSettings(Settings):
     truth: str | None = Field(None, description="Plate map column with the true class (empty where it is unknown).")
     split: str | None = Field(None, description="Plate map column with 'train' or 'test': which wells the classifier has seen.")
     objects: Name | None = Field(None, description="The region that holds the biology, one of `regions`.")
+    halo_px: float = Field(
+        2.0, ge=0, description="Objects are exchanged with so much around them, px: a worm's fringe, a nucleus's cytoplasm."
+    )
     regions: dict[Name, Region] = Field(
         {}, description="Named regions, first come first served; what is in none of them is 'background'."
     )
@@ -150,7 +153,6 @@ class EvaluateSettings(Settings):
     batch_size: int = Field(32, ge=1, description="Images a forward pass.")
     intervention_views: int = Field(200, ge=2, description="At most so many explained views a classifier take part in the exchanges.")
     partners: int = Field(2, ge=1, description="Views of another call with which each explained view exchanges a region.")
-    halo_px: int = Field(2, ge=0, description="Objects are widened by this before they are exchanged, px.")
 
 
 class ReportSettings(Settings):

@@ -34,9 +34,7 @@ rule interventions:
     input:
         fields=campaign.of_plates("results/{campaign}/ingest/{plate}/fields.parquet"),
         calls=campaign.of_plates("results/{campaign}/classify/{model}/{plate}/{chunk}.parquet"),
-        ledgers=campaign.of_plates(
-            f"results/{{campaign}}/attribute/{{model}}/{campaign.config.attribute.methods[0]}/{{plate}}/{{chunk}}.parquet"
-        ),
+        ledgers=campaign.of_plates("results/{campaign}/attribute/{model}/{method}/{plate}/{chunk}.parquet"),
         model=campaign.model,
         weights=campaign.weights,
     output:
@@ -56,6 +54,7 @@ rule interventions:
         settings=campaign.config.evaluate.model_dump(),
         regions=campaign.regions,
         objects=campaign.objects,
+        halo_px=campaign.halo_px,
         stores=campaign.stores,
         trusted_packages=campaign.config.classify.trusted_packages,
         revision=REVISIONS["evaluate"],

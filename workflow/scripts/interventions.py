@@ -1,0 +1,24 @@
+"""Exchange regions between views of different calls and count the calls that follow."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pcim.config import EvaluateSettings, regions_of
+from pcim.exchanges import intervene
+from pcim.jobs import log_to
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with log_to(snakemake.log[0]):
+    intervene(
+        fields=snakemake.input.fields,
+        calls=snakemake.input.calls,
+        ledgers=snakemake.input.ledgers,
+        model=Path(snakemake.input.model),
+        table=snakemake.output.table,
+        regions=regions_of(snakemake.params.regions),
+        settings=EvaluateSettings.model_validate(snakemake.params.settings),
+        gpus=snakemake.resources.gpu,
+        **{name: snakemake.params[name] for name in ("stores", "objects", "halo_px", "trusted_packages", "revision")},
+    )
