@@ -6,7 +6,9 @@ readers; what a colour says is also said by shape or position.
 
 from __future__ import annotations
 
+import base64
 import io
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -24,13 +26,14 @@ if TYPE_CHECKING:
 
 BLUE, ORANGE, GREEN, GREY, INK = "#0072B2", "#D55E00", "#009E73", "#9AA3AB", "#23292F"
 SERIES = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9")
+_DARK = 0.3  # colours this far from the light end carry white marks
 PLATES = ((8, 12), (16, 24), (32, 48))
-_STYLE = {
-    "svg.hashsalt": "pcim", "svg.fonttype": "path", "font.family": "DejaVu Sans", "font.size": 8.5, "text.color": INK,
+_STYLE: dict[Any, Any] = {
+    "svg.hashsalt": "pcim", "svg.fonttype": "path", "font.family": "DejaVu Sans", "font.size": 9, "text.color": INK,
     "axes.edgecolor": "#C4CAD0", "axes.labelcolor": INK, "xtick.color": "#59636E", "ytick.color": INK,
     "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.8, "hatch.linewidth": 0.4,
-    "axes.titlesize": 8.5, "axes.titlelocation": "left", "xtick.major.size": 2.5, "ytick.major.size": 0,
-    "legend.frameon": False, "legend.fontsize": 8,
+    "axes.titlesize": 9, "axes.titlelocation": "left", "xtick.major.size": 2.5, "ytick.major.size": 0,
+    "legend.frameon": False, "legend.fontsize": 8.5,
 }  # fmt: skip
 
 
@@ -43,6 +46,35 @@ def render(figure: Figure, kind: str, dpi: int = 200) -> bytes:
     return buffer.getvalue()
 
 
+@dataclass(frozen=True)
+class Picture:
+    """An inlined picture with its alternative text and caption."""
+
+    source: str
+    alt: str
+    caption: str = ""
+
+
+@dataclass
+class Album:
+    """Makes pictures for the page and keeps the PNG figures that go beside it: name -> bytes."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+
+    def figure(self, name: str, figure: Figure, alt: str, caption: str = "") -> Picture:
+        """Inline a figure as SVG and keep it as ``name.png``."""
+        self.files[f"{name}.png"] = render(figure, "png")
+        return Picture(_data_uri(render(figure, "svg"), "svg+xml"), alt, caption)
+
+    def png(self, content: bytes, alt: str, caption: str = "") -> Picture:
+        """Inline a PNG picture."""
+        return Picture(_data_uri(content, "png"), alt, caption)
+
+
+def _data_uri(content: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
 def _figure(width: float, height: float, **grid: Any) -> tuple[Figure, NDArray[Any]]:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
@@ -53,7 +85,7 @@ def region_shares(table: pd.DataFrame, *, names: Mapping[str, str], controls: Se
     """Draw each method's share of the map in each region, with its interval; a dashed line marks the area share = chance."""
     with mpl.rc_context(_STYLE):
         regions, methods = list(dict.fromkeys(table["region"])), list(dict.fromkeys(table["method"]))
-        figure, axes = _figure(5.4, 0.75 + 0.24 * len(methods), ncols=len(regions), sharey=True)
+        figure, axes = _figure(4.9, 0.75 + 0.25 * len(methods), ncols=len(regions), sharey=True)
         for axis, region in zip(axes[0], regions, strict=True):
             rows = table[table["region"] == region].set_index("method")
             area = float(rows["area"].mean())
@@ -61,12 +93,12 @@ def region_shares(table: pd.DataFrame, *, names: Mapping[str, str], controls: Se
             for place, method in enumerate(methods):
                 if method in rows.index:
                     colour = GREY if method in controls else (ORANGE if place == 0 else BLUE)
-                    _dot(axis, place, rows.loc[method], "share", colour, "s" if method in controls else "o")
+                    _dot(axis, place, rows.loc[method], "share", (colour, "s" if method in controls else "o"))
             axis.set_title(f"{region}\nchance {100 * area:.0f} %")
             _percent_axis(axis)
             axis.set_yticks(range(len(methods)), [names.get(method, method) for method in methods])
             axis.set_ylim(len(methods) - 0.4, -0.6)
-        figure.supxlabel("share of the map, %", fontsize=8.5)
+        figure.supxlabel("share of the map, %", fontsize=9)
         return figure
 
 
@@ -76,9 +108,9 @@ def exchanges(table: pd.DataFrame) -> Figure:
         figure, axes = _figure(4.8, 0.95 + 0.46 * len(table))
         axis = axes[0, 0]
         for place, row in enumerate(table.to_dict("records")):
-            _dot(axis, place - 0.12, row, "follows", ORANGE, "o")
+            _dot(axis, place - 0.12, row, "follows", (ORANGE, "o"))
             if row["control_n"]:
-                _dot(axis, place + 0.16, row, "control", GREY, "s")
+                _dot(axis, place + 0.16, row, "control", (GREY, "s"))
         axis.set_yticks(range(len(table)), list(table["region"]))
         axis.set_ylim(len(table) - 0.45, -0.55)
         axis.plot([], [], "o", color=ORANGE, label="region exchanged")
@@ -89,7 +121,8 @@ def exchanges(table: pd.DataFrame) -> Figure:
         return figure
 
 
-def _dot(axis: Axes, place: float, row: Mapping[str, Any] | pd.Series[Any], name: str, colour: str, marker: str) -> None:
+def _dot(axis: Axes, place: float, row: Mapping[Any, Any] | pd.Series[Any], name: str, style: tuple[str, str]) -> None:
+    colour, marker = style
     low, high, mean = (100 * float(row[key]) for key in (f"{name}_low", f"{name}_high", name))
     if not np.isnan([low, high]).any():
         axis.plot([low, high], [place, place], color=colour, linewidth=1.6, alpha=0.55, solid_capstyle="round")
@@ -120,7 +153,7 @@ def row_index(row: str) -> int:
 def plate_heat(wells: pd.DataFrame, value: str, *, label: str, diverging: bool) -> Figure:
     """Draw a value in [0, 1] by well (row, column, control_type) on the plate's grid; wells without one are hatched.
 
-    Positive controls carry a +, negative controls a −.
+    Positive controls carry a plus, negative controls a minus.
     """
     with mpl.rc_context(_STYLE):
         places = [(row_index(row), int(column) - 1) for row, column in zip(wells["row"], wells["column"], strict=True)]
@@ -128,7 +161,9 @@ def plate_heat(wells: pd.DataFrame, value: str, *, label: str, diverging: bool) 
         grid = np.full(shape, np.nan)
         figure, axes = _figure(5.2, 0.6 + 4.6 * shape[0] / shape[1])
         axis = axes[0, 0]
-        axis.add_patch(Rectangle((0, 0), shape[1], shape[0], facecolor="#FAFAFA", hatch="////", edgecolor="#DDE1E4", linewidth=0))
+        axis.add_patch(
+            Rectangle((0, 0), shape[1], shape[0], facecolor="#FAFAFA", hatch="/////", edgecolor="#C3CAD0", linewidth=0)
+        )
         for place, number in zip(places, wells[value], strict=True):
             grid[place] = number
         limits = {"vmin": 0.0, "vmax": 1.0 if diverging else max(0.05, float(np.nanmax(grid, initial=0.05)))}
@@ -136,9 +171,11 @@ def plate_heat(wells: pd.DataFrame, value: str, *, label: str, diverging: bool) 
                                linewidth=0.6, **limits)  # fmt: skip
         for (row, column), control in zip(places, wells["control_type"].fillna(""), strict=True):
             if control:
-                mark, shown = ("+" if control == "poscon" else "−"), grid[row, column]
-                dark = (abs(shown - 0.5) > 0.3) if diverging else (shown < 0.6 * limits["vmax"])
-                axis.text(column + 0.5, row + 0.52, mark, ha="center", va="center", fontsize=7, color="white" if dark else INK)
+                mark, shown = ("+" if control == "poscon" else "\N{MINUS SIGN}"), grid[row, column]
+                dark = (abs(shown - 0.5) if diverging else limits["vmax"] - shown) > _DARK * limits["vmax"]
+                axis.text(
+                    column + 0.5, row + 0.52, mark, ha="center", va="center", fontsize=7, color="white" if dark else INK
+                )
         _plate_axes(axis, shape)
         figure.colorbar(mesh, ax=axis, shrink=0.9, aspect=18, label=label, pad=0.02).outline.set_visible(False)
         return figure
@@ -148,7 +185,8 @@ def _plate_axes(axis: Axes, shape: tuple[int, int]) -> None:
     step = 1 if shape[1] <= 12 else 2 if shape[1] <= 24 else 4  # noqa: PLR2004 - so that the numbers do not touch
     names = [(chr(64 + n // 26) if n >= 26 else "") + chr(65 + n % 26) for n in range(shape[0])]  # noqa: PLR2004 - letters
     axis.set_xticks(np.arange(0, shape[1], step) + 0.5, [str(n + 1) for n in range(0, shape[1], step)])
-    axis.set_yticks(np.arange(0, shape[0], step) + 0.5, names[::step])
+    tall = max(1, shape[0] // 16)
+    axis.set_yticks(np.arange(0, shape[0], tall) + 0.5, names[::tall])
     axis.set(xlim=(0, shape[1]), ylim=(shape[0], 0), aspect="equal")
     axis.tick_params(length=0, labelsize=7, labeltop=True, labelbottom=False)
     for spine in axis.spines.values():
@@ -165,7 +203,9 @@ def dose_response(wells: pd.DataFrame, *, last_class: str) -> Figure:
             colour, marker = SERIES[number % len(SERIES)], "osD^vP"[number % 6]
             means = group.groupby("dose")["p_last"].mean()
             axis.plot(group["dose"], group["p_last"], marker, color=colour, alpha=0.45, markersize=4, markeredgewidth=0)
-            axis.plot(means.index, means, "-" if len(means) > 1 else marker, color=colour, linewidth=1.4, label=str(treatment))
+            axis.plot(
+                means.index, means, "-" if len(means) > 1 else marker, color=colour, linewidth=1.4, label=str(treatment)
+            )
         axis.axhline(0.5, color="#C4CAD0", linewidth=0.8, linestyle=(0, (3, 2)))
         axis.set(xlabel="dose (as in the plate map)", ylabel=f"probability of {last_class}", ylim=(-0.05, 1.05))
         figure.legend(loc="outside upper left", ncols=3)
@@ -183,7 +223,7 @@ def mean_maps(stack: NDArray[np.floating], titles: Sequence[str], *, columns: in
             axis.set_axis_off()
         for axis, picture, title in zip(axes.flat, stack, titles, strict=False):
             image = axis.imshow(picture, cmap="magma", vmin=0, vmax=top, interpolation="nearest")
-            axis.set_title(title, fontsize=7.5)
+            axis.set_title(title, fontsize=8)
         bar = figure.colorbar(image, ax=axes, location="bottom", shrink=0.5, aspect=34, pad=0.03)  # type: ignore[arg-type]
         bar.set_label("mean attribution; 1 = the view's mean", fontsize=8)
         bar.outline.set_visible(False)

@@ -80,10 +80,22 @@ def region_table(shares: pd.DataFrame, *, draws: int) -> pd.DataFrame:
     overall = shares[shares["channel"] == "all"]
     rows = []
     for (method, region), group in overall.groupby(["method", "region"], sort=False):
-        share, lift = (_mean(group, value, draws) for value in ("share", "lift"))
-        rows.append({"method": method, "region": region, **_flat("share", share), "area": group["area"].mean(),
-                     **_flat("lift", lift), "views": len(group), "wells": _wells(group)})  # fmt: skip
-    columns = ["method", "region", "share", "share_low", "share_high", "area", "lift", "lift_low", "lift_high", "views", "wells"]
+        row: dict[str, Any] = {"method": method, "region": region, "area": group["area"].mean()}
+        row |= _flat("share", _mean(group, "share", draws)) | _flat("lift", _mean(group, "lift", draws))
+        rows.append(row | {"views": len(group), "wells": _wells(group)})
+    columns = [
+        "method",
+        "region",
+        "share",
+        "share_low",
+        "share_high",
+        "area",
+        "lift",
+        "lift_low",
+        "lift_high",
+        "views",
+        "wells",
+    ]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -91,7 +103,7 @@ def channel_table(shares: pd.DataFrame, *, draws: int) -> pd.DataFrame:
     """Return each channel's part of the map over all regions, for the methods that have a map a channel."""
     own = shares[shares["channel"] != "all"]
     keys = [*KEY_COLUMNS, "method", "channel"]
-    summed = own.groupby(keys, sort=False, as_index=False)["share"].sum(min_count=1)
+    summed = pd.DataFrame(own.groupby(keys, sort=False)["share"].sum(min_count=1).reset_index())
     rows = [
         {"method": method, "channel": channel, **_flat("share", _mean(group, "share", draws)), "views": len(group)}
         for (method, channel), group in summed.groupby(["method", "channel"], sort=False)
@@ -119,7 +131,11 @@ def exchange_table(interventions: pd.DataFrame, *, draws: int) -> pd.DataFrame:
         row |= _flat("follows", _mean(done, "follows", draws, bounds=(0, 1)))
         row |= _flat("control", _mean(control, "follows", draws, bounds=(0, 1)))
         row |= _flat("effect", _mean(pairs, "effect", draws, bounds=(-1, 1)))
-        row |= {"area": done["area"].mean(), "views": len(done.drop_duplicates(list(KEY_COLUMNS))), "wells": _wells(done)}
+        row |= {
+            "area": done["area"].mean(),
+            "views": len(done.drop_duplicates(list(KEY_COLUMNS))),
+            "wells": _wells(done),
+        }
         rows.append(row)
     return pd.DataFrame(rows, columns=columns)
 
@@ -152,7 +168,12 @@ def method_table(scores: pd.DataFrame, *, reference: str, controls: Sequence[str
             if best is not None and method not in controls:
                 margin = _difference(wide, str(method), best, draws)
                 above = bool(margin[1] > 0 if sign > 0 else margin[2] < 0)
-            row = {"method": method, "metric": metric, "substitute": substitute or "", "seen": bool(group["seen"].any())}
+            row = {
+                "method": method,
+                "metric": metric,
+                "substitute": substitute or "",
+                "seen": bool(group["seen"].any()),
+            }
             row |= _flat("mean", _mean(group, "value", draws)) | _flat("difference", difference)
             row |= {"chance": group["chance"].mean(), "n": int(group["value"].notna().sum()), "wells": _wells(group)}
             rows.append(row | {"above_control": above, "control": best or ""})
@@ -173,14 +194,16 @@ def doubts_table(fields: pd.DataFrame, views: pd.DataFrame) -> pd.DataFrame:
     columns = ["plate", "well", "field", "view", "stage", "status", "reason"]
     bad = fields[fields["qc"] != "ok"].assign(view="", stage="ingest", status=lambda t: t["qc"])
     failed = views[views["status"] != "ok"]
-    known = failed.merge(bad[list(FIELD_COLUMNS)], on=list(FIELD_COLUMNS), how="left", indicator=True)["_merge"] == "both"
+    known = (
+        failed.merge(bad[list(FIELD_COLUMNS)], on=list(FIELD_COLUMNS), how="left", indicator=True)["_merge"] == "both"
+    )
     rest = failed[~known.to_numpy()]
     parts = [part.reindex(columns=columns) for part in (bad, rest) if len(part)]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
 
 
 def _difference(wide: pd.DataFrame, method: str, reference: str, draws: int) -> tuple[float, float, float]:
-    """Return mean and interval of method − reference, view by view; NaN for the reference itself."""
+    """Return mean and interval of method minus reference, view by view; NaN for the reference itself."""
     if reference not in wide or method == reference:
         return (np.nan, np.nan, np.nan)
     pairs = (wide[method] - wide[reference]).rename("difference").reset_index()

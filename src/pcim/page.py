@@ -1,187 +1,50 @@
-"""Page: one classifier's evidence turned into what the template shows: words, rows, pictures with alternative texts."""
+"""Page: what the template shows of one classifier: table rows, pictures with alternative texts and captions."""
 
 from __future__ import annotations
 
-import base64
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from pcim import figures, findings, panels
-from pcim.config import CONTROLS
-from pcim.plate import KEY_COLUMNS, well_order
-from pcim.reading import Reading, ReadingSettings, percent, read_classifier
+from pcim.evidence import ClassifierFindings
+from pcim.plate import KEY_COLUMNS
+from pcim.reading import percent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    import pandas as pd
 
-    import xarray as xr
-    from matplotlib.figure import Figure
-
-    from pcim.config import ClassifierSettings
-    from pcim.contract import Contract
+    from pcim.figures import Album, Picture
 
 METHOD_NAMES = {
-    "pcim": "PCIM", "pcim_literal": "PCIM, literal", "integrated_gradients": "Integrated gradients", "grad_cam": "Grad-CAM",
+    "pcim": "PCIM", "pcim_literal": "PCIM literal", "integrated_gradients": "Integrated gradients", "grad_cam": "Grad-CAM",
     "occlusion": "Occlusion", "random": "Random", "edge": "Edges", "contrast": "Contrast",
 }  # fmt: skip
 METRIC_NAMES = {
     "deletion_auc": "deletion AUC ↓", "insertion_auc": "insertion AUC ↑", "relevance_mass_accuracy": "mass in objects ↑",
     "relevance_rank_accuracy": "rank accuracy ↑", "pointing_game": "pointing game ↑", "auprc": "AUPRC ↑",
 }  # fmt: skip
-_VERDICT_MARKS = {"looks at the biology": "biology", "looks elsewhere": "elsewhere", "looks at both": "both", "cannot tell": "unknown"}
+_VERDICT_MARKS = {
+    "looks at the biology": "biology",
+    "looks elsewhere": "elsewhere",
+    "looks at both": "both",
+    "cannot tell": "unknown",
+}
 _MEAN_MAPS = 12
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """Everything the campaign found about one classifier: its tables over all plates, its settings and its contract."""
+@dataclass(kw_only=True)
+class ClassifierPage(ClassifierFindings):
+    """What the template asks about one classifier; `album` makes its pictures."""
 
-    name: str
-    settings: ClassifierSettings
-    contract: Contract
-    fields: pd.DataFrame
-    calls: pd.DataFrame
-    ledger: pd.DataFrame
-    shares: pd.DataFrame
-    scores: pd.DataFrame
-    interventions: pd.DataFrame
-    mean_maps: Mapping[str, xr.DataArray]
-    stores: Mapping[str, Path]
-    maps: Mapping[str, Mapping[str, Path]]
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An inlined picture with its alternative text and caption."""
-
-    source: str
-    alt: str
-    caption: str = ""
-
-
-@dataclass
-class Album:
-    """Makes pictures for the page and keeps the PNG figures that go beside it: name -> bytes."""
-
-    files: dict[str, bytes] = field(default_factory=dict)
-
-    def figure(self, name: str, figure: Figure, alt: str, caption: str = "") -> Picture:
-        """Inline a figure as SVG and keep it as ``name.png``."""
-        self.files[f"{name}.png"] = figures.render(figure, "png")
-        return Picture(_data_uri(figures.render(figure, "svg"), "svg+xml"), alt, caption)
-
-    def png(self, content: bytes, alt: str, caption: str = "") -> Picture:
-        """Inline a PNG picture."""
-        return Picture(_data_uri(content, "png"), alt, caption)
-
-
-def _data_uri(content: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
-
-
-@dataclass
-class ClassifierPage:
-    """What the template asks about one classifier."""
-
-    evidence: Evidence
     album: Album
     number_of_panels: int
-    draws: int
-    reading_settings: ReadingSettings = ReadingSettings()
-    controls: tuple[str, ...] = CONTROLS
 
-    @property
-    def name(self) -> str:
-        """The classifier's name."""
-        return self.evidence.name
-
-    @property
-    def methods(self) -> list[str]:
-        """The methods that have maps, in the order of the config."""
-        return list(dict.fromkeys(self.evidence.ledger["method"]))
-
-    @property
-    def method(self) -> str:
-        """The method whose maps are read: PCIM, or the first where PCIM was not asked for."""
-        return "pcim" if "pcim" in self.methods or not self.methods else self.methods[0]
-
-    @cached_property
-    def views(self) -> pd.DataFrame:
-        """The classified views with what is known of them."""
-        return findings.called_views(self.evidence.calls, self.evidence.fields, self.evidence.settings)
-
-    @cached_property
-    def wells(self) -> pd.DataFrame:
-        """The classified wells, and the share of the map in the objects where views of the well were explained."""
-        wells = findings.called_wells(self.views, self.evidence.contract.classes)
-        shares = self.evidence.shares
-        of_objects = shares[
-            (shares["method"] == self.method) & (shares["channel"] == "all") & (shares["region"] == (self.evidence.settings.objects or ""))
-        ]
-        by_well = of_objects.groupby(findings.WELL, as_index=False)["share"].mean()
-        return wells.merge(by_well, on=findings.WELL, how="left")
-
-    @cached_property
-    def accuracy(self) -> pd.DataFrame:
-        """Accuracy by well and by view, on held-out and on seen wells."""
-        return findings.accuracy_table(self.views, self.wells)
-
-    @cached_property
-    def regions(self) -> pd.DataFrame:
-        """Share of the map and lift by method and region."""
-        return findings.region_table(self.evidence.shares, draws=self.draws)
-
-    @cached_property
-    def channels(self) -> pd.DataFrame:
-        """Share of the map by method and channel."""
-        return findings.channel_table(self.evidence.shares, draws=self.draws)
-
-    @cached_property
-    def exchanges(self) -> pd.DataFrame:
-        """Calls that follow each region."""
-        return findings.exchange_table(self.evidence.interventions, draws=self.draws)
-
-    @cached_property
-    def by_call(self) -> pd.DataFrame:
-        """The exchanges by the call before and the partner's."""
-        return findings.exchange_by_call(self.evidence.interventions)
-
-    @cached_property
-    def scores(self) -> pd.DataFrame:
-        """The table of methods."""
-        return findings.method_table(self.evidence.scores, reference=self.method, controls=self.controls, draws=self.draws)
-
-    @cached_property
-    def doubts(self) -> pd.DataFrame:
-        """Views on which this classifier's stages failed."""
-        calls = self.evidence.calls.assign(stage=f"classify {self.name}")
-        ledger = self.evidence.ledger
-        ledger = ledger.assign(stage="attribute " + self.name + " " + ledger["method"].astype(str))
-        ledger = ledger[ledger["status"] == "failed"]
-        table = pd.concat([calls, ledger], ignore_index=True) if len(ledger) else calls
-        fields = self.evidence.fields
-        found = findings.doubts_table(fields, table)
-        return found[found["stage"] != "ingest"]
-
-    @cached_property
-    def reading(self) -> Reading:
-        """The words."""
-        ledger = self.evidence.ledger
-        return read_classifier(
-            regions=self.regions,
-            exchanges=self.exchanges,
-            accuracy=self.accuracy,
-            backgrounds=findings.background_table(ledger[ledger["method"] == self.method]),
-            calls=int(self.views["call"].nunique()),
-            objects=self.evidence.settings.objects,
-            settings=self.reading_settings,
-            method=self.method,
-        )
+    def region_rank(self, names: pd.Series[str]) -> pd.Series[int]:
+        """Return the places of regions in the order of the tables, to sort by."""
+        return names.map({name: place for place, name in enumerate(dict.fromkeys(self.regions["region"]))})
 
     @property
     def mark(self) -> str:
@@ -252,7 +115,10 @@ class ClassifierPage:
         """Colour and name of each channel in the image; none where there is one channel, shown in grey."""
         channels = self.evidence.contract.input.channels
         colours = panels.CHANNEL_COLOURS[min(len(channels), 3)]
-        hexes = ["#" + "".join(f"{round(255 * part):02x}" for part in colours[n % len(colours)]) for n in range(len(channels))]
+        hexes = [
+            "#" + "".join(f"{round(255 * part):02x}" for part in colours[n % len(colours)])
+            for n in range(len(channels))
+        ]
         return list(zip(hexes, channels, strict=True)) if len(channels) > 1 else []
 
     @cached_property
@@ -269,7 +135,9 @@ class ClassifierPage:
             self.album.png(panels.image_png(picture), f"Image of {where}", "image"),
             self.album.png(panels.map_png(attribution, self.top), f"Attribution map of {where}", "map"),
             self.album.png(
-                panels.overlay_png(picture, attribution, self.top, outlines), f"Image of {where} with the map and outlines", "overlay"
+                panels.overlay_png(picture, attribution, self.top, outlines),
+                f"Image of {where} with the map and outlines",
+                "overlay",
             ),
         ]
         wrong = bool(row["truth"]) and row["truth"] != row["call"]
@@ -285,8 +153,10 @@ class ClassifierPage:
         shown = [self.album.png(panels.image_png(picture), f"Image of well {example.row['well']}", "Image")]
         for method, attribution in example.maps.items():
             top = panels.top_of([attribution])
-            caption = f"{self.method_name(method)} · white ≥ {top:.0f}"
-            shown.append(self.album.png(panels.map_png(attribution, top), f"Map by {self.method_name(method)}", caption))
+            caption = f"{self.method_name(method)}\nwhite: {top:.0f} times"
+            shown.append(
+                self.album.png(panels.map_png(attribution, top), f"Map by {self.method_name(method)}", caption)
+            )
         return shown
 
     def method_name(self, method: str) -> str:
@@ -301,16 +171,26 @@ class ClassifierPage:
         names = {method: METHOD_NAMES.get(method, method) for method in self.methods}
         figure = figures.region_shares(self.regions, names=names, controls=self.controls)
         of_pcim = self.regions[self.regions["method"] == self.method].to_dict("records")
-        spoken = "; ".join(f"{row['region']} {percent(row['share'])} of the map on {percent(row['area'])} of the area" for row in of_pcim)
-        return self.album.figure(f"{self.name}_regions", figure, f"Share of the map by region and method. {self.method}: {spoken}.")
+        spoken = "; ".join(
+            f"{row['region']} {percent(row['share'])} of the map on {percent(row['area'])} of the area"
+            for row in of_pcim
+        )
+        return self.album.figure(
+            f"{self.name}_regions", figure, f"Share of the map by region and method. {self.method}: {spoken}."
+        )
 
     @cached_property
     def exchange_figure(self) -> Picture | None:
         """Calls that follow the exchange of each region."""
         if self.exchanges.empty:
             return None
-        spoken = "; ".join(f"{r['region']}: {r['k']} of {r['n']}, control {r['control_k']} of {r['control_n']}" for r in self.exchanges.to_dict("records"))
-        return self.album.figure(f"{self.name}_exchanges", figures.exchanges(self.exchanges), f"Calls that follow an exchange. {spoken}.")
+        spoken = "; ".join(
+            f"{r['region']}: {r['k']} of {r['n']}, control {r['control_k']} of {r['control_n']}"
+            for r in self.exchanges.to_dict("records")
+        )
+        return self.album.figure(
+            f"{self.name}_exchanges", figures.exchanges(self.exchanges), f"Calls that follow an exchange. {spoken}."
+        )
 
     @cached_property
     def mean_map_figures(self) -> list[Picture]:
@@ -319,11 +199,14 @@ class ClassifierPage:
         for plate, maps in self.evidence.mean_maps.items():
             wanted = (maps["method"].values == self.method) & np.isin(maps["grouping"].values, ["call", "treatment"])
             order = [int(n) for n in np.flatnonzero(wanted)]
-            order = sorted(order, key=lambda n: (str(maps["grouping"].values[n]) != "call", -int(maps["views"].values[n])))[:_MEAN_MAPS]
+            order = sorted(
+                order, key=lambda n: (str(maps["grouping"].values[n]) != "call", -int(maps["views"].values[n]))
+            )[:_MEAN_MAPS]
             if not order:
                 continue
             titles = [
-                f"{maps['grouping'].values[n]} {str(maps['group'].values[n])[:18]}\nn = {maps['views'].values[n]} views" for n in order
+                f"{maps['grouping'].values[n]} {str(maps['group'].values[n])[:16]}\nn = {maps['views'].values[n]} views"
+                for n in order
             ]
             figure = figures.mean_maps(maps.values[order], titles)
             alt = "Mean maps: " + "; ".join(title.replace("\n", ", ") for title in titles)
@@ -338,10 +221,24 @@ class ClassifierPage:
         for plate, wells in self.wells.groupby("plate", sort=True):
             label = f"probability of {last}"
             figure = figures.plate_heat(wells, "p_last", label=label, diverging=True)
-            pictures = [self.album.figure(f"{self.name}_{plate}_calls", figure, f"{label} by well on plate {plate}", f"Probability of “{last}”, mean of the well's views; white = undecided.")]
+            pictures = [
+                self.album.figure(
+                    f"{self.name}_{plate}_calls",
+                    figure,
+                    f"{label} by well on plate {plate}",
+                    f"Probability of “{last}”, mean of the well's views; white = undecided.",
+                )
+            ]
             if objects and wells["share"].notna().any():
                 figure = figures.plate_heat(wells, "share", label=f"share of the map in the {objects}", diverging=False)
-                pictures.append(self.album.figure(f"{self.name}_{plate}_objects", figure, f"Share of the map in the {objects} by well on plate {plate}", f"Share of the map in the {objects}, mean of the well's explained views; hatched = none explained."))
+                pictures.append(
+                    self.album.figure(
+                        f"{self.name}_{plate}_objects",
+                        figure,
+                        f"Share of the map in the {objects} by well on plate {plate}",
+                        f"Share of the map in the {objects}, mean of the well's explained views; hatched = none explained.",
+                    )
+                )
             shown.append((str(plate), pictures))
         return shown
 
@@ -352,44 +249,57 @@ class ClassifierPage:
             return None
         last = self.evidence.contract.classes[-1]
         figure = figures.dose_response(self.wells, last_class=last)
-        return self.album.figure(f"{self.name}_dose", figure, f"Probability of {last} by dose and treatment", f"Probability of “{last}” by dose: a dot a well, lines join the means; dashed = undecided.")
+        return self.album.figure(
+            f"{self.name}_dose",
+            figure,
+            f"Probability of {last} by dose and treatment",
+            f"Probability of “{last}” by dose: a dot a well, lines join the means; dashed = undecided.",
+        )
+
+    @property
+    def score_tables(self) -> list[tuple[str, list[dict[str, Any]]]]:
+        """The two tables of methods, title and columns: fidelity to the classifier, and localization in the objects."""
+        named = [
+            (
+                "Fidelity: does the call change when the map's pixels go?",
+                [c for c in self.score_columns if c["substitute"]],
+            ),
+            (
+                f"Localization in the {self.evidence.settings.objects}",
+                [c for c in self.score_columns if not c["substitute"]],
+            ),
+        ]
+        return [(title, columns) for title, columns in named if columns]
 
     @property
     def score_columns(self) -> list[dict[str, Any]]:
-        """The columns of the table of methods: metric and substitute, in the order of the data."""
+        """The columns of the tables of methods: metric, substitute, name and chance level (NaN where there is none)."""
         columns = self.scores.drop_duplicates(["metric", "substitute"]).to_dict("records")
         order = {name: n for n, name in enumerate(METRIC_NAMES)}
         columns.sort(key=lambda c: (not c["substitute"], str(c["substitute"]), order.get(str(c["metric"]), len(order))))
+        chance = self.scores.groupby(["metric", "substitute"])["chance"].mean()
         return [
-            {"metric": c["metric"], "substitute": c["substitute"], "name": METRIC_NAMES.get(str(c["metric"]), str(c["metric"]).replace("_", " "))}
-            for c in columns
+            {
+                "metric": column["metric"],
+                "substitute": column["substitute"],
+                "name": METRIC_NAMES.get(str(column["metric"]), str(column["metric"]).replace("_", " ")),
+                "chance": float(chance[column["metric"], column["substitute"]]),
+            }
+            for column in columns
         ]
 
     @property
     def score_rows(self) -> list[dict[str, Any]]:
-        """The rows of the table of methods: a method, whether it is a control, and its cells in the order of the columns."""
-        cells = {(row["method"], row["metric"], row["substitute"]): row for row in self.scores.to_dict("records")}
+        """The rows of the tables of methods: a method, whether it is a control, and its cells by (metric, substitute)."""
+        cells: dict[str, dict[tuple[str, str], dict[Any, Any]]] = {}
+        for row in self.scores.to_dict("records"):
+            cells.setdefault(row["method"], {})[row["metric"], row["substitute"]] = row
         return [
             {
                 "name": METHOD_NAMES.get(method, method),
                 "control": method in self.controls,
                 "reference": method == self.method,
-                "cells": [cells.get((method, column["metric"], column["substitute"])) for column in self.score_columns],
+                "cells": of_method,
             }
-            for method in dict.fromkeys(self.scores["method"])
+            for method, of_method in cells.items()
         ]
-
-    @property
-    def chance_cells(self) -> list[float]:
-        """The chance level of each column of the table of methods; NaN where there is none."""
-        return [
-            float(self.scores[(self.scores["metric"] == c["metric"]) & (self.scores["substitute"] == c["substitute"])]["chance"].mean())
-            for c in self.score_columns
-        ]
-
-    def tables(self) -> dict[str, pd.DataFrame]:
-        """Return what goes beside the page as CSV: name -> table."""
-        wells = self.wells.assign(order=self.wells["well"].map(well_order)).sort_values(["plate", "order"]).drop(columns="order")
-        named = {"accuracy": self.accuracy, "regions": self.regions, "channels": self.channels, "interventions": self.exchanges,
-                 "methods": self.scores, "wells": wells}  # fmt: skip
-        return {name: table.assign(classifier=self.name) for name, table in named.items()}

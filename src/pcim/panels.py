@@ -76,7 +76,12 @@ def view_key(row: Mapping[Any, Any]) -> ViewKey:
 
 
 def read_example(
-    row: Mapping[Any, Any], *, store: Path, maps: Mapping[str, Path], channels: Sequence[str], regions: Mapping[str, Region]
+    row: Mapping[Any, Any],
+    *,
+    store: Path,
+    maps: Mapping[str, Path],
+    channels: Sequence[str],
+    regions: Mapping[str, Region],
 ) -> Example:
     """Read what is shown of one view; `maps` = method -> plate of maps. A map that cannot be read is left out."""
     path = str(row["path"])
@@ -129,7 +134,10 @@ def map_png(attribution: NDArray[np.floating], top: float) -> bytes:
 
 
 def overlay_png(
-    picture: NDArray[np.floating], attribution: NDArray[np.floating], top: float, outlines: Mapping[str, NDArray[np.bool_]]
+    picture: NDArray[np.floating],
+    attribution: NDArray[np.floating],
+    top: float,
+    outlines: Mapping[str, NDArray[np.bool_]],
 ) -> bytes:
     """Return the picture in grey, the map glowing orange on it, and the regions' outlines in their colours, as PNG."""
     scale = scale_of(attribution.shape)
@@ -144,9 +152,8 @@ def overlay_png(
 
 
 def top_of(maps: Sequence[NDArray[np.floating]]) -> float:
-    """Return the value shown as white: the 99.5th percentile of the shown maps, at least 1 (the mean)."""
-    values = np.concatenate([attribution.ravel() for attribution in maps])
-    return max(1.0, float(np.quantile(values, 0.995)))
+    """Return the value shown as white: the median of the shown maps' 99.5th percentiles, at least 1 (the mean)."""
+    return max(1.0, float(np.median([np.quantile(attribution, 0.995) for attribution in maps])))
 
 
 def _enlarged(picture: NDArray[np.floating], scale: int) -> NDArray[np.floating]:
@@ -154,12 +161,13 @@ def _enlarged(picture: NDArray[np.floating], scale: int) -> NDArray[np.floating]
 
 
 def _png(picture: NDArray[np.floating]) -> bytes:
-    """Encode with a palette of 256 colours where they are enough, which keeps the page small."""
+    """Encode without loss, in shades of grey or a palette where that is enough, which keeps the page small."""
     pixels = np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8)
     image = Image.fromarray(pixels)
-    exact = image.getcolors(256)
+    if np.ptp(pixels, axis=-1).max() == 0:
+        image = image.convert("L")
+    elif image.getcolors(256) is not None:
+        image = image.convert("P", palette=Image.Palette.ADAPTIVE, colors=256)
     buffer = io.BytesIO()
-    (image.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE) if exact is None else image).save(
-        buffer, format="PNG", optimize=True
-    )
+    image.save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()

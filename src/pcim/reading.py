@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 Verdict = Literal["looks at the biology", "looks elsewhere", "looks at both", "cannot tell"]
 Row = dict[str, Any]
 
+BACKGROUND = "background"
+"""The name of what no other region holds."""
+
 
 class ReadingSettings(Settings):
     """Where a number becomes a word."""
@@ -34,7 +37,9 @@ class ReadingSettings(Settings):
         description="The same for a region that leaves no room for a control patch: most calls must follow, because a large "
         "exchange disturbs an image whatever is in it.",
     )  # fmt: skip
-    least_wells: int = Field(4, ge=2, description="With fewer wells in the exchanges nothing is decided: intervals mean little.")
+    least_wells: int = Field(
+        4, ge=2, description="With fewer wells in the exchanges nothing is decided: intervals mean little."
+    )
     few_wells: int = Field(20, ge=2, description="Below this many wells the words say that n is small.")
     fragile: float = Field(
         0.5, ge=0, le=1,
@@ -60,11 +65,21 @@ def percent(value: float) -> str:
     return "not known" if np.isnan(value) else f"{100 * value:.0f}\u202f%"
 
 
-def interval(low: float, high: float, *, as_percent: bool = True) -> str:
-    """Print a 95 % interval, ``[60, 80]``, or why there is none."""
+def number(value: float | None, digits: int = 2) -> str:
+    """Print a number with a true minus sign, or a dash where there is none; a zero has no sign."""
+    if value is None or np.isnan(value):
+        return "\N{EN DASH}"
+    text = f"{value:.{digits}f}"
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")
+
+
+def interval(low: float, high: float, *, digits: int | None = None) -> str:
+    """Print a 95 % interval, in whole percent ``[60, 80]`` or with `digits`, or say that there is none."""
     if np.isnan(low) or np.isnan(high):
-        return "[no interval: too few wells]"
-    return f"[{100 * low:.0f}, {100 * high:.0f}]" if as_percent else f"[{low:.2f}, {high:.2f}]"
+        return "[no interval]"
+    if digits is None:
+        return f"[{number(100 * low, 0)}, {number(100 * high, 0)}]"
+    return f"[{number(low, digits)}, {number(high, digits)}]"
 
 
 def decides(row: Row, settings: ReadingSettings) -> bool | None:
@@ -79,10 +94,10 @@ def decides(row: Row, settings: ReadingSettings) -> bool | None:
     return False if high < bar else None
 
 
-def exchange_sentence(row: Row, settings: ReadingSettings) -> str:
-    """Say what followed the exchange of one region."""
+def exchange_sentence(row: Row, settings: ReadingSettings, names: list[str]) -> str:
+    """Say what followed the exchange of one region; `names` are all exchanged regions."""
     counted = f"{row['k']} of {row['n']} calls ({percent(row['follows'])} {interval(row['follows_low'], row['follows_high'])})"
-    words = f"When the {row['region']} of two views are exchanged, {counted} become the other view's call"
+    words = f"Exchange of {_called(row['region'], names)}: {counted} become the other view's call"
     if row["control_n"]:
         words += f"; for a control patch of the same area it is {row['control_k']} of {row['control_n']} ({percent(row['control'])})."
     else:
@@ -118,10 +133,14 @@ def map_sentence(regions: pd.DataFrame, objects: str | None, method: str = "pcim
     parts = []
     for region in named or rows:
         row = rows[str(region)]
-        beside = f", the edge control {edge[region]['lift']:.1f} times" if region in edge and edge[region]["lift"] > 0 else ""
+        beside = (
+            f", the edge control {edge[region]['lift']:.1f} times"
+            if region in edge and edge[region]["lift"] > 0
+            else ""
+        )
         parts.append(
-            f"{percent(row['share'])} of the map lies in the {region}, which cover {percent(row['area'])} of a view: "
-            f"{row['lift']:.1f} times chance {interval(row['lift_low'], row['lift_high'], as_percent=False)}{beside}"
+            f"{percent(row['share'])} of the map lies in the {region} ({percent(row['area'])} of a view): "
+            f"{row['lift']:.1f} times chance {interval(row['lift_low'], row['lift_high'], digits=1)}{beside}"
         )
     if pointed:
         names = _and([f"the {row['region']}" for row in pointed])
@@ -129,7 +148,7 @@ def map_sentence(regions: pd.DataFrame, objects: str | None, method: str = "pcim
     return f"{'. '.join(parts)}. So the map points at no region more than edges alone would."
 
 
-def read_classifier(
+def read_classifier(  # noqa: PLR0913 - the findings and how to read them
     *,
     regions: pd.DataFrame,
     exchanges: pd.DataFrame,
@@ -149,82 +168,103 @@ def read_classifier(
         verdict=verdict,
         headline=headline,
         map_sentence=map_sentence(regions, objects, method),
-        agreement=_agreement(deciding, [row["region"] for row in pointed_regions(regions, method)], exchanged=bool(rows)),
-        exchanges={row["region"]: exchange_sentence(row, settings) for row in rows},
+        agreement=_agreement(
+            [] if verdict == "cannot tell" else deciding,
+            [row["region"] for row in pointed_regions(regions, method)],
+            exchanged=bool(rows),
+        ),
+        exchanges={row["region"]: exchange_sentence(row, settings, [one["region"] for one in rows]) for row in rows},
         cautions=tuple(_cautions(rows, accuracy, backgrounds, settings)),
     )
 
 
-def _verdict(rows: list[Row], objects: str | None, calls: int, settings: ReadingSettings) -> tuple[Verdict, str]:
+def _verdict(  # noqa: PLR0911 - one return a case, in the order of the argument
+    rows: list[Row], objects: str | None, calls: int, settings: ReadingSettings
+) -> tuple[Verdict, str]:
     if not rows:
-        why = "every view got the same call, so there was nothing to exchange" if calls < 2 else "no region was exchanged"  # noqa: PLR2004
+        one = calls <= 1
+        why = "every view got the same call, so there was nothing to exchange" if one else "no region was exchanged"
         return "cannot tell", f"What its calls follow is not known: {why}."
     answers = {row["region"]: decides(row, settings) for row in rows}
-    deciding = [row for row in rows if answers[row["region"]]]
-    others = [row for row in deciding if row["region"] != objects]
+    followed = [row for row in rows if answers[row["region"]]]
+    others = [row for row in followed if row["region"] != objects]
+    names = [row["region"] for row in rows]
     if objects is None or objects not in answers:
-        found = f"Its calls follow {_counted(deciding)}. " if deciding else ""
-        return "cannot tell", f"{found}No exchanged region is named as the biology, so whether it looks there is not said."
-    if answers[objects] and others:
-        return "looks at both", f"Its calls follow {_counted(deciding)}."
+        found = f"Its calls follow {_counted(followed, names)}. " if followed else ""
+        return (
+            "cannot tell",
+            f"{found}No exchanged region is named as the biology, so whether it looks there is not said.",
+        )
     if answers[objects]:
-        return "looks at the biology", f"Its calls follow {_counted(deciding)}."
-    of_objects = next(row for row in rows if row["region"] == objects)
+        return ("looks at both" if others else "looks at the biology"), f"Its calls follow {_counted(followed, names)}."
+    of_objects = _counted([row for row in rows if row["region"] == objects], names)
     if others and answers[objects] is False:
-        return "looks elsewhere", f"Its calls follow {_counted(others)}, not {_counted([of_objects])}."
+        return "looks elsewhere", f"Its calls follow {_counted(others, names)}, not {of_objects}."
+    if any(row["control_n"] for row in others):
+        return "looks elsewhere", f"Its calls follow {_counted(others, names)}; for {of_objects} it is not settled."
     if others:
-        return "looks elsewhere", f"Its calls follow {_counted(others)}; for {_counted([of_objects])} it is not settled."
+        return "cannot tell", (
+            f"Its calls follow {_counted(others, names)}; for {of_objects} it is not settled. So large a region holds too much to "
+            "say what in it counts: name a smaller one."
+        )
     if None in answers.values():
-        return "cannot tell", f"The exchanges do not settle what its calls follow: {_counted(rows)}."
-    return "cannot tell", f"No single region decides its calls: {_counted(rows)}."
+        return "cannot tell", f"The exchanges do not settle what its calls follow: {_counted(rows, names)}."
+    return "cannot tell", f"No single region decides its calls: {_counted(rows, names)}."
 
 
-def _counted(rows: list[Row]) -> str:
+def _counted(rows: list[Row], names: list[str]) -> str:
     """Name regions with the share of calls that follow, in the exchange and in the control."""
     parts = []
     for row in rows:
-        control = f", control patch {percent(row['control'])}" if row["control_n"] else ", no control patch"
-        parts.append(f"the {row['region']} ({row['k']} of {row['n']} calls follow, {percent(row['follows'])}{control})")
+        control = (
+            f", control patch {percent(row['control'])}" if row["control_n"] else ", too large for a control patch"
+        )
+        parts.append(
+            f"{_called(row['region'], names)} ({row['k']} of {row['n']} calls follow, {percent(row['follows'])}{control})"
+        )
     return _and(parts)
+
+
+def _called(region: str, names: list[str]) -> str:
+    """Name a region; the background is what the others leave, and the words say so."""
+    rest = [name for name in names if name != region]
+    return f"the background, everything outside {_the(rest)}" if region == BACKGROUND and rest else f"the {region}"
 
 
 def _agreement(deciding: list[str], pointed: list[str], *, exchanged: bool) -> str:
     """Say whether the map and the interventions agree; the interventions decide."""
+    proposal = f"The map points at {_the(pointed)}" if pointed else "The map points at no region more than edges would"
     if not exchanged:
-        return "The map proposes; no intervention has decided."
+        return f"{proposal}; no intervention has decided."
     if not deciding:
-        return "The map proposes; the interventions name no single region that decides."
-    if not pointed:
-        return f"The map and the interventions disagree: calls follow {_the(deciding)}, the map points at none; the intervention decides."
+        return f"{proposal}; the interventions do not settle it."
+    common = [name for name in deciding if name in pointed]
+    if not common:
+        return f"Map and interventions disagree. {proposal}; calls follow {_the(deciding)}. The intervention decides."
     missed = [name for name in deciding if name not in pointed]
     extra = [name for name in pointed if name not in deciding]
-    if not missed and not extra:
-        return f"The map and the interventions agree on {_the(deciding)}."
-    if not missed or set(deciding) & set(pointed):
-        rest = [f"the map also points at {_the(extra)}, where calls do not follow"] if extra else []
-        rest += [f"it does not point at {_the(missed)}, where they do"] if missed else []
-        common = [name for name in deciding if name in pointed]
-        return f"The map and the interventions agree on {_the(common)}; {' and '.join(rest)}."
-    return (
-        f"The map and the interventions disagree: the map points at {_the(pointed)}, calls follow {_the(deciding)}; "
-        "the intervention decides."
-    )
+    rest = [f"the map also points at {_the(extra)}, where calls are not shown to follow"] if extra else []
+    rest += [f"it does not point at {_the(missed)}, where calls do follow"] if missed else []
+    return f"Map and interventions agree on {_the(common)}{'; ' if rest else ''}{' and '.join(rest)}."
 
 
-def _cautions(rows: list[Row], accuracy: pd.DataFrame, backgrounds: pd.DataFrame, settings: ReadingSettings) -> list[str]:
+def _cautions(
+    rows: list[Row], accuracy: pd.DataFrame, backgrounds: pd.DataFrame, settings: ReadingSettings
+) -> list[str]:
     """Return what a reader must know before believing the rest."""
     words = []
     held_out = _records(accuracy[(accuracy["wells"] == "held out") & (accuracy["unit"] == "well")])
     if not held_out:
         words.append("Accuracy on held-out wells is not known.")
     for row in held_out:
+        right = f"It was right on {row['correct']} of {row['n']} held-out wells"
         if row["low"] <= row["majority"]:
+            few = ", and with so few wells that" if row["n"] < settings.few_wells else "; that"
             words.append(
-                f"On held-out wells it is not shown to be better than always naming the commonest class "
-                f"({percent(row['majority'])}): {row['correct']} of {row['n']} wells right."
+                f"{right}{few} is not shown to be better than always naming the commonest class ({percent(row['majority'])})."
             )
-        if row["n"] < settings.few_wells:
-            words.append(f"Few held-out wells (n = {row['n']}).")
+        elif row["n"] < settings.few_wells:
+            words.append(f"{right}: a small number.")
     wells = min((row["wells"] for row in rows), default=0)
     if rows and wells < settings.few_wells:
         words.append(f"Few wells in the exchanges (n = {wells}): read the intervals, not the means.")

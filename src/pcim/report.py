@@ -18,14 +18,29 @@ from zarr.storage import ZipStore
 from pcim import findings
 from pcim.config import CONTROLS, Config
 from pcim.contract import load_contract
+from pcim.evidence import Evidence
+from pcim.figures import Album
 from pcim.jobs import log, whole_file
-from pcim.page import METHOD_NAMES, Album, ClassifierPage, Evidence
-from pcim.reading import ReadingSettings, interval, percent
+from pcim.page import METHOD_NAMES, ClassifierPage
+from pcim.plate import FIELD_COLUMNS
+from pcim.reading import ReadingSettings, interval, number, percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-SHOWN_SOFTWARE = ("pcim", "torch", "numpy", "pandas", "scipy", "zarr", "dask", "xarray", "captum", "matplotlib", "snakemake")
+SHOWN_SOFTWARE = (
+    "pcim",
+    "torch",
+    "numpy",
+    "pandas",
+    "scipy",
+    "zarr",
+    "dask",
+    "xarray",
+    "captum",
+    "matplotlib",
+    "snakemake",
+)
 
 
 def installed_software() -> dict[str, str]:
@@ -83,12 +98,21 @@ def report_campaign(  # noqa: PLR0913 - a job's inputs
             stores={plate: Path(store) for plate, store in stores.items()},
             maps={plate: _maps_of(plate, settings.attribute.methods, of.this(plates)) for plate in entry.plates},
         )
-        pages.append(ClassifierPage(evidence, album, settings.report.panels, settings.report.draws))
+        pages.append(
+            ClassifierPage(evidence, settings.report.draws, album=album, number_of_panels=settings.report.panels)
+        )
         log.info("%s: %s", name, pages[-1].reading.verdict)
-    doubts = findings.doubts_table(shown_fields, pd.DataFrame(columns=["status", *findings.FIELD_COLUMNS]))
+    doubts = findings.doubts_table(shown_fields, pd.DataFrame(columns=["status", *FIELD_COLUMNS]))
     doubts = pd.concat([doubts, *(shown.doubts for shown in pages)], ignore_index=True)
     html = render_page(
-        settings, pages, shown_fields, doubts, maps_root=root / "maps", stores=stores, revisions=revisions, software=software
+        settings,
+        pages,
+        shown_fields,
+        doubts,
+        maps_root=root / "maps",
+        stores=stores,
+        revisions=revisions,
+        software=software,
     )
     _write_beside(pages, doubts, Path(tables), album, Path(figures))
     with whole_file(page) as partial:
@@ -111,7 +135,7 @@ def render_page(  # noqa: PLR0913 - what the page shows
         loader=jinja2.PackageLoader("pcim", "templates"), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"percent": percent, "number": _number}
+    environment.filters |= {"percent": percent, "number": number}
     environment.globals |= {"interval": interval}
     methods = settings.attribute.methods
     return environment.get_template("page.html.j2").render(
@@ -122,7 +146,7 @@ def render_page(  # noqa: PLR0913 - what the page shows
             "wells": len(fields.drop_duplicates(["plate", "well"])),
             "fields": len(fields),
             "views": sum(len(shown.views) for shown in pages),
-            "explained": sum(len(shown.evidence.ledger.query("status == 'ok'").drop_duplicates(findings.KEY_COLUMNS)) for shown in pages),
+            "explained": sum(shown.explained for shown in pages),
         },
         methods=[METHOD_NAMES.get(method, method) for method in methods if method not in CONTROLS],
         controls=[METHOD_NAMES.get(method, method) for method in methods if method in CONTROLS],
@@ -131,7 +155,10 @@ def render_page(  # noqa: PLR0913 - what the page shows
         stores=stores,
         revisions=revisions,
         software=software,
-        thresholds=[(name, getattr(ReadingSettings(), name), field.description) for name, field in ReadingSettings.model_fields.items()],
+        thresholds=[
+            (name, getattr(ReadingSettings(), name), field.description)
+            for name, field in ReadingSettings.model_fields.items()
+        ],
         config_text=yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
     )
 
@@ -150,7 +177,8 @@ class _Of:
 def read_mean_maps(path: str | Path) -> xr.DataArray:
     """Read the mean maps (entry, y, x) of one classifier on one plate, with method, grouping, group and views."""
     with ZipStore(Path(path), mode="r") as store:
-        return xr.open_zarr(store, consolidated=False)["mean_map"].load()
+        maps: xr.DataArray = xr.open_zarr(store, consolidated=False)["mean_map"].load()
+    return maps
 
 
 def _read(paths: Sequence[str]) -> pd.DataFrame:
@@ -180,12 +208,9 @@ def _write_beside(
     for name in of_pages[0]:
         parts = [found[name] for found in of_pages if len(found[name])] or [of_pages[0][name]]
         table = pd.concat(parts, ignore_index=True)
-        table[["classifier", *table.columns.drop("classifier")]].to_csv(tables / f"{name}.csv", index=False, float_format="%.6g")
+        table[["classifier", *table.columns.drop("classifier")]].to_csv(
+            tables / f"{name}.csv", index=False, float_format="%.6g"
+        )
     doubts.to_csv(tables / "doubts.csv", index=False)
     for name, content in album.files.items():
         (figures / name).write_bytes(content)
-
-
-def _number(value: float, digits: int = 2) -> str:
-    """Print a number, or a dash where there is none."""
-    return "–" if value is None or pd.isna(value) else f"{value:.{digits}f}"

@@ -1,0 +1,160 @@
+"""Evidence: all that a campaign found about one classifier, and the numbers and words that follow from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from pcim import findings
+from pcim.config import CONTROLS
+from pcim.plate import KEY_COLUMNS, well_order
+from pcim.reading import Reading, ReadingSettings, read_classifier
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import xarray as xr
+
+    from pcim.config import ClassifierSettings
+    from pcim.contract import Contract
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything the campaign found about one classifier: its tables over all plates, its settings and its contract."""
+
+    name: str
+    settings: ClassifierSettings
+    contract: Contract
+    fields: pd.DataFrame
+    calls: pd.DataFrame
+    ledger: pd.DataFrame
+    shares: pd.DataFrame
+    scores: pd.DataFrame
+    interventions: pd.DataFrame
+    mean_maps: Mapping[str, xr.DataArray]
+    stores: Mapping[str, Path]
+    maps: Mapping[str, Mapping[str, Path]]
+
+
+@dataclass
+class ClassifierFindings:
+    """The numbers and words of one classifier, each worked out once."""
+
+    evidence: Evidence
+    draws: int
+    reading_settings: ReadingSettings = field(default_factory=ReadingSettings)
+    controls: tuple[str, ...] = CONTROLS
+
+    @property
+    def name(self) -> str:
+        """The classifier's name."""
+        return self.evidence.name
+
+    @property
+    def methods(self) -> list[str]:
+        """The methods that have maps, in the order of the config."""
+        return list(dict.fromkeys(self.evidence.ledger["method"]))
+
+    @property
+    def method(self) -> str:
+        """The method whose maps are read: PCIM, or the first where PCIM was not asked for."""
+        return "pcim" if "pcim" in self.methods or not self.methods else self.methods[0]
+
+    @property
+    def explained(self) -> int:
+        """How many views have a map by at least one method."""
+        ledger = self.evidence.ledger
+        return len(ledger[ledger["status"] == "ok"].drop_duplicates(list(KEY_COLUMNS)))
+
+    @cached_property
+    def views(self) -> pd.DataFrame:
+        """The classified views with what is known of them."""
+        return findings.called_views(self.evidence.calls, self.evidence.fields, self.evidence.settings)
+
+    @cached_property
+    def wells(self) -> pd.DataFrame:
+        """The classified wells, and the share of the map in the objects where views of the well were explained."""
+        wells = findings.called_wells(self.views, self.evidence.contract.classes)
+        shares = self.evidence.shares
+        of_objects = shares[
+            (shares["method"] == self.method)
+            & (shares["channel"] == "all")
+            & (shares["region"] == (self.evidence.settings.objects or ""))
+        ]
+        by_well = of_objects.groupby(findings.WELL, as_index=False)["share"].mean()
+        return wells.merge(by_well, on=findings.WELL, how="left")
+
+    @cached_property
+    def accuracy(self) -> pd.DataFrame:
+        """Accuracy by well and by view, on held-out and on seen wells."""
+        return findings.accuracy_table(self.views, self.wells)
+
+    @cached_property
+    def regions(self) -> pd.DataFrame:
+        """Share of the map and lift by method and region."""
+        return findings.region_table(self.evidence.shares, draws=self.draws)
+
+    @cached_property
+    def channels(self) -> pd.DataFrame:
+        """Share of the map by method and channel."""
+        return findings.channel_table(self.evidence.shares, draws=self.draws)
+
+    @cached_property
+    def exchanges(self) -> pd.DataFrame:
+        """Calls that follow each region."""
+        return findings.exchange_table(self.evidence.interventions, draws=self.draws)
+
+    @cached_property
+    def by_call(self) -> pd.DataFrame:
+        """The exchanges by the call before and the partner's."""
+        return findings.exchange_by_call(self.evidence.interventions)
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """The table of methods."""
+        return findings.method_table(
+            self.evidence.scores, reference=self.method, controls=self.controls, draws=self.draws
+        )
+
+    @cached_property
+    def doubts(self) -> pd.DataFrame:
+        """Views on which this classifier's stages failed."""
+        calls = self.evidence.calls.assign(stage=f"classify {self.name}")
+        ledger = self.evidence.ledger
+        ledger = ledger.assign(stage="attribute " + self.name + " " + ledger["method"].astype(str))
+        ledger = ledger[ledger["status"] == "failed"]
+        table = pd.concat([calls, ledger], ignore_index=True) if len(ledger) else calls
+        fields = self.evidence.fields
+        found = findings.doubts_table(fields, table)
+        return found[found["stage"] != "ingest"]
+
+    @cached_property
+    def reading(self) -> Reading:
+        """The words."""
+        ledger = self.evidence.ledger
+        return read_classifier(
+            regions=self.regions,
+            exchanges=self.exchanges,
+            accuracy=self.accuracy,
+            backgrounds=findings.background_table(ledger[ledger["method"] == self.method]),
+            calls=int(self.views["call"].nunique()),
+            objects=self.evidence.settings.objects,
+            settings=self.reading_settings,
+            method=self.method,
+        )
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Return what goes beside the page as CSV: name -> table."""
+        wells = (
+            self.wells.assign(order=self.wells["well"].map(well_order))
+            .sort_values(["plate", "order"])
+            .drop(columns="order")
+        )
+        named = {"accuracy": self.accuracy, "regions": self.regions, "channels": self.channels, "interventions": self.exchanges,
+                 "methods": self.scores, "wells": wells}  # fmt: skip
+        return {name: table.assign(classifier=self.name) for name, table in named.items()}

@@ -1,0 +1,17 @@
+"""Write the campaign's page, with its tables and figures."""
+
+from typing import TYPE_CHECKING
+
+from pcim.jobs import log_to
+from pcim.report import installed_software, report_campaign
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with log_to(snakemake.log[0]):
+    report_campaign(
+        **snakemake.input,
+        **snakemake.output,
+        **{name: snakemake.params[name] for name in ("config", "stores", "revisions")},
+        software=installed_software(),
+    )
