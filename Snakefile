@@ -9,7 +9,10 @@ from pcim.revisions import REVISIONS
 min_version("9.18")
 
 
-configfile: "config/config.yaml"
+# Snakemake would merge a --configfile into this one; a campaign of its own must not inherit the example's classifiers.
+if "campaign" not in config:
+
+    configfile: "config/config.yaml"
 
 
 report: "workflow/report/workflow.rst"

@@ -90,9 +90,9 @@ def write_model(folder: Path, **changes: Any) -> Path:
 def spot_field(rng: np.random.Generator, shape: tuple[int, int], spot: tuple[int, int] | None) -> NDArray[np.uint16]:
     """Return a noisy two-channel field, blobs in both channels, and a 7 px bright spot at (y, x) of the second if wanted."""
     image = rng.normal(200, 20, (2, *shape))
-    for channel in range(2):  # distractors, dimmer than a spot, in both classes
+    for channel in [0, 1] * 8:  # distractors, dimmer than a spot, in both classes
         y, x = rng.integers(4, np.array(shape) - 4)
-        image[channel, y - 2 : y + 3, x - 2 : x + 3] += 60
+        image[channel, y - 2 : y + 3, x - 2 : x + 3] = rng.normal(270, 20, (5, 5))
     if spot is not None:
         y, x = spot
         image[1, y - 3 : y + 4, x - 3 : x + 4] += 400

@@ -1,0 +1,95 @@
+"""The settings as documentation: config.schema.json and the table in config/README.md, made from `pcim.config`.
+
+``python -m pcim.schema`` writes both, ``--check`` fails when they are stale.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from pcim.config import ClassifierSettings, Config, Region, Select
+
+_HEAD = """# Configuration
+
+Made from `src/pcim/config.py` by `make schema`; do not edit by hand. Unknown keys are refused, and the message names the
+nearest right one. Threads, memory, partitions and GPUs are not here: they live in `profiles/`.
+
+Paths are relative to the folder that Snakemake runs in. `plates.tsv` is tab separated with the columns `plate` (name),
+`path` (OME-Zarr plate, 0.4 or 0.5) and `platemap` (CSV with `well_position`, and, where known, `treatment`,
+`control_type` (`negcon`, `poscon` or nothing), `dose`, and any columns of your own).
+"""
+
+
+def schema_text() -> str:
+    """Return the JSON schema of a campaign's config."""
+    return json.dumps(Config.model_json_schema(), indent=1, sort_keys=True) + "\n"
+
+
+def readme_text() -> str:
+    """Return config/README.md: a table of keys for each group of settings."""
+    groups: list[tuple[str, str, type[BaseModel]]] = [("The campaign", "", Config)]
+    groups += [
+        (f"`{name}`", f"{name}.", field.annotation)
+        for name, field in Config.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+    ]
+    groups.append(("`attribute.pcim`", "attribute.pcim.", type(Config.model_fields["attribute"].default.pcim)))
+    groups.append(("`classifiers.NAME`", "classifiers.NAME.", ClassifierSettings))
+    groups.append(("`classifiers.NAME.regions.NAME`", "", Region))
+    groups.append(("`select`", "", Select))
+    return "\n".join([_HEAD, *(_table(title, prefix, model) for title, prefix, model in groups)])
+
+
+def _table(title: str, prefix: str, model: type[BaseModel]) -> str:
+    summary = (model.__doc__ or "").strip().splitlines()[0]
+    lines = [f"## {title}", "", summary, "", "| key | default | bounds | meaning |", "|---|---|---|---|"]
+    properties = model.model_json_schema()["properties"]
+    for name, field in model.model_fields.items():
+        if field.description is None:
+            continue  # a group with a table of its own
+        bounds = _bounds(properties[name]) or "–"
+        lines.append(f"| `{prefix}{name}` | {_default(field.get_default(call_default_factory=True))} | {bounds} | {field.description} |")
+    return "\n".join([*lines, ""])
+
+
+def _default(value: Any) -> str:
+    if value is PydanticUndefined:
+        return "required"
+    if isinstance(value, BaseModel):
+        return "see its table"
+    return f"`{json.dumps(value)}`"
+
+
+def _bounds(schema: dict[str, Any]) -> str:
+    """Return what a value may be, in words, from its JSON schema."""
+    words = {"minimum": "≥ {}", "maximum": "≤ {}", "exclusiveMinimum": "> {}", "exclusiveMaximum": "< {}"}
+    found = [text.format(schema[key]) for key, text in words.items() if key in schema]
+    choices = schema.get("enum") or schema.get("items", {}).get("enum")
+    if choices:
+        found.append(", ".join(f"`{choice}`" for choice in choices))
+    for option in schema.get("anyOf", []):
+        found += [_bounds(option)] if _bounds(option) else []
+    return ", ".join(found)
+
+
+def main(arguments: list[str]) -> int:
+    """Write the generated files, or with ``--check`` tell which are stale."""
+    files = {Path("config/config.schema.json"): schema_text(), Path("config/README.md"): readme_text()}
+    if arguments == ["--check"]:
+        stale = [str(path) for path, text in files.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+        if stale:
+            print(f"stale: {', '.join(stale)}; run `make schema`", file=sys.stderr)
+        return int(bool(stale))
+    for path, text in files.items():
+        path.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

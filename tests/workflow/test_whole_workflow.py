@@ -1,0 +1,150 @@
+"""The whole workflow on plates with a planted signal: it is found, nothing is redone, nothing is lost."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from makers import write_campaign
+from pcim.stores import MapPlate
+
+pytestmark = pytest.mark.workflow
+
+
+def lift_inside(run: Any, method: str) -> float:
+    shares = pd.concat(pd.read_parquet(path) for path in run.results.glob("aggregate/spots/*/shares.parquet"))
+    inside = shares[(shares["region"] == "spots") & (shares["channel"] == "all") & (shares["call"] == "spot")]
+    return float(inside.loc[(inside["method"] == method) & (inside["area"] > 0), "lift"].mean())
+
+
+def digest(folder: Path) -> str:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return hashlib.sha256(b"".join(str(p.relative_to(folder)).encode() + p.read_bytes() for p in files)).hexdigest()
+
+
+def test_a_planted_signal_is_found_and_the_sources_stay_as_they_were(make_run: Any, tmp_path: Path) -> None:
+    run = make_run(plates=2)
+    before = digest(tmp_path / "inputs")
+    run()
+    assert digest(tmp_path / "inputs") == before
+
+    calls = pd.concat(pd.read_parquet(path) for path in run.results.glob("classify/spots/*/*.parquet"))
+    assert (calls["status"] == "ok").all()
+    assert set(calls["call"]) == {"plain", "spot"}
+    assert lift_inside(run, "pcim") > 8  # chance is 1
+    assert 0.5 < lift_inside(run, "random") < 2
+
+    scores = pd.concat(pd.read_parquet(path) for path in run.results.glob("evaluate/spots/*/*.parquet"))
+    mass = scores[(scores["metric"] == "pointing_game") & scores["value"].notna()].groupby("method")["value"].mean()
+    assert mass["pcim"] > 0.9 > mass["random"]
+    exchanges = pd.read_parquet(run.results / "evaluate/spots/interventions.parquet")
+    follows = exchanges.groupby(["region", "kind"])["follows"].mean()
+    assert follows["spots", "exchange"] > 0.9
+    assert follows["spots", "control"] < 0.1
+
+    page = (run.results / "report/index.html").read_text()
+    assert "Looks at the biology" in page
+
+    # the field is cut into ragged tiles: every pixel of every map belongs to one of them
+    maps = MapPlate(run.results / "maps/spots/plate1_pcim.zarr").read("A/2/0")
+    assert np.isfinite(maps).all()
+    assert len(maps) == 2
+
+    assert "Nothing to be done" in run()
+    for path in (tmp_path / "inputs").rglob("*"):
+        path.touch()
+    assert "Nothing to be done" in run()
+
+
+def test_an_added_plate_is_the_only_one_worked_on(make_run: Any, tmp_path: Path) -> None:
+    run = make_run(plates=1)
+    run()
+    old = run.maps()
+    run.values = write_campaign(tmp_path / "inputs", plates=2)
+    plan = run("--dry-run")
+    assert "plate=plate2" in plan
+    jobs = {line.split()[0] for line in plan.splitlines() if line.startswith(("ingest ", "classify ", "attribute ", "aggregate "))}
+    assert jobs == {"ingest", "classify", "attribute", "aggregate"}
+    assert "plate=plate1" not in plan
+    run()
+    new = run.maps()
+    assert all(new[name] == content for name, content in old.items())
+    assert any("plate2_pcim" in name for name in new)
+
+
+def kill_everything(process: Any) -> None:
+    """kill -9 of Snakemake alone: its children live on, as after a crash of the login session."""
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@pytest.mark.parametrize("moment_s", [4.0, 9.0, 14.0])
+def test_after_a_kill_the_same_command_finishes_with_the_same_maps(make_run: Any, moment_s: float) -> None:
+    run = make_run("killed")
+    process = run.start()
+    time.sleep(moment_s)
+    was_running = process.poll() is None
+    kill_everything(process)
+    assert was_running
+    run()
+    undisturbed = make_run("undisturbed")
+    undisturbed()
+    assert run.maps() == undisturbed.maps()
+    assert "Nothing to be done" in run()
+
+
+def test_finished_views_of_a_killed_job_are_not_learnt_again(make_run: Any) -> None:
+    run = make_run()
+    run()
+    ledger = next(run.results.glob("attribute/spots/pcim/plate1/A*.parquet"))
+    before = pd.read_parquet(ledger)
+    ledger.unlink()  # as Snakemake does before it runs a job again
+    maps = {name: content for name, content in run.maps().items()}
+    run()
+    pd.testing.assert_frame_equal(pd.read_parquet(ledger), before)  # the seconds too: nothing was timed anew
+    assert run.maps() == maps
+
+
+def test_bad_input_is_one_message_before_any_work(make_run: Any) -> None:
+    run = make_run()
+    run.values["atribute"] = {}
+    run.values["evaluate"]["stpes"] = 3
+    output = run(succeeds=False)
+    assert "2 faults in the campaign's inputs; nothing was started:" in output
+    assert "did you mean 'attribute'?" in output
+    assert not (run.folder / "results").exists()
+
+
+def test_pixel_faults_become_rows_and_the_plate_goes_on(make_run: Any, tmp_path: Path) -> None:
+    run = make_run()
+    chunk = tmp_path / "inputs/plate1.zarr/A/3/0/0/c/0/0/0"
+    chunk.write_bytes(chunk.read_bytes()[:100])
+    (tmp_path / "inputs/plate1.zarr/B/2/0/0/c/0/0/0").unlink()
+    run()
+    fields = pd.read_parquet(run.results / "ingest/plate1/fields.parquet").set_index("well")["qc"]
+    assert fields["A03"] == "truncated"
+    assert fields["B02"] == "missing"
+    assert (fields.drop(["A03", "B02"]) == "ok").all()
+    ledger = pd.concat(pd.read_parquet(path) for path in run.results.glob("attribute/spots/pcim/plate1/*.parquet"))
+    assert set(ledger.loc[ledger["well"] == "A03", "status"]) == {"skipped"}
+    assert ledger.loc[ledger["well"] == "B02", "reason"].str.startswith("missing: ").all()
+    page = (run.results / "report/index.html").read_text()
+    assert "truncated" in page
+
+
+def test_two_runs_do_not_work_on_one_campaign(make_run: Any) -> None:
+    run = make_run()
+    first = run.start()
+    time.sleep(6)
+    output = run(succeeds=False)
+    assert "is being worked on by process" in output
+    assert first.communicate(timeout=600)[0]
+    assert first.returncode == 0
