@@ -1,0 +1,111 @@
+"""The numbers of the report, by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import reported
+
+from pcim import findings
+from pcim.config import CONTROLS, ClassifierSettings
+
+SETTINGS = ClassifierSettings.model_validate(
+    {"model": "model.yaml", "plates": ["p1"], "truth": "label", "split": "split", "regions": {"spots": {"label": "s"}}}
+)
+
+
+def views() -> pd.DataFrame:
+    return findings.called_views(reported.calls_table(), reported.fields_table(), SETTINGS)
+
+
+def test_accuracy_counts_held_out_and_seen_wells_apart() -> None:
+    wells = findings.called_wells(views(), reported.CLASSES)
+    table = findings.accuracy_table(views(), wells).set_index(["wells", "unit"])
+    assert list(table.loc[("held out", "well"), ["correct", "n"]]) == [4, 5]
+    assert list(table.loc[("seen in training", "view"), ["correct", "n"]]) == [5, 5]
+    assert table.loc[("held out", "well"), "low"] < 0.8 < table.loc[("held out", "well"), "high"]
+
+
+def test_a_wells_call_is_that_of_its_mean_probability() -> None:
+    table = views().iloc[:1]
+    pair = pd.concat([table, table], ignore_index=True)
+    pair["probabilities"] = [[0.4, 0.6], [0.9, 0.1]]
+    well = findings.called_wells(pair, reported.CLASSES).iloc[0]
+    assert (well["call"], well["views"]) == ("plain", 2)
+    assert well["p_last"] == pytest.approx(0.35)
+
+
+def test_truth_that_is_not_known_does_not_count() -> None:
+    fields = reported.fields_table().assign(label=None)
+    table = findings.called_views(reported.calls_table(), fields, SETTINGS)
+    wells = findings.called_wells(table, reported.CLASSES)
+    assert findings.accuracy_table(table, wells).empty
+    assert findings.confusion_table(wells, reported.CLASSES).to_numpy().sum() == 0
+
+
+def test_an_exchange_that_always_works_is_not_certain() -> None:
+    table = findings.exchange_table(reported.interventions_table(), draws=200).set_index("region")
+    spots = table.loc["spots"]
+    assert (spots["k"], spots["n"], spots["control_k"], spots["wells"]) == (10, 10, 0, 10)
+    assert (spots["effect"], spots["effect_high"]) == (1, 1)
+    assert 0.6 < spots["effect_low"] < 0.8, "Wilson's for none of ten wells failing"
+
+
+def test_a_region_without_control_has_no_effect() -> None:
+    background = (
+        findings.exchange_table(reported.interventions_table(), draws=200).set_index("region").loc["background"]
+    )
+    assert background["control_n"] == 0
+    assert np.isnan(background["effect"])
+    assert background["follows"] == 0
+
+
+def test_no_exchanges_give_an_empty_table() -> None:
+    empty = reported.interventions_table().iloc[:0]
+    assert findings.exchange_table(empty, draws=200).empty
+    assert findings.exchange_by_call(empty).empty
+
+
+def test_directions_of_an_exchange_are_counted_apart() -> None:
+    table = findings.exchange_by_call(reported.interventions_table(spots=0.5))
+    spots = table[table["region"] == "spots"].set_index("call_before")
+    assert dict(spots["n"]) == {"spot": 6, "plain": 4}
+    assert spots["k"].sum() == 5
+
+
+def test_paired_differences_and_controls_follow_the_direction_of_the_metric() -> None:
+    table = findings.method_table(reported.scores_table(), reference="pcim", controls=CONTROLS, draws=200)
+    cell = table.set_index(["method", "metric"])
+    assert cell.loc[("edge", "deletion_auc"), "difference"] == pytest.approx(0.2)
+    assert cell.loc[("pcim", "deletion_auc"), "above_control"], "lower is better, and PCIM is lowest"
+    assert not cell.loc[("pcim", "insertion_auc"), "above_control"], "higher is better, and PCIM is lowest"
+    assert np.isnan(cell.loc[("pcim", "auprc"), "difference"])
+    assert cell.loc[("pcim", "auprc"), "n"] == 8, "undefined values do not count"
+
+
+def test_a_view_that_its_field_explains_is_not_named_twice() -> None:
+    doubts = findings.doubts_table(reported.fields_table(), reported.calls_table().assign(stage="classify"))
+    assert list(doubts["stage"]) == ["ingest", "ingest"]
+    failed = reported.calls_table().assign(stage="classify")
+    failed.loc[0, ["status", "reason"]] = ["failed", "no such channel"]
+    assert list(findings.doubts_table(reported.fields_table(), failed)["reason"])[-1] == "no such channel"
+
+
+def test_shares_of_a_map_are_averaged_by_region() -> None:
+    table = findings.region_table(reported.shares_table(), draws=200).set_index(["method", "region"])
+    assert table.loc[("pcim", "spots"), "share"] == pytest.approx(0.63)
+    assert table.loc[("pcim", "spots"), "lift"] == pytest.approx(6.3)
+    assert table.loc[("pcim", "spots"), "wells"] == 10
+
+
+def test_channels_add_up_over_regions() -> None:
+    shares = reported.shares_table()
+    table = pd.concat([shares, shares.assign(channel="DNA", share=shares["share"] / 2)], ignore_index=True)
+    channels = findings.channel_table(table, draws=200).set_index(["method", "channel"])
+    assert channels.loc[("pcim", "DNA"), "share"] == pytest.approx(0.5)
+
+
+def test_background_alone_is_summed_up_by_class() -> None:
+    table = findings.background_table(reported.ledger_of("pcim")).set_index("target")
+    assert dict(table["p"]) == {"plain": 0.9, "spot": 0.1}

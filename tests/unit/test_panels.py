@@ -1,0 +1,64 @@
+"""Panels: which views are shown is a rule, not a choice; what is shown is what was measured."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pandas as pd
+import reported
+from PIL import Image
+
+from pcim import panels
+
+
+def candidates(wrong: str = "") -> pd.DataFrame:
+    rows = [reported.key_of(row, column) | {"call": reported.called(column)} for row, column in reported.WELLS]
+    table = pd.DataFrame(rows)
+    return table.assign(truth=table["call"].where(table["well"] != wrong, "other"))
+
+
+def test_calls_take_turns() -> None:
+    assert list(panels.choose_views(candidates(), 4)["call"]) == ["plain", "spot", "plain", "spot"]
+
+
+def test_the_choice_does_not_depend_on_the_order_of_the_table() -> None:
+    chosen = panels.choose_views(candidates(), 4)
+    shuffled = panels.choose_views(candidates().sample(frac=1, random_state=3), 4)
+    assert list(chosen["well"]) == list(shuffled["well"])
+
+
+def test_a_wrong_call_is_always_shown() -> None:
+    for well in ("A01", "A04", "B06"):
+        chosen = panels.choose_views(candidates(wrong=well), 4)
+        assert well in set(chosen["well"])
+        assert len(chosen) == 4
+
+
+def test_one_class_and_no_views_are_no_fault() -> None:
+    assert len(panels.choose_views(candidates().assign(call="plain", truth=""), 4)) == 4
+    assert panels.choose_views(candidates().iloc[:0], 4).empty
+
+
+def test_a_composite_adds_its_channels_in_their_colours() -> None:
+    pixels = np.array([[[0, 100]], [[0, 0]]])
+    picture = panels.composite(pixels, [(0, 100), (0, 100)])
+    assert np.allclose(picture[0, 0], 0)
+    assert np.allclose(picture[0, 1], panels.CHANNEL_COLOURS[2][0])
+
+
+def test_a_map_runs_from_black_to_white_without_loss() -> None:
+    picture = np.asarray(Image.open(io.BytesIO(panels.map_png(np.array([[0.0, 9.0]]), 3.0))).convert("RGB"))
+    assert picture[0, 0].sum() < 10
+    assert picture[0, -1].sum() > 600
+
+
+def test_an_outline_lies_on_the_regions_own_edge() -> None:
+    mask = np.zeros((20, 20), bool)
+    mask[5:15, 5:15] = True
+    drawn = panels.overlay_png(np.zeros((20, 20, 3)), np.zeros((20, 20)), 1.0, {"#ffffff": mask})
+    picture = np.asarray(Image.open(io.BytesIO(drawn)).convert("L")) > 0
+    scale = panels.scale_of((20, 20))
+    assert picture[5 * scale, 5 * scale : 15 * scale].all()
+    assert not picture[: 5 * scale].any()
+    assert not picture[10 * scale, 10 * scale]

@@ -1,0 +1,170 @@
+"""The words follow the measured numbers, whatever anybody expects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pcim import findings
+from pcim.reading import ReadingSettings, interval, number, percent, read_classifier
+
+EMPTY_ACCURACY = findings.accuracy_table(
+    pd.DataFrame(columns=["wells", "truth", "call"]), pd.DataFrame(columns=["wells", "truth", "call"])
+)
+NO_BACKGROUND = pd.DataFrame(columns=["target", "n", "p"])
+
+
+def region(name: str, effect: float, spread: float = 0.08, *, wells: int = 24, control: bool = True) -> dict[str, Any]:
+    """One exchanged region: that share of 48 calls follows, with an interval of `spread` around it, control 0."""
+    row = {"region": name, "k": round(48 * effect), "n": 48, "area": 0.2, "views": 24, "wells": wells}
+    low, high = effect - spread, effect + spread
+    row |= {"follows": effect, "follows_low": low, "follows_high": high}
+    row |= {"control_k": 0, "control_n": 48 if control else 0, "control": 0.0, "control_low": 0.0, "control_high": 0.1}
+    known = (effect, low, high) if control else (np.nan,) * 3
+    return row | dict(zip(("effect", "effect_low", "effect_high"), known, strict=True))
+
+
+def lift(name: str, pcim: float, edge: float) -> list[dict[str, Any]]:
+    return [
+        {"method": method, "region": name, "share": value * 0.1, "area": 0.1, "lift": value, "lift_low": value - 0.3,
+         "lift_high": value + 0.3, "share_low": 0.0, "share_high": 1.0, "views": 24, "wells": 24}
+        for method, value in (("pcim", pcim), ("edge", edge))
+    ]  # fmt: skip
+
+
+def read(*rows: dict[str, Any], maps: list[dict[str, Any]] | None = None, **changes: Any) -> Any:
+    told = {
+        "regions": pd.DataFrame(maps if maps is not None else lift("cells", 6, 2) + lift("rim", 1, 2)),
+        "exchanges": pd.DataFrame(rows, columns=list(region("x", 0.5))),
+        "accuracy": EMPTY_ACCURACY,
+        "backgrounds": NO_BACKGROUND,
+        "calls": 2,
+        "objects": "cells",
+    }
+    return read_classifier(**told | changes)
+
+
+def test_calls_that_follow_the_objects_alone_look_at_the_biology() -> None:
+    reading = read(region("cells", 0.9), region("rim", 0.02))
+    assert reading.verdict == "looks at the biology"
+    assert "43 of 48 calls follow" in reading.headline
+    assert "agree on the cells" in reading.agreement
+
+
+def test_calls_that_follow_the_rim_look_elsewhere() -> None:
+    reading = read(region("cells", 0.02), region("rim", 0.9), maps=lift("cells", 1, 2) + lift("rim", 6, 2))
+    assert reading.verdict == "looks elsewhere"
+    assert "not the cells" in reading.headline
+    assert "agree on the rim" in reading.agreement
+
+
+def test_where_map_and_intervention_disagree_the_intervention_decides() -> None:
+    reading = read(region("cells", 0.02), region("rim", 0.9), maps=lift("cells", 6, 2) + lift("rim", 1, 2))
+    assert reading.verdict == "looks elsewhere"
+    assert "points at the cells" in reading.map_sentence
+    assert "disagree" in reading.agreement
+    assert "The intervention decides." in reading.agreement
+
+
+def test_calls_that_follow_objects_and_rim_look_at_both() -> None:
+    reading = read(region("cells", 0.6), region("rim", 0.6))
+    assert reading.verdict == "looks at both"
+    assert "does not point at the rim" in reading.agreement
+
+
+def test_an_interval_across_the_threshold_settles_nothing() -> None:
+    reading = read(region("cells", 0.2), region("rim", 0.02))
+    assert reading.verdict == "cannot tell"
+    assert "do not settle" in reading.headline
+    assert "does not settle" in reading.exchanges["cells"]
+
+
+def test_no_region_deciding_is_said() -> None:
+    reading = read(region("cells", 0.03), region("rim", 0.02))
+    assert reading.verdict == "cannot tell"
+    assert reading.headline.startswith("No single region decides")
+
+
+def test_too_few_wells_decide_nothing() -> None:
+    assert read(region("cells", 0.9, wells=3)).verdict == "cannot tell"
+
+
+def test_a_region_too_large_for_a_control_must_carry_most_calls() -> None:
+    settings = ReadingSettings()
+    background = region("background", settings.decides_alone + 0.05, control=False)
+    assert read(region("cells", 0.02), background).verdict == "cannot tell"
+    background = region("background", settings.decides_alone + 0.1, control=False)
+    assert read(region("cells", 0.02), background).verdict == "looks elsewhere"
+
+
+def test_a_large_background_is_no_shortcut_while_the_objects_are_unsettled() -> None:
+    reading = read(region("cells", 0.2), region("background", 0.75, control=False))
+    assert reading.verdict == "cannot tell"
+    assert "everything outside the cells" in reading.headline
+    assert "name a smaller one" in reading.headline
+
+
+def test_one_class_only_leaves_nothing_to_exchange() -> None:
+    reading = read(calls=1)
+    assert reading.verdict == "cannot tell"
+    assert "same call" in reading.headline
+
+
+def test_without_a_named_object_the_biology_is_not_judged() -> None:
+    reading = read(region("rim", 0.9), objects=None)
+    assert reading.verdict == "cannot tell"
+    assert "follow the rim" in reading.headline
+
+
+def test_nan_effects_decide_nothing() -> None:
+    row = region("cells", 0.9) | dict.fromkeys(("effect", "effect_low", "effect_high"), np.nan)
+    assert read(row).verdict == "cannot tell"
+
+
+def test_maps_that_are_not_there_are_not_read() -> None:
+    reading = read(region("cells", 0.9), maps=[], regions=findings.region_table(pd.DataFrame(columns=[
+        "plate", "well", "method", "region", "channel", "share", "area", "lift"]), draws=100))  # fmt: skip
+    assert reading.map_sentence == "There are no maps to read."
+    assert "disagree" in reading.agreement
+
+
+def test_a_map_that_lights_up_edges_points_at_nothing() -> None:
+    reading = read(region("cells", 0.9), maps=lift("cells", 5.0, 6.4))
+    assert "points at no region" in reading.map_sentence
+
+
+def test_small_numbers_and_fragile_classes_are_said() -> None:
+    accuracy = pd.DataFrame(
+        [["held out", "well", 6, 6, 1.0, 0.61, 1.0, 0.67]],
+        columns=["wells", "unit", "correct", "n", "accuracy", "low", "high", "majority"],
+    )
+    backgrounds = pd.DataFrame({"target": ["dead", "live"], "n": [9, 9], "p": [0.99, 0.01]})
+    cautions = " ".join(read(region("cells", 0.9, wells=6), accuracy=accuracy, backgrounds=backgrounds).cautions)
+    assert "6 of 6 held-out wells, and with so few wells that is not shown to be better" in cautions
+    assert "Few wells in the exchanges (n = 6)" in cautions
+    assert "called dead with a median probability of 0.99" in cautions
+    assert "live" not in cautions
+
+
+def test_accuracy_that_is_not_known_is_said() -> None:
+    assert "Accuracy on held-out wells is not known." in read(region("cells", 0.9)).cautions
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (percent(0.714), "71\u202f%"),
+        (percent(np.nan), "not known"),
+        (number(-0.5), "−0.50"),
+        (number(-0.001), "0.00"),
+        (number(np.nan), "–"),
+        (interval(0.6, 0.84), "[60, 84]"),
+        (interval(-0.02, 0.11, digits=2), "[−0.02, 0.11]"),
+        (interval(np.nan, 1), "[no interval]"),
+    ],
+)
+def test_numbers_are_printed_for_readers(shown: str, expected: str) -> None:
+    assert shown == expected
