@@ -143,7 +143,7 @@ def make_campaign(folder: Path) -> Made:
     pixels = {(r, str(c), "0"): rng.integers(100, 900, (2, *shape)).astype(np.uint16) for r, c in WELLS}
     spot = np.zeros(shape, np.uint8)
     spot[20:28, 20:28] = 1
-    store = write_plate(folder / "p1.zarr", pixels, labels=dict.fromkeys(pixels, {"spots": spot}))
+    store = write_plate(folder / "p1.zarr", pixels, labels={key: {"spots": spot} for key in pixels})
     model = write_model(folder / "model", description=f"Sees spots. {HOSTILE}", licence="CC0 1.0")
     root = folder / "results" / "made"
     tables = {

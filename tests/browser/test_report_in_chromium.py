@@ -57,7 +57,8 @@ def look(page: str, width: int, folder: Path) -> dict[str, Any]:
     command = [str(CHROMIUM), *flags, "--virtual-time-budget=5000", "--dump-dom", (folder / "frame.html").as_uri()]
     dom = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
     found = re.search(r'<pre id="found">(.*?)</pre>', dom, re.DOTALL)
-    assert found and found[1], "the probe has not reported"
+    assert found is not None
+    assert found[1], "the probe has not reported"
     return dict(json.loads(unescape(found[1])))
 
 

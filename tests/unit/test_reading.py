@@ -158,11 +158,11 @@ def test_accuracy_that_is_not_known_is_said() -> None:
     [
         (percent(0.714), "71\u202f%"),
         (percent(np.nan), "not known"),
-        (number(-0.5), "−0.50"),
+        (number(-0.5), "\N{MINUS SIGN}0.50"),
         (number(-0.001), "0.00"),
-        (number(np.nan), "–"),
+        (number(np.nan), "\N{EN DASH}"),
         (interval(0.6, 0.84), "[60, 84]"),
-        (interval(-0.02, 0.11, digits=2), "[−0.02, 0.11]"),
+        (interval(-0.02, 0.11, digits=2), "[\N{MINUS SIGN}0.02, 0.11]"),
         (interval(np.nan, 1), "[no interval]"),
     ],
 )

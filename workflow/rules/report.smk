@@ -1,13 +1,27 @@
 rule report:
     input:
         fields=campaign.everywhere("results/{campaign}/ingest/{plate}/fields.parquet"),
-        calls=campaign.everywhere("results/{campaign}/classify/{model}/{plate}/{chunk}.parquet"),
-        ledgers=campaign.everywhere("results/{campaign}/attribute/{model}/{method}/{plate}/{chunk}.parquet"),
-        shares=campaign.everywhere("results/{campaign}/aggregate/{model}/{plate}/shares.parquet"),
-        mean_maps=campaign.everywhere("results/{campaign}/aggregate/{model}/{plate}/mean_maps.zarr.zip"),
-        scores=campaign.everywhere("results/{campaign}/evaluate/{model}/{plate}/{chunk}.parquet"),
-        interventions=campaign.everywhere("results/{campaign}/evaluate/{model}/interventions.parquet"),
-        plates=campaign.everywhere("results/{campaign}/maps/{model}/{plate}_{method}.zarr/zarr.json"),
+        calls=campaign.everywhere(
+            "results/{campaign}/classify/{model}/{plate}/{chunk}.parquet"
+        ),
+        ledgers=campaign.everywhere(
+            "results/{campaign}/attribute/{model}/{method}/{plate}/{chunk}.parquet"
+        ),
+        shares=campaign.everywhere(
+            "results/{campaign}/aggregate/{model}/{plate}/shares.parquet"
+        ),
+        mean_maps=campaign.everywhere(
+            "results/{campaign}/aggregate/{model}/{plate}/mean_maps.zarr.zip"
+        ),
+        scores=campaign.everywhere(
+            "results/{campaign}/evaluate/{model}/{plate}/{chunk}.parquet"
+        ),
+        interventions=campaign.everywhere(
+            "results/{campaign}/evaluate/{model}/interventions.parquet"
+        ),
+        plates=campaign.everywhere(
+            "results/{campaign}/maps/{model}/{plate}_{method}.zarr/zarr.json"
+        ),
         models=campaign.models,
     output:
         page=report(
