@@ -146,6 +146,8 @@ class ClassifierFindings:
             objects=self.evidence.settings.objects,
             settings=self.reading_settings,
             method=self.method,
+            by_call=self.by_call,
+            halo_px=self.evidence.settings.halo_px,
         )
 
     def tables(self) -> dict[str, pd.DataFrame]:

@@ -216,7 +216,7 @@ def mean_maps(stack: NDArray[np.floating], titles: Sequence[str], *, columns: in
     """Draw mean maps (entry, y, x), in units of the views' mean attribution, on one scale from 0."""
     with mpl.rc_context(_STYLE):
         lines, ratio = -(-len(stack) // columns), stack.shape[1] / stack.shape[2]
-        figure, axes = _figure(5.4, 0.35 + lines * (0.32 + 5.0 / columns * ratio), nrows=lines, ncols=columns)
+        figure, axes = _figure(5.4, 0.55 + lines * (0.42 + 5.0 / columns * ratio), nrows=lines, ncols=columns)
         top = max(2.0, float(np.quantile(stack, 0.998)))
         image = None
         for axis in axes.flat:
@@ -224,7 +224,7 @@ def mean_maps(stack: NDArray[np.floating], titles: Sequence[str], *, columns: in
         for axis, picture, title in zip(axes.flat, stack, titles, strict=False):
             image = axis.imshow(picture, cmap="magma", vmin=0, vmax=top, interpolation="nearest")
             axis.set_title(title, fontsize=8)
-        bar = figure.colorbar(image, ax=axes, location="bottom", shrink=0.5, aspect=34, pad=0.03)  # type: ignore[arg-type]
+        bar = figure.colorbar(image, ax=axes, location="bottom", shrink=0.5, aspect=34, pad=0.08)  # type: ignore[arg-type]
         bar.set_label("mean attribution; 1 = the view's mean", fontsize=8)
         bar.outline.set_visible(False)
         return figure

@@ -11,27 +11,13 @@ import numpy as np
 from pcim import figures, findings, panels
 from pcim.evidence import ClassifierFindings
 from pcim.plate import KEY_COLUMNS
-from pcim.reading import percent
+from pcim.words import METHOD_NAMES, METRIC_NAMES, VERDICT_MARKS, percent
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from pcim.figures import Album, Picture
 
-METHOD_NAMES = {
-    "pcim": "PCIM", "pcim_literal": "PCIM literal", "integrated_gradients": "Integrated gradients", "grad_cam": "Grad-CAM",
-    "occlusion": "Occlusion", "random": "Random", "edge": "Edges", "contrast": "Contrast",
-}  # fmt: skip
-METRIC_NAMES = {
-    "deletion_auc": "deletion AUC ↓", "insertion_auc": "insertion AUC ↑", "relevance_mass_accuracy": "mass in objects ↑",
-    "relevance_rank_accuracy": "rank accuracy ↑", "pointing_game": "pointing game ↑", "auprc": "AUPRC ↑",
-}  # fmt: skip
-_VERDICT_MARKS = {
-    "looks at the biology": "biology",
-    "looks elsewhere": "elsewhere",
-    "looks at both": "both",
-    "cannot tell": "unknown",
-}
 _MEAN_MAPS = 12
 
 
@@ -49,7 +35,7 @@ class ClassifierPage(ClassifierFindings):
     @property
     def mark(self) -> str:
         """The verdict as a style class."""
-        return _VERDICT_MARKS[self.reading.verdict]
+        return VERDICT_MARKS[self.reading.verdict]
 
     @property
     def best_accuracy(self) -> dict[str, Any] | None:
@@ -191,6 +177,11 @@ class ClassifierPage(ClassifierFindings):
         return self.album.figure(
             f"{self.name}_exchanges", figures.exchanges(self.exchanges), f"Calls that follow an exchange. {spoken}."
         )
+
+    @property
+    def mean_maps_cut(self) -> bool:
+        """Whether there are more groups than mean maps are shown of."""
+        return int(self.evidence.shares[["call", "treatment"]].nunique().sum()) > _MEAN_MAPS
 
     @cached_property
     def mean_map_figures(self) -> list[Picture]:

@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from pcim.config import Settings
+from pcim.words import interval, join, percent, the
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,6 +42,12 @@ class ReadingSettings(Settings):
         4, ge=2, description="With fewer wells in the exchanges nothing is decided: intervals mean little."
     )
     few_wells: int = Field(20, ge=2, description="Below this many wells the words say that n is small.")
+    one_sided: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="Directions of an exchange (dead to live, live to dead) are told apart in words from this difference on.",
+    )
     fragile: float = Field(
         0.5, ge=0, le=1,
         description="A class is fragile when the background alone is given it with at least this median probability: the "
@@ -60,28 +67,6 @@ class Reading:
     cautions: tuple[str, ...]
 
 
-def percent(value: float) -> str:
-    """Print a share as whole percent, ``71 %``; not known where it is NaN."""
-    return "not known" if np.isnan(value) else f"{100 * value:.0f}\u202f%"
-
-
-def number(value: float | None, digits: int = 2) -> str:
-    """Print a number with a true minus sign, or a dash where there is none; a zero has no sign."""
-    if value is None or np.isnan(value):
-        return "\N{EN DASH}"
-    text = f"{value:.{digits}f}"
-    return text.lstrip("-") if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")
-
-
-def interval(low: float, high: float, *, digits: int | None = None) -> str:
-    """Print a 95 % interval, in whole percent ``[60, 80]`` or with `digits`, or say that there is none."""
-    if np.isnan(low) or np.isnan(high):
-        return "[no interval]"
-    if digits is None:
-        return f"[{number(100 * low, 0)}, {number(100 * high, 0)}]"
-    return f"[{number(low, digits)}, {number(high, digits)}]"
-
-
 def decides(row: Row, settings: ReadingSettings) -> bool | None:
     """Tell whether calls follow a region: True, False, or None where the numbers do not settle it."""
     alone = not row["control_n"]
@@ -94,20 +79,32 @@ def decides(row: Row, settings: ReadingSettings) -> bool | None:
     return False if high < bar else None
 
 
-def exchange_sentence(row: Row, settings: ReadingSettings, names: list[str]) -> str:
-    """Say what followed the exchange of one region; `names` are all exchanged regions."""
+def exchange_sentence(row: Row, directions: list[Row], settings: ReadingSettings) -> str:
+    """Say what followed the exchange of one region; `directions` are its exchanges by the call before."""
     counted = f"{row['k']} of {row['n']} calls ({percent(row['follows'])} {interval(row['follows_low'], row['follows_high'])})"
-    words = f"Exchange of {_called(row['region'], names)}: {counted} become the other view's call"
+    words = f"Exchange of {row['name']}: {counted} become the other view's call"
     if row["control_n"]:
         words += f"; for a control patch of the same area it is {row['control_k']} of {row['control_n']} ({percent(row['control'])})."
     else:
-        words += "; the region is too large for a control patch of the same area."
+        words += f". At {percent(row['area'])} of a view it is too large for a control patch of the same area."
     meaning = {
-        True: f"Calls follow the {row['region']}.",
+        True: f"Calls follow {row['name']}.",
         False: f"Calls do not depend on the {row['region']} alone.",
         None: f"That does not settle whether calls follow the {row['region']}.",
     }
-    return f"{words} {meaning[decides(row, settings)]}"
+    return f"{words} {meaning[decides(row, settings)]}{_one_sided(directions, settings)}"
+
+
+def _one_sided(directions: list[Row], settings: ReadingSettings) -> str:
+    """Say so where calls follow much more in one direction than in another."""
+    ranked = sorted(directions, key=lambda row: -row["k"] / row["n"])
+    if not ranked or ranked[0]["k"] / ranked[0]["n"] - ranked[-1]["k"] / ranked[-1]["n"] < settings.one_sided:
+        return ""
+    most, least = (
+        f"from {row['call_before']} to {row['partner_call']} {row['k']} of {row['n']}"
+        for row in (ranked[0], ranked[-1])
+    )
+    return f" Not alike in both directions: {most}, {least}."
 
 
 def pointed_regions(regions: pd.DataFrame, method: str = "pcim", control: str = "edge") -> list[Row]:
@@ -143,7 +140,7 @@ def map_sentence(regions: pd.DataFrame, objects: str | None, method: str = "pcim
             f"{row['lift']:.1f} times chance {interval(row['lift_low'], row['lift_high'], digits=1)}{beside}"
         )
     if pointed:
-        names = _and([f"the {row['region']}" for row in pointed])
+        names = join([f"the {row['region']}" for row in pointed])
         return f"{'. '.join(parts)}. So the map points at {names}."
     return f"{'. '.join(parts)}. So the map points at no region more than edges alone would."
 
@@ -158,10 +155,16 @@ def read_classifier(  # noqa: PLR0913 - the findings and how to read them
     objects: str | None,
     settings: ReadingSettings | None = None,
     method: str = "pcim",
+    by_call: pd.DataFrame | None = None,
+    halo_px: float = 0.0,
 ) -> Reading:
-    """Read one classifier from its findings (see `pcim.findings`); `calls` = how many classes it ever called."""
+    """Read one classifier from its findings (see `pcim.findings`).
+
+    `calls` = how many classes it ever called; `halo_px` = how much around them the objects are exchanged with.
+    """
     settings = settings or ReadingSettings()
-    rows = _records(exchanges)
+    rows = _named(_records(exchanges), objects, halo_px)
+    directions = _records(by_call) if by_call is not None else []
     deciding = [row["region"] for row in rows if decides(row, settings)]
     verdict, headline = _verdict(rows, objects, calls, settings)
     return Reading(
@@ -173,7 +176,12 @@ def read_classifier(  # noqa: PLR0913 - the findings and how to read them
             [row["region"] for row in pointed_regions(regions, method)],
             exchanged=bool(rows),
         ),
-        exchanges={row["region"]: exchange_sentence(row, settings, [one["region"] for one in rows]) for row in rows},
+        exchanges={
+            row["region"]: exchange_sentence(
+                row, [one for one in directions if one["region"] == row["region"]], settings
+            )
+            for row in rows
+        },
         cautions=tuple(_cautions(rows, accuracy, backgrounds, settings)),
     )
 
@@ -188,64 +196,72 @@ def _verdict(  # noqa: PLR0911 - one return a case, in the order of the argument
     answers = {row["region"]: decides(row, settings) for row in rows}
     followed = [row for row in rows if answers[row["region"]]]
     others = [row for row in followed if row["region"] != objects]
-    names = [row["region"] for row in rows]
     if objects is None or objects not in answers:
-        found = f"Its calls follow {_counted(followed, names)}. " if followed else ""
+        found = f"Its calls follow {_counted(followed)}. " if followed else ""
         return (
             "cannot tell",
             f"{found}No exchanged region is named as the biology, so whether it looks there is not said.",
         )
+    mine = next(row for row in rows if row["region"] == objects)
+    of_objects = _counted([mine])
+    if answers[objects] and not mine["control_n"] and None in answers.values():
+        return "cannot tell", f"Its calls follow {of_objects}, but what the rest of the view does is not settled."
     if answers[objects]:
-        return ("looks at both" if others else "looks at the biology"), f"Its calls follow {_counted(followed, names)}."
-    of_objects = _counted([row for row in rows if row["region"] == objects], names)
+        return ("looks at both" if others else "looks at the biology"), f"Its calls follow {_counted(followed)}."
     if others and answers[objects] is False:
-        return "looks elsewhere", f"Its calls follow {_counted(others, names)}, not {of_objects}."
+        return "looks elsewhere", f"Its calls follow {_counted(others)}, not {of_objects}."
     if any(row["control_n"] for row in others):
-        return "looks elsewhere", f"Its calls follow {_counted(others, names)}; for {of_objects} it is not settled."
+        return "looks elsewhere", f"Its calls follow {_counted(others)}; for {of_objects} it is not settled."
     if others:
         return "cannot tell", (
-            f"Its calls follow {_counted(others, names)}; for {of_objects} it is not settled. So large a region holds too much to "
+            f"Its calls follow {_counted(others)}; for {of_objects} it is not settled. So large a region holds too much to "
             "say what in it counts: name a smaller one."
         )
     if None in answers.values():
-        return "cannot tell", f"The exchanges do not settle what its calls follow: {_counted(rows, names)}."
-    return "cannot tell", f"No single region decides its calls: {_counted(rows, names)}."
+        return "cannot tell", f"The exchanges do not settle what its calls follow: {_counted(rows)}."
+    return "cannot tell", f"No single region decides its calls: {_counted(rows)}."
 
 
-def _counted(rows: list[Row], names: list[str]) -> str:
+def _counted(rows: list[Row]) -> str:
     """Name regions with the share of calls that follow, in the exchange and in the control."""
     parts = []
     for row in rows:
-        control = (
-            f", control patch {percent(row['control'])}" if row["control_n"] else ", too large for a control patch"
-        )
-        parts.append(
-            f"{_called(row['region'], names)} ({row['k']} of {row['n']} calls follow, {percent(row['follows'])}{control})"
-        )
-    return _and(parts)
+        size = f"{percent(row['area'])} of a view, too large for a control patch"
+        control = f"control patch {percent(row['control'])}" if row["control_n"] else size
+        name = f"the {row['region']}" if row["control_n"] else row["name"]
+        parts.append(f"{name} ({row['k']} of {row['n']} calls follow, {percent(row['follows'])}; {control})")
+    return join(parts)
 
 
-def _called(region: str, names: list[str]) -> str:
-    """Name a region; the background is what the others leave, and the words say so."""
-    rest = [name for name in names if name != region]
-    return f"the background, everything outside {_the(rest)}" if region == BACKGROUND and rest else f"the {region}"
+def _named(rows: list[Row], objects: str | None, halo_px: float) -> list[Row]:
+    """Give each row the region's `name` in words: the background is what the others leave, objects have their halo."""
+    named = []
+    for row in rows:
+        rest = [other["region"] for other in rows if other["region"] != row["region"]]
+        name = f"the {row['region']}"
+        if row["region"] == BACKGROUND and rest:
+            name = f"the background, everything outside {the(rest)}"
+        elif row["region"] == objects and halo_px:
+            name = f"the {row['region']} with {halo_px:g} px around them"
+        named.append(row | {"name": name})
+    return named
 
 
 def _agreement(deciding: list[str], pointed: list[str], *, exchanged: bool) -> str:
     """Say whether the map and the interventions agree; the interventions decide."""
-    proposal = f"The map points at {_the(pointed)}" if pointed else "The map points at no region more than edges would"
+    proposal = f"The map points at {the(pointed)}" if pointed else "The map points at no region more than edges would"
     if not exchanged:
         return f"{proposal}; no intervention has decided."
     if not deciding:
         return f"{proposal}; the interventions do not settle it."
     common = [name for name in deciding if name in pointed]
     if not common:
-        return f"Map and interventions disagree. {proposal}; calls follow {_the(deciding)}. The intervention decides."
+        return f"Map and interventions disagree. {proposal}; calls follow {the(deciding)}. The intervention decides."
     missed = [name for name in deciding if name not in pointed]
     extra = [name for name in pointed if name not in deciding]
-    rest = [f"the map also points at {_the(extra)}, where calls are not shown to follow"] if extra else []
-    rest += [f"it does not point at {_the(missed)}, where calls do follow"] if missed else []
-    return f"Map and interventions agree on {_the(common)}{'; ' if rest else ''}{' and '.join(rest)}."
+    rest = [f"the map also points at {the(extra)}, where calls are not shown to follow"] if extra else []
+    rest += [f"it does not point at {the(missed)}, where calls do follow"] if missed else []
+    return f"Map and interventions agree on {the(common)}{'; ' if rest else ''}{' and '.join(rest)}."
 
 
 def _cautions(
@@ -279,11 +295,3 @@ def _cautions(
 
 def _records(table: pd.DataFrame) -> list[Row]:
     return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
-
-
-def _the(names: list[str]) -> str:
-    return _and([f"the {name}" for name in names])
-
-
-def _and(parts: list[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -21,9 +21,10 @@ from pcim.contract import load_contract
 from pcim.evidence import Evidence
 from pcim.figures import Album
 from pcim.jobs import log, whole_file
-from pcim.page import METHOD_NAMES, ClassifierPage
+from pcim.page import ClassifierPage
 from pcim.plate import FIELD_COLUMNS
-from pcim.reading import ReadingSettings, interval, number, percent
+from pcim.reading import ReadingSettings
+from pcim.words import METHOD_NAMES, interval, number, percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from pcim import findings
-from pcim.reading import ReadingSettings, interval, number, percent, read_classifier
+from pcim.reading import ReadingSettings, read_classifier
+from pcim.words import interval, join, number, percent, the
 
 EMPTY_ACCURACY = findings.accuracy_table(
     pd.DataFrame(columns=["wells", "truth", "call"]), pd.DataFrame(columns=["wells", "truth", "call"])
@@ -107,6 +108,26 @@ def test_a_large_background_is_no_shortcut_while_the_objects_are_unsettled() -> 
     assert "name a smaller one" in reading.headline
 
 
+def test_objects_too_large_for_a_control_prove_nothing_while_the_rest_is_unsettled() -> None:
+    cells = region("cells", 0.9, control=False)
+    assert read(cells, region("background", 0.5, control=False)).verdict == "cannot tell"
+    reading = read(cells, region("background", 0.1, control=False), halo_px=8)
+    assert reading.verdict == "looks at the biology"
+    assert "the cells with 8 px around them" in reading.headline
+    assert "px" not in read(region("cells", 0.9), halo_px=8).headline
+    assert "too large for a control patch" in reading.headline
+
+
+def test_an_exchange_that_works_in_one_direction_only_is_said() -> None:
+    by_call = pd.DataFrame(
+        [["cells", "dead", "live", 20, 24], ["cells", "live", "dead", 2, 24], ["rim", "dead", "live", 1, 48]],
+        columns=["region", "call_before", "partner_call", "k", "n"],
+    )
+    reading = read(region("cells", 0.46), region("rim", 0.02), by_call=by_call)
+    assert "from dead to live 20 of 24, from live to dead 2 of 24" in reading.exchanges["cells"]
+    assert "directions" not in reading.exchanges["rim"]
+
+
 def test_one_class_only_leaves_nothing_to_exchange() -> None:
     reading = read(calls=1)
     assert reading.verdict == "cannot tell"
@@ -164,6 +185,8 @@ def test_accuracy_that_is_not_known_is_said() -> None:
         (interval(0.6, 0.84), "[60, 84]"),
         (interval(-0.02, 0.11, digits=2), "[\N{MINUS SIGN}0.02, 0.11]"),
         (interval(np.nan, 1), "[no interval]"),
+        (join(["a"]), "a"),
+        (the(["a", "b", "c"]), "the a, the b and the c"),
     ],
 )
 def test_numbers_are_printed_for_readers(shown: str, expected: str) -> None:
