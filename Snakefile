@@ -34,9 +34,9 @@ wildcard_constraints:
 
 
 rule all:
+    default_target: True
     input:
         expand("results/{campaign}/report/index.html", campaign=campaign.name),
-    default_target: True
 
 
 include: "workflow/rules/ingest.smk"

@@ -227,8 +227,8 @@ def main() -> None:
     for name, mapping in {"bbbc013": map_bbbc013, "bbbc010": map_bbbc010}.items():
         table = mapping(pd.read_csv(sources[name] / "labels.csv"))
         table.to_csv(HERE / "platemaps" / f"{name}.csv", index=False, lineterminator="\n")
-        print(f"{name}: {len(table)} wells, {megabytes(plates / f'{name}.zarr'):.1f} MB")  # noqa: T201
-    print(f"everything embedded, models included: {megabytes(HERE):.1f} MB")  # noqa: T201
+        print(f"{name}: {len(table)} wells, {megabytes(plates / f'{name}.zarr'):.1f} MB")
+    print(f"everything embedded, models included: {megabytes(HERE):.1f} MB")
 
 
 if __name__ == "__main__":

@@ -236,7 +236,7 @@ def make_model(recipe: Recipe) -> None:
     views = cut_views(read_fields(recipe, "test"), recipe.size)
     logits = network(normalise(views.images))
     right = int((logits.argmax(1) == views.targets).sum())
-    print(f"{recipe.name}: {right} of {len(logits)} held-out views right ({recipe.split_in_words})")  # noqa: T201
+    print(f"{recipe.name}: {right} of {len(logits)} held-out views right ({recipe.split_in_words})")
 
     folder = HERE / "models" / recipe.name
     folder.mkdir(parents=True, exist_ok=True)

@@ -131,7 +131,9 @@ def write_plate(
     for key, pixels in fields.items():
         group = root.create_group("/".join(key))
         _image(group, pixels, "cyx", version, chunks)
-        omero = [{"label": c, "color": "FFFFFF", "window": {"min": 0, "max": 1, "start": 0, "end": 1}} for c in channels]
+        omero = [
+            {"label": c, "color": "FFFFFF", "window": {"min": 0, "max": 1, "start": 0, "end": 1}} for c in channels
+        ]
         _set(group, _multiscales("cyx", version) | {"omero": {"channels": omero, "version": version}}, version)
         of_field = (labels or {}).get(key, {})
         if of_field:
@@ -148,7 +150,11 @@ def _set(group: zarr.Group, ome: dict[str, Any], version: str) -> None:
 
 
 def _image(group: zarr.Group, pixels: NDArray[Any], axes: str, version: str, chunks: tuple[int, ...] | None) -> None:
-    names = {"dimension_names": list(axes)} if version == "0.5" else {"chunk_key_encoding": {"name": "v2", "separator": "/"}}
+    names = (
+        {"dimension_names": list(axes)}
+        if version == "0.5"
+        else {"chunk_key_encoding": {"name": "v2", "separator": "/"}}
+    )
     array = group.create_array("0", shape=pixels.shape, dtype=pixels.dtype, chunks=chunks or pixels.shape, **names)
     array[...] = pixels
 
@@ -162,7 +168,9 @@ def _multiscales(axes: str, version: str) -> dict[str, Any]:
     return {"multiscales": [{"name": "image", "axes": described, "datasets": datasets, "version": version}]}
 
 
-def write_campaign(folder: Path, *, plates: int = 1, columns: int = 4, seed: int = 0, shape: tuple[int, int] = (70, 96)) -> dict[str, Any]:
+def write_campaign(
+    folder: Path, *, plates: int = 1, columns: int = 4, seed: int = 0, shape: tuple[int, int] = (70, 96)
+) -> dict[str, Any]:
     """Write plates with planted spots in even columns, their plate maps, a classifier and a config; return the config.
 
     Rows A and B; the label ``spots`` marks what was planted, ``cells`` every blob.
@@ -181,7 +189,9 @@ def write_campaign(folder: Path, *, plates: int = 1, columns: int = 4, seed: int
                 if spot is not None:
                     mask[spot[0] - 3 : spot[0] + 4, spot[1] - 3 : spot[1] + 4] = 1
                 labels[key] = {"spots": mask}
-                rows.append(f"{row}{column:02d},{'drug' if planted else ''},{'poscon' if planted else 'negcon'},,{'spot' if planted else 'plain'}")
+                rows.append(
+                    f"{row}{column:02d},{'drug' if planted else ''},{'poscon' if planted else 'negcon'},,{'spot' if planted else 'plain'}"
+                )
         name = f"plate{number + 1}"
         write_plate(folder / f"{name}.zarr", fields, labels=labels, version="0.5" if number % 2 == 0 else "0.4")
         (folder / f"{name}.csv").write_text("\n".join(rows) + "\n")

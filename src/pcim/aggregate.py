@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import ZipFile, ZipInfo
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-from zarr.storage import ZipStore
+from zarr.storage import MemoryStore
 
 from pcim import ngff
 from pcim.chunks import Box
-from pcim.jobs import log, whole_file, write_table
+from pcim.jobs import log, rows_of, whole_file, write_table
 from pcim.plate import KEY_COLUMNS
 from pcim.stores import FieldImage, MapPlate
 from pcim.views import explained_views, read_regions
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
+    from zarr.core.buffer import Buffer
 
     from pcim.config import AggregateSettings, Region
 
@@ -91,8 +93,8 @@ def aggregate_plate(  # noqa: PLR0913 - a job's inputs
         masks = read_regions(image, regions)
         for method, of_method in views.groupby("method", sort=False):
             field_maps = MapPlate(maps[str(method)]).read(str(path))
-            for view in of_method.to_dict("records"):
-                seen = Box(view["top"], view["left"], view["height"], view["width"]).slices
+            for view in rows_of(of_method):
+                seen = Box.of(view).slices
                 pixels = np.nan_to_num(field_maps[:, *seen])
                 inside = {name: mask[seen] for name, mask in masks.items()}
                 key = {name: view[name] for name in (*KEY_COLUMNS, "treatment", "call", "method")}
@@ -105,7 +107,10 @@ def aggregate_plate(  # noqa: PLR0913 - a job's inputs
     means.write(mean_maps)
     for method, place in maps.items():
         of_method = explained[explained["method"] == method]
-        written = {well: sorted(set(paths.map(_field_of))) for well, paths in of_method.groupby(of_method["path"].str.rpartition("/")[0])["path"]}
+        written = {
+            well: sorted(set(paths.map(_field_of)))
+            for well, paths in of_method.groupby(of_method["path"].str.rpartition("/")[0])["path"]
+        }
         MapPlate(place).finish(ngff.read_plate(store), {str(w): names for w, names in written.items()}, place.stem)
     log.info("%s: %d views, %d methods", store.name, len(explained) // max(1, len(maps)), len(maps))
 
@@ -151,6 +156,9 @@ class MeanMaps:
         return xr.Dataset({"mean_map": (("entry", "y", "x"), stack)}, coords=coordinates)
 
     def write(self, path: str | Path) -> None:
-        """Write the mean maps as one zipped zarr, whole or not at all."""
-        with whole_file(path) as partial, ZipStore(partial, mode="w") as store:
-            self.dataset().to_zarr(store, zarr_format=3, consolidated=False)
+        """Write the mean maps as one zipped zarr, whole or not at all, the same bytes for the same maps."""
+        files: dict[str, Buffer] = {}
+        self.dataset().to_zarr(MemoryStore(files), zarr_format=2, consolidated=False)
+        with whole_file(path) as partial, ZipFile(partial, "w") as archive:
+            for name in sorted(files):
+                archive.writestr(ZipInfo(name), files[name].to_bytes())  # ZipInfo's date is fixed: 1980

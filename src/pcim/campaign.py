@@ -193,7 +193,11 @@ class Campaign:
         def fill(wildcards: Any) -> list[str]:
             plates = self.config.classifiers[wildcards.model].plates
             pairs = [(plate, chunk) for plate in plates for chunk in self.chunks[plate]]
-            return list(dict.fromkeys(pattern.format(**wildcards, plate=plate, chunk=chunk, method=method) for plate, chunk in pairs))
+            return list(
+                dict.fromkeys(
+                    pattern.format(**wildcards, plate=plate, chunk=chunk, method=method) for plate, chunk in pairs
+                )
+            )
 
         return fill
 
@@ -257,7 +261,9 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _read_rows(path: Path, delimiter: str, required: tuple[str, ...], faults: list[str]) -> list[tuple[int, dict[str, str]]]:
+def _read_rows(
+    path: Path, delimiter: str, required: tuple[str, ...], faults: list[str]
+) -> list[tuple[int, dict[str, str]]]:
     """Read a table of text; return (line number, row) pairs, or nothing and a fault."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as handle:
@@ -283,7 +289,7 @@ def _read_model(name: str, entry: ClassifierSettings, faults: list[str]) -> Cont
     return contract
 
 
-def _check_classifier(  # noqa: PLR0913 - one place that sees all inputs at once
+def _check_classifier(  # noqa: PLR0913, PLR0917 - one place that sees all inputs at once
     name: str,
     entry: ClassifierSettings,
     contract: Contract | None,
@@ -309,7 +315,9 @@ def _check_classifier(  # noqa: PLR0913 - one place that sees all inputs at once
             stray = sorted(found - set(contract.classes))
             faults.extend(f"{where}.truth: {v!r} in {plate.platemap} is no class of {contract.classes}" for v in stray)
     if contract and config.attribute.target not in ("call", *contract.classes):
-        faults.append(f"attribute.target: {config.attribute.target!r}: expected 'call' or one of {contract.classes} ({where})")
+        faults.append(
+            f"attribute.target: {config.attribute.target!r}: expected 'call' or one of {contract.classes} ({where})"
+        )
 
 
 def _look_at_plate(plate: PlateEntry, config: Config, contracts: dict[str, Contract | None], faults: list[str]) -> None:
@@ -338,8 +346,12 @@ def _look_at_plate(plate: PlateEntry, config: Config, contracts: dict[str, Contr
             continue
         lacking = [channel for channel in contract.input.channels if channel not in channels]
         if lacking:
-            faults.append(f"classifiers.{name}: channels {lacking} are not on plate {plate.plate!r}, which has {list(channels)}")
+            faults.append(
+                f"classifiers.{name}: channels {lacking} are not on plate {plate.plate!r}, which has {list(channels)}"
+            )
         wanted = {region.label or region.boundary_of or "" for region in entry.regions.values()}
         absent = sorted(wanted - set(labels))
         if absent:
-            faults.append(f"classifiers.{name}.regions: labels {absent} are not on plate {plate.plate!r}, which has {labels}")
+            faults.append(
+                f"classifiers.{name}.regions: labels {absent} are not on plate {plate.plate!r}, which has {labels}"
+            )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pcim.plate import ViewKey, well_order
 
@@ -22,6 +22,11 @@ class Box:
     left: int
     height: int
     width: int
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Box:
+        """Return where the view lies that a table's row is about."""
+        return cls(row["top"], row["left"], row["height"], row["width"])
 
     @property
     def slices(self) -> tuple[slice, slice]:

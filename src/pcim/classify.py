@@ -23,14 +23,17 @@ def classify_views(
     classifier: Classifier, plate: Path, views: Sequence[View], batch_size: int, workers: int
 ) -> pd.DataFrame:
     """Classify views of one plate; a row a view, in the given order, whatever its status."""
+    classes = classifier.contract.classes
     found: dict[View, dict[str, Any]] = {}
     unread: dict[View, str] = {}
     bar = progress(len(views), f"classify {plate.name}")
-    for group, pixels, lost in batches(read_views(plate, views, classifier.contract.input.channels, workers), batch_size):
+    for group, pixels, lost in batches(
+        read_views(plate, views, classifier.contract.input.channels, workers), batch_size
+    ):
         unread.update(lost)
-        logits = classifier.logits_of(pixels, batch_size) if group else []
-        for view, scores in zip(group, logits, strict=True):
-            found[view] = _call(scores.tolist(), classifier.contract.classes)
+        if group:
+            logits = classifier.logits_of(pixels, batch_size)
+            found |= {v: _call(scores.tolist(), classes) for v, scores in zip(group, logits, strict=True)}
         bar.update(len(group) + len(lost))
     bar.close()
     nothing: dict[str, Any] = {"logits": [], "probabilities": [], "call": "", "p": float("nan")}
@@ -61,7 +64,9 @@ def check_failures(table: pd.DataFrame, max_failed: float, what: str) -> None:
     if len(failed) > max_failed * len(tried):
         reasons = failed["reason"].value_counts().head(5)
         listed = "; ".join(f"{count} x {reason}" for reason, count in reasons.items())
-        raise RuntimeError(f"{what}: {len(failed)} of {len(tried)} views failed, allowed are {max_failed:.0%}: {listed}")
+        raise RuntimeError(
+            f"{what}: {len(failed)} of {len(tried)} views failed, allowed are {max_failed:.0%}: {listed}"
+        )
 
 
 def classify_chunk(job: ChunkJob, *, fields: str, table: str, settings: ClassifySettings) -> None:

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 Model = TypeVar("Model", bound=BaseModel)
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
-Method = Literal[
-    "pcim", "pcim_literal", "integrated_gradients", "grad_cam", "occlusion", "random", "edge", "contrast"
-]
+Method = Literal["pcim", "pcim_literal", "integrated_gradients", "grad_cam", "occlusion", "random", "edge", "contrast"]
 Substitute = Literal["mean", "blur"]
 Background = Literal["auto", "mean", "blur"]
 Verdict = Literal["empty", "saturated", "constant", "out_of_focus", "missing", "truncated", "nan"]
@@ -38,17 +36,23 @@ class Settings(BaseModel):
 class Select(Settings):
     """Which views are explained, where all would be too many. Each view's answer depends on that view alone."""
 
-    where: dict[str, list[str]] = Field({}, description="Plate map columns and the values that pass, e.g. {split: [test]}.")
+    where: dict[str, list[str]] = Field(
+        {}, description="Plate map columns and the values that pass, e.g. {split: [test]}."
+    )
     fraction: float = Field(1.0, gt=0, le=1, description="Share of the views that pass, drawn by a key of the view.")
     controls: bool = Field(True, description="Views of control wells always pass `fraction`.")
-    per_well: int | None = Field(None, ge=1, description="At most so many views a well (none: all), drawn by a key of the view.")
+    per_well: int | None = Field(
+        None, ge=1, description="At most so many views a well (none: all), drawn by a key of the view."
+    )
 
 
 class Region(Settings):
     """A named part of a view: the objects of a label image, or a band along the boundary of a label."""
 
     label: Name | None = Field(None, description="A label image of the plate: the region is the inside of its objects.")
-    boundary_of: Name | None = Field(None, description="A label image: the region is a band along its objects' boundary.")
+    boundary_of: Name | None = Field(
+        None, description="A label image: the region is a band along its objects' boundary."
+    )
     width_px: float = Field(4.0, gt=0, description="Half the width of that band, px of level 0.")
 
     @model_validator(mode="after")
@@ -64,10 +68,14 @@ class ClassifierSettings(Settings):
     model: Path = Field(description="The classifier's model.yaml, relative to the folder that Snakemake runs in.")
     plates: list[Name] = Field(min_length=1, description="Plates of plates.tsv that it classifies.")
     truth: str | None = Field(None, description="Plate map column with the true class (empty where it is unknown).")
-    split: str | None = Field(None, description="Plate map column with 'train' or 'test': which wells the classifier has seen.")
+    split: str | None = Field(
+        None, description="Plate map column with 'train' or 'test': which wells the classifier has seen."
+    )
     objects: Name | None = Field(None, description="The region that holds the biology, one of `regions`.")
     halo_px: float = Field(
-        2.0, ge=0, description="Objects are exchanged with so much around them, px: a worm's fringe, a nucleus's cytoplasm."
+        2.0,
+        ge=0,
+        description="Objects are exchanged with so much around them, px: a worm's fringe, a nucleus's cytoplasm.",
     )
     regions: dict[Name, Region] = Field(
         {}, description="Named regions, first come first served; what is in none of them is 'background'."
@@ -87,13 +95,20 @@ class IngestSettings(Settings):
     """Quality verdicts: which fields are not worth a classifier's time."""
 
     saturated_share: float = Field(
-        0.2, gt=0, le=1, description="'saturated': more than this share of a channel sits at 255, 1023, 4095, 16383 or 65535, its highest value."
+        0.2,
+        gt=0,
+        le=1,
+        description="'saturated': more than this share of a channel sits at 255, 1023, 4095, 16383 or 65535, its highest value.",
     )
     empty_contrast: float = Field(
-        4.0, ge=0, description="'empty': the brightest and darkest 0.5 % lie within so many noise units of the median, in every channel."
+        4.0,
+        ge=0,
+        description="'empty': the brightest and darkest 0.5 % lie within so many noise units of the median, in every channel.",
     )
     focus: float = Field(
-        0.001, ge=0, description="'out_of_focus': less than this share of the variance is detail of 1 to 2 px (Gaussian sigmas), in every channel."
+        0.001,
+        ge=0,
+        description="'out_of_focus': less than this share of the variance is detail of 1 to 2 px (Gaussian sigmas), in every channel.",
     )
     accept: list[Verdict] = Field([], description="Verdicts that are recorded and nevertheless classified.")
 
@@ -112,19 +127,26 @@ class PcimSettings(Settings):
 
     grid: int = Field(2, ge=1, description="Weights are learnt on a grid coarser by this factor.")
     smooth_px: float = Field(1.0, ge=0, description="Standard deviation of the Gaussian that smooths the weights, px.")
-    area: float = Field(30.0, ge=0, description="Price of the mean weight in the loss (lambda): higher keeps fewer pixels.")
-    steps: int = Field(100, ge=1, description="Optimisation steps; each costs two forward and input-backward passes a view.")
+    area: float = Field(
+        30.0, ge=0, description="Price of the mean weight in the loss (lambda): higher keeps fewer pixels."
+    )
+    steps: int = Field(
+        100, ge=1, description="Optimisation steps; each costs two forward and input-backward passes a view."
+    )
     learning_rate: float = Field(0.05, gt=0, description="Adam's learning rate on alpha, w = alpha squared.")
 
 
 class AttributeSettings(Settings):
     """Attribution maps of the selected views by every method."""
 
-    methods: list[Method] = Field(list(METHODS), min_length=1, description="Methods whose maps are made, stored and scored.")
+    methods: list[Method] = Field(
+        list(METHODS), min_length=1, description="Methods whose maps are made, stored and scored."
+    )
     target: str = Field("call", description="The explained class: 'call' (what the classifier says) or a class name.")
     select: Select = Field(Select(), description="Which views are explained.")
     background: Background = Field(
-        "auto", description="What a pixel becomes where a method takes it away: the training mean, a blur, or auto: mean for tiles, blur for fields."
+        "auto",
+        description="What a pixel becomes where a method takes it away: the training mean, a blur, or auto: mean for tiles, blur for fields.",
     )
     blur: float = Field(0.125, gt=0, le=1, description="Standard deviation of that blur, share of the view's height.")
     pcim: PcimSettings = Field(PcimSettings(), description="PCIM's default preset.")
@@ -133,7 +155,9 @@ class AttributeSettings(Settings):
     batch_size: int = Field(8, ge=1, description="Views learnt together; the last batch is padded to it.")
     dtype: Literal["float32", "float16"] = Field("float32", description="How maps are stored.")
     levels: int = Field(3, ge=1, le=8, description="Resolution levels of the stored maps.")
-    top_percent: float = Field(5.0, gt=0, lt=100, description="The stored label marks this share of each view, the map's highest pixels.")
+    top_percent: float = Field(
+        5.0, gt=0, lt=100, description="The stored label marks this share of each view, the map's highest pixels."
+    )
 
 
 class AggregateSettings(Settings):
@@ -149,10 +173,16 @@ class EvaluateSettings(Settings):
 
     steps: int = Field(16, ge=2, description="Steps of the deletion and insertion curves.")
     substitutes: list[Substitute] = Field(["mean", "blur"], min_length=1, description="What deleted pixels become.")
-    blur: float = Field(0.06, gt=0, le=1, description="Standard deviation of the blur substitute, share of the view's height.")
+    blur: float = Field(
+        0.06, gt=0, le=1, description="Standard deviation of the blur substitute, share of the view's height."
+    )
     batch_size: int = Field(32, ge=1, description="Images a forward pass.")
-    intervention_views: int = Field(200, ge=2, description="At most so many explained views a classifier take part in the exchanges.")
-    partners: int = Field(2, ge=1, description="Views of another call with which each explained view exchanges a region.")
+    intervention_views: int = Field(
+        200, ge=2, description="At most so many explained views a classifier take part in the exchanges."
+    )
+    partners: int = Field(
+        2, ge=1, description="Views of another call with which each explained view exchanges a region."
+    )
 
 
 class ReportSettings(Settings):
@@ -172,7 +202,9 @@ class Config(Settings):
     plates: Path = Field(description="Table of the plates: columns plate, path, platemap (tab separated).")
     wells_per_chunk: int = Field(48, ge=1, description="Whole wells that one job works on.")
     max_failed: float = Field(0.2, ge=0, le=1, description="A job fails when more than this share of its views failed.")
-    classifiers: dict[Name, ClassifierSettings] = Field(min_length=1, description="The classifiers to explain, by name.")
+    classifiers: dict[Name, ClassifierSettings] = Field(
+        min_length=1, description="The classifiers to explain, by name."
+    )
     ingest: IngestSettings = IngestSettings()
     classify: ClassifySettings = ClassifySettings()
     attribute: AttributeSettings = AttributeSettings()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, PositiveFloat, PositiveInt, StringConstraints, model_validator
 
 from pcim.config import Settings, parse
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 
@@ -17,7 +19,9 @@ class InputContract(Settings):
     """What the classifier is fed: views of `size`, these channels in this order, each as (x - mean) / std."""
 
     channels: list[str] = Field(min_length=1, description="Channel labels as on the plate, in the order of the input.")
-    view: Literal["field", "tile"] = Field(description="'field': a whole field is one view; 'tile': fields are cut into tiles.")
+    view: Literal["field", "tile"] = Field(
+        description="'field': a whole field is one view; 'tile': fields are cut into tiles."
+    )
     size: tuple[PositiveInt, PositiveInt] = Field(description="Height and width of a view, px of level 0.")
     dtype: Literal["uint8", "uint16", "float32"] = Field(description="Data type of the plate's pixels.")
     mean: list[float] = Field(description="A value a channel, intensity units of the plate: the training set's mean.")
@@ -36,7 +40,9 @@ class InputContract(Settings):
 class TestContract(Settings):
     """A stored input and the logits that the classifier must give for it."""
 
-    file: FileName = Field(description="safetensors with `images` (b,c,h,w float32, raw intensities) and `logits` (b,k).")
+    file: FileName = Field(
+        description="safetensors with `images` (b,c,h,w float32, raw intensities) and `logits` (b,k)."
+    )
     tolerance: float = Field(1e-4, gt=0, description="Largest allowed absolute difference of a logit.")
 
 
@@ -60,7 +66,9 @@ class Contract(Settings):
     )
     arguments: dict[str, Any] = Field({}, description="Keyword arguments of the factory.")
     weights: FileName = Field(description="State dict as safetensors, beside model.yaml.")
-    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] = Field(description="Digest of the weights file.")
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] = Field(
+        description="Digest of the weights file."
+    )
     classes: list[str] = Field(min_length=2, description="Class names in the order of the logits.")
     input: InputContract
     test: TestContract

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,8 @@ import torch
 
 from pcim import metrics
 from pcim.attribute.backgrounds import background_kind, make_background
-from pcim.jobs import log, progress, sole_writer, write_table
+from pcim.chunks import Box
+from pcim.jobs import log, progress, rows_of, sole_writer, write_table
 from pcim.models import Classifier, load_classifier, pick_device
 from pcim.plate import KEY_COLUMNS, ViewKey
 from pcim.stores import FieldImage, MapPlate
@@ -36,74 +38,79 @@ FIDELITY = ("deletion_auc", "insertion_auc")
 WITH_BACKGROUND: tuple[Method, ...] = ("pcim", "integrated_gradients", "occlusion")
 """Methods that compare with `attribute.background`: fidelity against the same substitute is scored in-sample."""
 
+Measured = tuple[str, str, float, torch.Tensor]
+"""Metric, substitute ("" where none), chance (NaN where none), and a value a method."""
+
 COLUMNS = (*KEY_COLUMNS, "method", "metric", "substitute", "seen", "value", "chance")
 
 
-def score_view(
-    classifier: Classifier,
-    image: NDArray[Any],
-    target: str,
-    maps: Mapping[str, NDArray[np.floating]],
-    objects: NDArray[np.bool_] | None,
-    key: ViewKey,
-    settings: EvaluateSettings,
-    background: str,
-) -> list[dict[str, Any]]:
-    """Score one view's maps (method -> (y, x)); a row a method, metric and substitute.
+@dataclass(frozen=True)
+class Case:
+    """One view to score: raw pixels (channel, y, x), the explained class, the methods' maps (y, x), >= 0.
 
-    `image` is raw (channel, y, x); `objects` (y, x) is True where the biology is, None where nothing says so; `background`
-    is the kind that the methods with one were given.
+    `objects` (y, x) is True where the biology is; None where nothing says so.
     """
-    names = list(maps)
-    stack = torch.from_numpy(np.stack([maps[name] for name in names]).astype(np.float32)).to(classifier.device)
-    rows = _fidelity(classifier, image, target, names, stack, key, settings, background)
-    if objects is not None:
-        masks = torch.from_numpy(objects).to(classifier.device).expand_as(stack)
-        area = float(objects.mean())
-        for metric, function in LOCALIZATION.items():
-            values = function(stack, masks).tolist()
-            rows += [
-                {"method": name, "metric": metric, "substitute": "", "seen": False, "value": value, "chance": area}
-                for name, value in zip(names, values, strict=True)
-            ]
-    return [key.columns() | row for row in rows]
+
+    key: ViewKey
+    pixels: NDArray[Any]
+    target: str
+    maps: Mapping[str, NDArray[np.floating]]
+    objects: NDArray[np.bool_] | None
 
 
-def _fidelity(  # noqa: PLR0913 - what a curve depends on
-    classifier: Classifier,
-    image: NDArray[Any],
-    target: str,
-    names: Sequence[str],
-    maps: Tensor,
-    key: ViewKey,
-    settings: EvaluateSettings,
-    background: str,
-) -> list[dict[str, Any]]:
-    """Score deletion and insertion of one view's maps (method, y, x) with every substitute."""
-    images = classifier.normalise(image[np.newaxis])
-    copies = images.expand(len(names), -1, -1, -1)
-    targets = classifier.class_index([target] * len(names))
-    ties = torch.tensor([key.number("ties")] * len(names), device=classifier.device)
-    rows = []
+def score(classifier: Classifier, case: Case, settings: EvaluateSettings, background: str) -> list[dict[str, Any]]:
+    """Score one view's maps; a row a method, metric and substitute.
+
+    `background` is the kind that the methods of `WITH_BACKGROUND` were given.
+    """
+    maps = torch.from_numpy(np.stack(list(case.maps.values())).astype(np.float32)).to(classifier.device)
+    measured = _localization(maps, case.objects) + _fidelity(classifier, case, maps, settings)
+    return [
+        case.key.columns()
+        | {
+            "method": method,
+            "metric": metric,
+            "substitute": substitute,
+            "seen": substitute == background and method in WITH_BACKGROUND,
+            "value": value,
+            "chance": chance,
+        }
+        for metric, substitute, chance, values in measured
+        for method, value in zip(case.maps, values.tolist(), strict=True)
+    ]
+
+
+def _localization(maps: Tensor, objects: NDArray[np.bool_] | None) -> list[Measured]:
+    """Score where the maps (method, y, x) lie."""
+    if objects is None:
+        return []
+    masks = torch.from_numpy(objects).to(maps.device).expand_as(maps)
+    area = float(objects.mean())
+    return [(metric, "", area, function(maps, masks)) for metric, function in LOCALIZATION.items()]
+
+
+def _fidelity(classifier: Classifier, case: Case, maps: Tensor, settings: EvaluateSettings) -> list[Measured]:
+    """Score deletion and insertion of the maps (method, y, x) with every substitute."""
+    image = classifier.normalise(case.pixels[np.newaxis])
+    images = image.expand(len(maps), -1, -1, -1)
+    targets = classifier.class_index([case.target] * len(maps))
+    ties = torch.tensor([case.key.number("ties")] * len(maps), device=classifier.device)
+    measured: list[Measured] = []
     for kind in settings.substitutes:
-        substitutes = make_background(images, kind, settings.blur).expand_as(copies)
+        substitutes = make_background(image, kind, settings.blur).expand_as(images)
         curves = metrics.perturbation_curves(
-            classifier, copies, maps, targets, substitutes, steps=settings.steps, keys=ties, batch_size=settings.batch_size
+            classifier,
+            images,
+            maps,
+            targets,
+            substitutes,
+            steps=settings.steps,
+            keys=ties,
+            batch_size=settings.batch_size,
         )
-        for metric, curve in zip(FIDELITY, curves, strict=True):
-            areas = metrics.area_under(curve, maps[0].numel()).tolist()
-            rows += [
-                {
-                    "method": name,
-                    "metric": metric,
-                    "substitute": kind,
-                    "seen": kind == background and name in WITH_BACKGROUND,
-                    "value": area,
-                    "chance": float("nan"),
-                }
-                for name, area in zip(names, areas, strict=True)
-            ]
-    return rows
+        areas = (metrics.area_under(curve, maps[0].numel()) for curve in curves)
+        measured += [(metric, kind, float("nan"), values) for metric, values in zip(FIDELITY, areas, strict=True)]
+    return measured
 
 
 def evaluate_chunk(  # noqa: PLR0913 - a job's inputs
@@ -132,12 +139,12 @@ def evaluate_chunk(  # noqa: PLR0913 - a job's inputs
             mask = read_regions(image, regions)[objects] if objects else None
             of_methods = {m: np.nan_to_num(stores[m].read(str(path)).sum(0)) for m in of_field["method"].unique()}
             for _, views in of_field.groupby(list(KEY_COLUMNS), sort=True):
-                view = views.iloc[0]
-                seen = slice(view["top"], view["top"] + view["height"]), slice(view["left"], view["left"] + view["width"])
-                of_view = {m: of_methods[m][seen] for m in views["method"]}
-                key = ViewKey(view["plate"], view["row"], view["column"], view["field"], view["view"])
+                view = rows_of(views)[0]
+                seen = Box.of(view).slices
                 inside = None if mask is None else mask[seen]
-                rows += score_view(classifier, pixels[:, *seen], view["target"], of_view, inside, key, settings, kind)
+                of_view = {method: of_methods[method][seen] for method in views["method"]}
+                case = Case(ViewKey.of(view), pixels[:, *seen], view["target"], of_view, inside)
+                rows += score(classifier, case, settings, kind)
                 bar.update()
         bar.close()
         log.info("%s: %d values", table, len(rows))

@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
+from pcim.chunks import Box
 from pcim.interventions import control_region, exchange, partners
-from pcim.jobs import log, progress, sole_writer, write_table
+from pcim.jobs import log, progress, rows_of, sole_writer, write_table
 from pcim.models import Classifier, load_classifier, pick_device
 from pcim.plate import KEY_COLUMNS, ViewKey
 from pcim.regions import widen
@@ -146,24 +147,22 @@ def intervene(  # noqa: PLR0913 - a job's inputs
         sample = _sample(views, settings.intervention_views)
         subjects = _subjects(classifier, sample, stores, regions, objects, halo_px)
         rows = exchange_regions(classifier, subjects, objects, settings)
-        probabilities = {str(s.key): dict(zip(classifier.contract.classes, s.probabilities, strict=True)) for s in subjects}
+        probabilities = {
+            str(s.key): dict(zip(classifier.contract.classes, s.probabilities, strict=True)) for s in subjects
+        }
         for row in rows:
-            row["p_before"] = float(probabilities[str(_key(row))][row["partner_call"]])
+            row["p_before"] = float(probabilities[str(ViewKey.of(row))][row["partner_call"]])
         log.info("%s: %d views, %d exchanges", table, len(subjects), len(rows))
         write_table(pd.DataFrame(rows, columns=COLUMNS).assign(revision=revision), table)
 
 
-def _key(row: Mapping[str, Any]) -> ViewKey:
-    return ViewKey(row["plate"], row["row"], row["column"], row["field"], row["view"])
-
-
 def _sample(views: pd.DataFrame, most: int) -> pd.DataFrame:
     """Return at most so many views, drawn by each view's own number."""
-    lots = [_key(row).number("interventions") for row in views.to_dict("records")]
+    lots = [ViewKey.of(row).number("interventions") for row in rows_of(views)]
     return views.assign(lot=lots).nsmallest(most, "lot").sort_values(list(KEY_COLUMNS))
 
 
-def _subjects(  # noqa: PLR0913
+def _subjects(  # noqa: PLR0913, PLR0917 - what a subject is made of
     classifier: Classifier,
     views: pd.DataFrame,
     stores: Mapping[str, str],
@@ -173,11 +172,11 @@ def _subjects(  # noqa: PLR0913
 ) -> list[Subject]:
     """Read the pixels and regions of the views that take part."""
     subjects = []
-    for row in views.to_dict("records"):
+    for row in rows_of(views):
         image = FieldImage.open(Path(stores[row["plate"]]) / row["path"])
-        seen = slice(row["top"], row["top"] + row["height"]), slice(row["left"], row["left"] + row["width"])
+        seen = Box.of(row).slices
         pixels = image.read(classifier.contract.input.channels)[:, *seen]
         inside = {name: mask[seen] for name, mask in read_regions(image, regions).items()}
         halo = widen(inside[objects], halo_px) if objects else np.zeros(pixels.shape[1:], bool)
-        subjects.append(Subject(_key(row), row["call"], row["probabilities"], pixels, inside, halo))
+        subjects.append(Subject(ViewKey.of(row), row["call"], row["probabilities"], pixels, inside, halo))
     return subjects

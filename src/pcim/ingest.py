@@ -6,10 +6,11 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import dask
 import numpy as np
 import pandas as pd
+from dask.base import compute
 from dask.callbacks import Callback
+from dask.delayed import delayed
 from scipy.ndimage import gaussian_filter
 
 from pcim import ngff
@@ -49,13 +50,18 @@ def judge(image: NDArray[Any], channels: Sequence[str], settings: IngestSettings
     full = [float(np.mean(plane == plane.max())) if plane.max() in FULL_SCALE else 0.0 for plane in pixels]
     if max(full) > settings.saturated_share:
         where = int(np.argmax(full))
-        return Quality("saturated", f"{max(full):.0%} of channel {channels[where]!r} sits at its highest value {pixels[where].max():g}")
+        return Quality(
+            "saturated",
+            f"{max(full):.0%} of channel {channels[where]!r} sits at its highest value {pixels[where].max():g}",
+        )
     contrast = max(_contrast(plane) for plane in pixels)
     if contrast < settings.empty_contrast:
         return Quality("empty", f"nothing rises above {contrast:.1f} noise units in any channel")
     focus = max(_fine_share(plane) for plane in pixels)
     if focus < settings.focus:
-        return Quality("out_of_focus", f"fine detail is {focus:.2g} of the variance; expected {settings.focus:g} or more")
+        return Quality(
+            "out_of_focus", f"fine detail is {focus:.2g} of the variance; expected {settings.focus:g} or more"
+        )
     return Quality("ok")
 
 
@@ -75,7 +81,15 @@ def _fine_share(plane: NDArray[np.float32]) -> float:
 
 def inspect_field(path: Path, settings: IngestSettings) -> dict[str, Any]:
     """Read one field and return its columns of the field table; a broken field is a row with a reason."""
-    unknown = {"channels": [], "height": 0, "width": 0, "dtype": "", "pixel_size_um": np.nan, "labels": [], "digest": ""}
+    unknown = {
+        "channels": [],
+        "height": 0,
+        "width": 0,
+        "dtype": "",
+        "pixel_size_um": np.nan,
+        "labels": [],
+        "digest": "",
+    }
     try:
         field = FieldImage.open(path)
     except (ngff.NgffError, OSError) as error:
@@ -135,9 +149,10 @@ def ingest_plate(  # noqa: PLR0913 - a job's inputs
         for field in fields:
             keys.append((well, field))
             paths.append(store / well.path / field)
-    with _Bar(len(paths), f"ingest {plate}"):
-        inspected = dask.compute(
-            *(dask.delayed(inspect_field)(path, settings) for path in paths), scheduler="threads", num_workers=workers
+    bar = progress(len(paths), f"ingest {plate}", unit="field")
+    with bar, Callback(posttask=lambda *_: bar.update()):
+        inspected = compute(
+            *(delayed(inspect_field)(path, settings) for path in paths), scheduler="threads", num_workers=workers
         )
     keys += [(well, "0") for well, _ in broken]
     inspected += tuple(inspect_field(store / well.path / "0", settings) | {"reason": why} for well, why in broken)
@@ -164,18 +179,3 @@ def _key(plate: str, well: ngff.WellLayout, field: str) -> dict[str, str]:
 def _typed(plate_map_row: dict[str, str]) -> dict[str, Any]:
     """Return a plate map row with its dose as a number, NaN where there is none."""
     return plate_map_row | {"dose": float(plate_map_row["dose"]) if plate_map_row["dose"] else np.nan}
-
-
-class _Bar(Callback):  # type: ignore[misc]
-    """A progress bar over the fields that Dask has finished."""
-
-    def __init__(self, total: int, what: str) -> None:
-        super().__init__(posttask=self._advance)
-        self._bar = progress(total, what, unit="field")
-
-    def _advance(self, *_: object) -> None:
-        self._bar.update()
-
-    def __exit__(self, *args: object) -> None:
-        super().__exit__(*args)
-        self._bar.close()

@@ -12,7 +12,7 @@ import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -135,6 +135,11 @@ def write_table(table: pd.DataFrame, path: str | Path) -> None:
         table.to_parquet(partial, index=False)
 
 
+def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a table's rows, each as column -> value."""
+    return cast("list[dict[str, Any]]", table.to_dict("records"))
+
+
 class Journal:
     """The finished views of a job that may be killed: a line a view, appended when the view's map is stored.
 
@@ -173,5 +178,10 @@ def progress(total: int, what: str, unit: str = "view") -> Any:
 
     is_terminal = sys.stderr.isatty()
     return tqdm(
-        total=total, desc=what, unit=unit, file=sys.stderr, mininterval=0.5 if is_terminal else 30, ascii=not is_terminal
+        total=total,
+        desc=what,
+        unit=unit,
+        file=sys.stderr,
+        mininterval=0.5 if is_terminal else 30,
+        ascii=not is_terminal,
     )

@@ -56,7 +56,9 @@ class Classifier:
         The last batch is padded with repeats, so that a view's logits do not depend on how many came with it.
         """
         parts = [
-            self(self.normalise(padded(raw[start : start + batch_size], batch_size)))[: len(raw[start : start + batch_size])]
+            self(self.normalise(padded(raw[start : start + batch_size], batch_size)))[
+                : len(raw[start : start + batch_size])
+            ]
             for start in range(0, len(raw), batch_size)
         ]
         return torch.cat(parts).cpu().numpy()

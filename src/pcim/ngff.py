@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _NAME = re.compile(r"[A-Za-z0-9]+")
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. -]*")
@@ -63,7 +65,9 @@ def metadata_file(group: Path) -> Path:
     for name in ("zarr.json", ".zattrs"):
         if (group / name).is_file():
             return group / name
-    raise NgffError(f"{group}: not a zarr group (neither zarr.json nor .zattrs)" if group.exists() else f"{group}: no such folder")
+    raise NgffError(
+        f"{group}: not a zarr group (neither zarr.json nor .zattrs)" if group.exists() else f"{group}: no such folder"
+    )
 
 
 def attributes(group: Path) -> tuple[str, dict[str, Any]]:
@@ -113,8 +117,14 @@ def read_plate(path: Path) -> PlateLayout:
     for well_path, row_index, column_index in entries:
         row, _, column = well_path.partition("/")
         in_grid = 0 <= row_index < len(rows) and 0 <= column_index < len(columns)
-        if not in_grid or (rows[row_index], columns[column_index]) != (row, column) or not _NAME.fullmatch(row + column):
-            raise NgffError(f"{path}: well {well_path!r} does not lie at row {row_index}, column {column_index} of the plate")
+        if (
+            not in_grid
+            or (rows[row_index], columns[column_index]) != (row, column)
+            or not _NAME.fullmatch(row + column)
+        ):
+            raise NgffError(
+                f"{path}: well {well_path!r} does not lie at row {row_index}, column {column_index} of the plate"
+            )
         wells.append(WellLayout(row, column, well_path))
     if len({well.path for well in wells}) < len(wells):
         raise NgffError(f"{path}: a well is listed twice")
@@ -173,4 +183,6 @@ def read_labels(image: Path) -> list[str]:
     except NgffError:
         return []
     names = ome.get("labels", [])
-    return [name for name in names if isinstance(name, str) and _PART.fullmatch(name)] if isinstance(names, list) else []
+    return (
+        [name for name in names if isinstance(name, str) and _PART.fullmatch(name)] if isinstance(names, list) else []
+    )

@@ -5,6 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 KEY_COLUMNS = ("plate", "row", "column", "well", "field", "view")
 """The columns that name a view in every table, in this order."""
@@ -25,7 +29,9 @@ def well_name(row: str, column: str) -> str:
     """
     match = _WELL.fullmatch(row + column)
     if match is None or not row.isalpha():
-        raise ValueError(f"well {row + column!r}: expected a row of one or two letters and a column number, as in 'A01'")
+        raise ValueError(
+            f"well {row + column!r}: expected a row of one or two letters and a column number, as in 'A01'"
+        )
     return f"{match[1].upper()}{int(match[2]):02d}"
 
 
@@ -61,6 +67,11 @@ class ViewKey:
     column: str
     field: str
     view: str
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> ViewKey:
+        """Return the view that a table's row is about."""
+        return cls(row["plate"], row["row"], row["column"], row["field"], row["view"])
 
     @property
     def well(self) -> str:

@@ -43,7 +43,7 @@ def boundary_region(labels: Integer[np.ndarray, "h w"], width_px: float) -> Bool
     return across - _HALF_PIXEL <= width_px
 
 
-def widen(mask: Bool[np.ndarray, "h w"], halo_px: int) -> Bool[np.ndarray, "h w"]:
+def widen(mask: Bool[np.ndarray, "h w"], halo_px: float) -> Bool[np.ndarray, "h w"]:
     """Add to a mask every pixel at most `halo_px` (Euclidean, centre to centre) from it; 0 returns a copy.
 
     Raises

@@ -53,8 +53,10 @@ def _table(title: str, prefix: str, model: type[BaseModel]) -> str:
     for name, field in model.model_fields.items():
         if field.description is None:
             continue  # a group with a table of its own
-        bounds = _bounds(properties[name]) or "–"
-        lines.append(f"| `{prefix}{name}` | {_default(field.get_default(call_default_factory=True))} | {bounds} | {field.description} |")
+        bounds = _bounds(properties[name]) or "-"
+        lines.append(
+            f"| `{prefix}{name}` | {_default(field.get_default(call_default_factory=True))} | {bounds} | {field.description} |"
+        )
     return "\n".join([*lines, ""])
 
 
@@ -82,7 +84,9 @@ def main(arguments: list[str]) -> int:
     """Write the generated files, or with ``--check`` tell which are stale."""
     files = {Path("config/config.schema.json"): schema_text(), Path("config/README.md"): readme_text()}
     if arguments == ["--check"]:
-        stale = [str(path) for path, text in files.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+        stale = [
+            str(path) for path, text in files.items() if not path.exists() or path.read_text(encoding="utf-8") != text
+        ]
         if stale:
             print(f"stale: {', '.join(stale)}; run `make schema`", file=sys.stderr)
         return int(bool(stale))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from pcim.jobs import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -79,8 +79,8 @@ class FieldImage:
     def absent_chunks(self) -> tuple[int, int]:
         """Return how many of the stored chunks (or shards) are not there, and how many there should be."""
         sharded = self.array.shards is not None
-        expected = int(np.prod(self.array._shard_grid_shape if sharded else self.array.cdata_shape))  # noqa: SLF001
-        present = self.array._nshards_initialized if sharded else self.array.nchunks_initialized  # noqa: SLF001
+        expected = int(np.prod(self.array._shard_grid_shape if sharded else self.array.cdata_shape))
+        present = self.array._nshards_initialized if sharded else self.array.nchunks_initialized
         return expected - int(present), expected
 
     def torn_chunks(self) -> list[str]:
@@ -89,7 +89,9 @@ class FieldImage:
         The decoder trusts the header and reads past the end of a truncated file: what it finds there is sometimes an
         error and sometimes, by chance, pixels.
         """
-        if self.array.shards is not None or not any("blosc" in type(c).__name__.lower() for c in self.array.compressors):
+        if self.array.shards is not None or not any(
+            "blosc" in type(c).__name__.lower() for c in self.array.compressors
+        ):
             return []
         level = self.path / self.layout.levels[0]
         chunks = [f for f in sorted(level.rglob("*")) if f.is_file() and f.name[0] != "." and f.name != "zarr.json"]
@@ -290,9 +292,10 @@ def _mean_of_four(array: NDArray[Any]) -> NDArray[Any]:
     known = ~np.isnan(blocks)
     total = np.where(known, blocks, 0).sum(axis=(-3, -1))
     count = known.sum(axis=(-3, -1))
-    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0).astype(array.dtype)
+    means: NDArray[Any] = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+    return means.astype(array.dtype)
 
 
 def _every_second(array: NDArray[Any]) -> NDArray[Any]:
     """Halve the last two axes by taking every second pixel, so that labels stay labels."""
-    return array[..., ::2, ::2]
+    return np.asarray(array[..., ::2, ::2])

@@ -6,12 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import dask
 import numpy as np
 import pandas as pd
+from dask.base import compute
+from dask.delayed import delayed
 
 from pcim import ngff
 from pcim.chunks import Box, Tile, tile_field
+from pcim.jobs import rows_of
 from pcim.plate import FIELD_COLUMNS, KEY_COLUMNS, ViewKey
 from pcim.regions import boundary_region, label_region, partition
 from pcim.stores import FieldImage
@@ -63,10 +65,12 @@ def views_of(field: Mapping[str, Any], contract: InputContract, accept: Sequence
     return [View(ViewKey(*identity, tile.name), str(field["path"]), tile, status, reason) for tile in tiles]
 
 
-def views_of_wells(fields: pd.DataFrame, wells: Sequence[str], contract: InputContract, accept: Sequence[str]) -> list[View]:
+def views_of_wells(
+    fields: pd.DataFrame, wells: Sequence[str], contract: InputContract, accept: Sequence[str]
+) -> list[View]:
     """Return the views of the given wells, in the order of the field table."""
-    rows = fields[fields["well"].isin(list(wells))].to_dict("records")
-    return [view for row in rows for view in views_of({str(k): v for k, v in row.items()}, contract, accept)]
+    rows = rows_of(fields[fields["well"].isin(list(wells))])
+    return [view for row in rows for view in views_of(row, contract, accept)]
 
 
 def read_fields(
@@ -87,8 +91,8 @@ def read_fields(
 def _read_group(
     plate: Path, paths: Sequence[str], channels: Sequence[str], workers: int
 ) -> tuple[NDArray[Any] | ngff.NgffError, ...]:
-    tasks = [dask.delayed(_read_field)(plate / path, channels) for path in paths]
-    return dask.compute(*tasks, scheduler="threads", num_workers=workers)  # type: ignore[no-any-return]
+    tasks = [delayed(_read_field)(plate / path, channels) for path in paths]
+    return compute(*tasks, scheduler="threads", num_workers=workers)  # type: ignore[no-any-return]
 
 
 def _read_field(path: Path, channels: Sequence[str]) -> NDArray[Any] | ngff.NgffError:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from makers import SIZE, SpotDetector, spot_field, spot_weights
 from scipy.ndimage import gaussian_filter
 from torch import nn
 
-from makers import SIZE, SpotDetector, spot_field, spot_weights
 from pcim.attribute.backgrounds import make_background
 from pcim.attribute.blending import Blending, drop, gaussian_blur, keep
 from pcim.attribute.learning import Preset, learn
@@ -60,7 +60,9 @@ def test_the_literal_stack_is_the_fused_layer_in_value_and_gradient() -> None:
 def test_keep_and_drop_part_the_image_between_them() -> None:
     images, backgrounds = torch.rand(2, 2, 5, 5), torch.rand(2, 2, 5, 5)
     weights = torch.rand(2, 1, 5, 5)
-    torch.testing.assert_close(keep(images, backgrounds, weights) + drop(images, backgrounds, weights), images + backgrounds)
+    torch.testing.assert_close(
+        keep(images, backgrounds, weights) + drop(images, backgrounds, weights), images + backgrounds
+    )
     torch.testing.assert_close(keep(images, backgrounds, torch.ones(2, 1, 5, 5)), images)
     torch.testing.assert_close(drop(images, backgrounds, 3 * torch.ones(2, 1, 5, 5)), backgrounds)
 
@@ -87,7 +89,9 @@ def maps_of(detector: nn.Module, images: torch.Tensor, preset: Preset = DEFAULT)
     return learn(detector, images, make_background(images, "mean", 0), targets, preset).channel_maps
 
 
-def test_company_and_order_change_nothing_to_the_last_bit_at_one_batch_shape(detector: nn.Module, images: torch.Tensor) -> None:
+def test_company_and_order_change_nothing_to_the_last_bit_at_one_batch_shape(
+    detector: nn.Module, images: torch.Tensor
+) -> None:
     together = maps_of(detector, images)
     order = torch.tensor([3, 0, 7, 5, 1, 2, 6, 4])
     assert torch.equal(maps_of(detector, images[order]), together[order])

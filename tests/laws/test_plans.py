@@ -42,7 +42,14 @@ def test_every_well_is_in_exactly_one_chunk(wells: set[str], n: int) -> None:
 
 
 keys = st.lists(
-    st.builds(ViewKey, st.sampled_from("pq"), st.sampled_from("AB"), st.sampled_from(["1", "2"]), st.just("0"), st.sampled_from(["0_0", "0_8", "8_0"])),
+    st.builds(
+        ViewKey,
+        st.sampled_from("pq"),
+        st.sampled_from("AB"),
+        st.sampled_from(["1", "2"]),
+        st.just("0"),
+        st.sampled_from(["0_0", "0_8", "8_0"]),
+    ),
     unique=True,
 )
 

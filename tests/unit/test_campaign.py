@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-
 from makers import write_campaign, write_model
+
 from pcim.campaign import Campaign, CampaignError
 
 if TYPE_CHECKING:
@@ -30,7 +30,10 @@ def faults(values: dict[str, Any]) -> str:
 def test_a_campaign_without_faults_is_read(values: dict[str, Any]) -> None:
     campaign = Campaign.load(values)
     assert list(campaign.plates) == ["plate1", "plate2"]
-    assert campaign.chunks["plate1"] == {"A01-A04": ["A01", "A02", "A03", "A04"], "B01-B04": ["B01", "B02", "B03", "B04"]}
+    assert campaign.chunks["plate1"] == {
+        "A01-A04": ["A01", "A02", "A03", "A04"],
+        "B01-B04": ["B01", "B02", "B03", "B04"],
+    }
     assert campaign.plates["plate1"].wells["A01"]["treatment"] == "untreated"  # an empty treatment keeps its well
 
 
@@ -74,7 +77,9 @@ def test_a_class_that_the_classifier_does_not_know_is_named(values: dict[str, An
     assert "classifiers.spots.truth: 'dot' in" in faults(values)
 
 
-def test_channels_that_are_not_on_the_plate_are_named_with_those_that_are(values: dict[str, Any], tmp_path: Path) -> None:
+def test_channels_that_are_not_on_the_plate_are_named_with_those_that_are(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
     path = tmp_path / "model" / "model.yaml"
     contract = yaml.safe_load(path.read_text())
     contract["input"]["channels"] = ["DNA", "Actin"]

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from makers import CHANNELS, spot_field, write_plate
 from scipy.ndimage import gaussian_filter
 
-from makers import CHANNELS, spot_field, write_plate
 from pcim.config import IngestSettings
 from pcim.ingest import ingest_plate, judge
 
@@ -29,7 +29,11 @@ def with_plane(plane: np.ndarray) -> np.ndarray:
         (np.stack([GOOD[0], np.full((64, 64), 7)]), "constant", "channel 'Reporter' is 7 everywhere"),
         (np.where(np.arange(64) < 32, 4095, GOOD), "saturated", "50% of channel 'DNA' sits at its highest value 4095"),
         (with_plane(RNG.normal(200, 5, (64, 64))), "empty", "nothing rises above"),
-        (with_plane(gaussian_filter(spot_field(RNG, (64, 64), (30, 30))[1].astype(float), 14)), "out_of_focus", "expected 0.001 or more"),
+        (
+            with_plane(gaussian_filter(spot_field(RNG, (64, 64), (30, 30))[1].astype(float), 14)),
+            "out_of_focus",
+            "expected 0.001 or more",
+        ),
     ],
 )
 def test_a_field_gets_the_verdict_that_its_pixels_deserve(image: np.ndarray, verdict: str, reason: str) -> None:
@@ -40,7 +44,13 @@ def test_a_field_gets_the_verdict_that_its_pixels_deserve(image: np.ndarray, ver
 
 def ingest(folder: Path, plate: Path) -> pd.DataFrame:
     platemap = folder / "map.csv"
-    wells = [f"{row.name}{int(column.name):02d}" for row in sorted(plate.iterdir()) if row.is_dir() for column in sorted(row.iterdir()) if column.is_dir()]
+    wells = [
+        f"{row.name}{int(column.name):02d}"
+        for row in sorted(plate.iterdir())
+        if row.is_dir()
+        for column in sorted(row.iterdir())
+        if column.is_dir()
+    ]
     platemap.write_text("\n".join(["well_position,dose", *(f"{well},0.5" for well in wells)]) + "\n")
     table = folder / "fields.parquet"
     settings = IngestSettings()
@@ -50,7 +60,13 @@ def ingest(folder: Path, plate: Path) -> pd.DataFrame:
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_a_plate_with_holes_and_faults_becomes_a_table_with_reasons(tmp_path: Path, version: str) -> None:
-    fields = {("A", "1", "0"): GOOD, ("A", "1", "1"): GOOD, ("A", "3", "0"): GOOD, ("B", "2", "0"): GOOD, ("B", "3", "0"): GOOD}
+    fields = {
+        ("A", "1", "0"): GOOD,
+        ("A", "1", "1"): GOOD,
+        ("A", "3", "0"): GOOD,
+        ("B", "2", "0"): GOOD,
+        ("B", "3", "0"): GOOD,
+    }
     plate = write_plate(tmp_path / "p.zarr", fields, version=version, chunks=(1, 64, 64))
     chunk = "0/0/0" if version == "0.4" else "c/0/0/0"
     (plate / "A/3/0/0" / chunk).unlink()

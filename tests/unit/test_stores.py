@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import ome_zarr_models.v05 as v05
 import pytest
 import zarr
-
 from makers import write_plate
+from ome_zarr_models import v05
+
 from pcim import ngff
 from pcim.stores import FieldImage, MapPlate
 
@@ -38,7 +39,10 @@ def maps() -> np.ndarray:
 @pytest.fixture
 def finished(tmp_path: Path, maps: np.ndarray) -> MapPlate:
     """A plate of maps of a source plate with a hole, three fields in two of its wells."""
-    fields = {(r, c, f): np.zeros((2, *SHAPE), np.uint16) for r, c, f in [("A", "1", "0"), ("A", "1", "1"), ("B", "3", "0"), ("B", "2", "0")]}
+    fields = {
+        (r, c, f): np.zeros((2, *SHAPE), np.uint16)
+        for r, c, f in [("A", "1", "0"), ("A", "1", "1"), ("B", "3", "0"), ("B", "2", "0")]
+    }
     source = write_plate(tmp_path / "source.zarr", fields)
     plate = MapPlate(tmp_path / "source_pcim.zarr")
     for field in ("A/1/0", "A/1/1", "B/3/0"):
@@ -60,13 +64,21 @@ def test_every_group_is_valid(finished: MapPlate) -> None:
         if ome is None:
             continue
         kind = next(k for k in ("plate", "well", "labels", "image-label", "multiscales") if k in ome)
-        model = {"plate": v05.HCS, "well": v05.Well, "labels": v05.Labels, "image-label": v05.ImageLabel, "multiscales": v05.Image}
+        model = {
+            "plate": v05.HCS,
+            "well": v05.Well,
+            "labels": v05.Labels,
+            "image-label": v05.ImageLabel,
+            "multiscales": v05.Image,
+        }
         model[kind].from_zarr(group)  # type: ignore[attr-defined]
         seen.add(kind)
     assert seen == {"plate", "well", "labels", "image-label", "multiscales"}
 
 
-def test_a_field_has_at_most_sixteen_files_and_eight_more_for_each_array_beside(tmp_path: Path, maps: np.ndarray) -> None:
+def test_a_field_has_at_most_sixteen_files_and_eight_more_for_each_array_beside(
+    tmp_path: Path, maps: np.ndarray
+) -> None:
     plate = MapPlate(tmp_path / "p.zarr")
     write(plate, "A/1/0", maps, beside={})
     assert len([f for f in (plate.path / "A/1/0").rglob("*") if f.is_file()]) <= 16
@@ -87,10 +99,14 @@ def test_ome_zarr_reads_the_plate(finished: MapPlate) -> None:
 
 
 def test_napari_reads_the_plate_without_a_window(finished: MapPlate) -> None:
-    reader = pytest.importorskip("napari_ome_zarr", reason="napari-ome-zarr is not installed").napari_get_reader(str(finished.path))
+    reader = pytest.importorskip("napari_ome_zarr", reason="napari-ome-zarr is not installed").napari_get_reader(
+        str(finished.path)
+    )
     layers = reader(str(finished.path))
     assert layers
-    assert all(np.isfinite(np.asarray(layer[0][0] if isinstance(layer[0], list) else layer[0])).any() for layer in layers)
+    assert all(
+        np.isfinite(np.asarray(layer[0][0] if isinstance(layer[0], list) else layer[0])).any() for layer in layers
+    )
 
 
 def test_maps_come_back_as_they_went_in(finished: MapPlate, maps: np.ndarray) -> None:
@@ -139,5 +155,5 @@ def test_a_long_time_axis_is_refused_not_guessed(tmp_path: Path) -> None:
     plate = write_plate(tmp_path / "p.zarr", {("A", "1", "0"): np.zeros((2, *SHAPE), np.uint16)}, version="0.4")
     attributes = plate / "A/1/0/.zattrs"
     attributes.write_text(attributes.read_text().replace('"name": "c"', '"name": "t"'))
-    with pytest.raises(ngff.NgffError, match="axes {'t': 2} are longer than 1"):
+    with pytest.raises(ngff.NgffError, match=re.escape("axes {'t': 2} are longer than 1")):
         FieldImage.open(plate / "A/1/0")

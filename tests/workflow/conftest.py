@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -11,7 +12,6 @@ from typing import Any
 
 import pytest
 import yaml
-
 from makers import write_campaign
 
 REPOSITORY = Path(__file__).parents[2]
@@ -38,22 +38,27 @@ class Run:
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         return os.environ | {"PYTHONPATH": python_path, "PATH": path}
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            self.command(*arguments),
-            env=self.environment,
-            cwd=self.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start Snakemake in a session of its own; what it and its children say goes to a file that outlives it."""
+        with self.output.open("w") as output:
+            return subprocess.Popen(
+                self.command(*arguments),
+                env=self.environment,
+                cwd=self.folder,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def __call__(self, *arguments: str, succeeds: bool = True) -> str:
-        process = self.start(*arguments)
-        output = process.communicate(timeout=600)[0]
-        assert (process.returncode == 0) == succeeds, output
+        code = self.start(*arguments).wait(timeout=600)
+        output = self.output.read_text()
+        assert (code == 0) == succeeds, output
         return output
+
+    @property
+    def output(self) -> Path:
+        return self.folder / "output.txt"
 
     @property
     def results(self) -> Path:
@@ -65,12 +70,22 @@ class Run:
         return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
 
 
+def new_run(folder: Path, **settings: Any) -> Run:
+    """Make inputs and an empty folder for a run on them."""
+    inputs, place = folder / "inputs", folder / "campaign"
+    inputs.mkdir()
+    place.mkdir()
+    return Run(place, write_campaign(inputs, **settings))
+
+
 @pytest.fixture
 def make_run(tmp_path: Path) -> Any:
-    def make(name: str = "campaign", **settings: Any) -> Run:
-        folder = tmp_path / name
-        folder.mkdir()
-        return Run(folder, write_campaign(tmp_path / "inputs", **settings))
+    return functools.partial(new_run, tmp_path)
 
-    (tmp_path / "inputs").mkdir()
-    return make
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A finished run that nothing disturbed. Tests look at it and leave it as it is."""
+    run = new_run(tmp_path_factory.mktemp("undisturbed"), plates=1)
+    run()
+    return run

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-
 from makers import write_campaign
+
 from pcim.stores import MapPlate
 
 pytestmark = pytest.mark.workflow
@@ -71,7 +71,11 @@ def test_an_added_plate_is_the_only_one_worked_on(make_run: Any, tmp_path: Path)
     run.values = write_campaign(tmp_path / "inputs", plates=2)
     plan = run("--dry-run")
     assert "plate=plate2" in plan
-    jobs = {line.split()[0] for line in plan.splitlines() if line.startswith(("ingest ", "classify ", "attribute ", "aggregate "))}
+    jobs = {
+        line.split()[0]
+        for line in plan.splitlines()
+        if line.startswith(("ingest ", "classify ", "attribute ", "aggregate "))
+    }
     assert jobs == {"ingest", "classify", "attribute", "aggregate"}
     assert "plate=plate1" not in plan
     run()
@@ -80,37 +84,39 @@ def test_an_added_plate_is_the_only_one_worked_on(make_run: Any, tmp_path: Path)
     assert any("plate2_pcim" in name for name in new)
 
 
-def kill_everything(process: Any) -> None:
-    """kill -9 of Snakemake alone: its children live on, as after a crash of the login session."""
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-@pytest.mark.parametrize("moment_s", [4.0, 9.0, 14.0])
-def test_after_a_kill_the_same_command_finishes_with_the_same_maps(make_run: Any, moment_s: float) -> None:
-    run = make_run("killed")
+@pytest.mark.parametrize("moment_s", [5.0, 12.0, 19.0])
+def test_after_a_kill_the_same_command_finishes_with_the_same_maps(
+    make_run: Any, undisturbed: Any, moment_s: float
+) -> None:
+    run = make_run()
     process = run.start()
     time.sleep(moment_s)
-    was_running = process.poll() is None
-    kill_everything(process)
-    assert was_running
+    assert process.poll() is None, "nothing was left to kill"
+    os.kill(process.pid, signal.SIGKILL)  # Snakemake alone: its jobs live on, as when a login session crashes
+    process.wait()
     run()
-    undisturbed = make_run("undisturbed")
-    undisturbed()
     assert run.maps() == undisturbed.maps()
     assert "Nothing to be done" in run()
 
 
-def test_finished_views_of_a_killed_job_are_not_learnt_again(make_run: Any) -> None:
+def test_after_a_kill_of_everything_nothing_half_written_is_taken_for_whole(make_run: Any, undisturbed: Any) -> None:
     run = make_run()
+    process = run.start()
+    while not list(run.results.glob("maps/spots/*/A")) and process.poll() is None:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (run.results / "report/index.html").exists()
     run()
-    ledger = next(run.results.glob("attribute/spots/pcim/plate1/A*.parquet"))
-    before = pd.read_parquet(ledger)
-    ledger.unlink()  # as Snakemake does before it runs a job again
-    maps = {name: content for name, content in run.maps().items()}
-    run()
+    assert run.maps() == undisturbed.maps()
+
+
+def test_finished_views_of_a_job_that_runs_again_are_not_learnt_again(undisturbed: Any) -> None:
+    ledger = next(undisturbed.results.glob("attribute/spots/pcim/plate1/A*.parquet"))
+    before, maps = pd.read_parquet(ledger), undisturbed.maps()
+    undisturbed("--forcerun", str(ledger.relative_to(undisturbed.folder)))
     pd.testing.assert_frame_equal(pd.read_parquet(ledger), before)  # the seconds too: nothing was timed anew
-    assert run.maps() == maps
+    assert undisturbed.maps() == maps
 
 
 def test_bad_input_is_one_message_before_any_work(make_run: Any) -> None:
@@ -143,8 +149,8 @@ def test_pixel_faults_become_rows_and_the_plate_goes_on(make_run: Any, tmp_path:
 def test_two_runs_do_not_work_on_one_campaign(make_run: Any) -> None:
     run = make_run()
     first = run.start()
-    time.sleep(6)
+    while not (run.results / ".lock").exists():
+        time.sleep(0.1)
     output = run(succeeds=False)
     assert "is being worked on by process" in output
-    assert first.communicate(timeout=600)[0]
-    assert first.returncode == 0
+    assert first.wait(timeout=600) == 0

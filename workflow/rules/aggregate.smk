@@ -1,8 +1,12 @@
 rule aggregate:
     input:
         fields="results/{campaign}/ingest/{plate}/fields.parquet",
-        calls=campaign.of_chunks("results/{campaign}/classify/{model}/{plate}/{chunk}.parquet"),
-        ledgers=campaign.of_methods("results/{campaign}/attribute/{model}/{method}/{plate}/{chunk}.parquet"),
+        calls=campaign.of_chunks(
+            "results/{campaign}/classify/{model}/{plate}/{chunk}.parquet"
+        ),
+        ledgers=campaign.of_methods(
+            "results/{campaign}/attribute/{model}/{method}/{plate}/{chunk}.parquet"
+        ),
     output:
         shares="results/{campaign}/aggregate/{model}/{plate}/shares.parquet",
         groups="results/{campaign}/aggregate/{model}/{plate}/groups.parquet",

@@ -1,7 +1,9 @@
 rule evaluate:
     input:
         fields="results/{campaign}/ingest/{plate}/fields.parquet",
-        ledgers=campaign.of_methods("results/{campaign}/attribute/{model}/{method}/{plate}/{chunk}.parquet"),
+        ledgers=campaign.of_methods(
+            "results/{campaign}/attribute/{model}/{method}/{plate}/{chunk}.parquet"
+        ),
         model=campaign.model,
         weights=campaign.weights,
     output:
@@ -23,7 +25,10 @@ rule evaluate:
         regions=campaign.regions,
         objects=campaign.objects,
         methods=campaign.config.attribute.methods,
-        maps=expand("results/{{campaign}}/maps/{{model}}/{{plate}}_{method}.zarr", method=campaign.config.attribute.methods),
+        maps=expand(
+            "results/{{campaign}}/maps/{{model}}/{{plate}}_{method}.zarr",
+            method=campaign.config.attribute.methods,
+        ),
         chunk=campaign.chunk,
         revision=REVISIONS["evaluate"],
     script:
@@ -33,8 +38,12 @@ rule evaluate:
 rule interventions:
     input:
         fields=campaign.of_plates("results/{campaign}/ingest/{plate}/fields.parquet"),
-        calls=campaign.of_plates("results/{campaign}/classify/{model}/{plate}/{chunk}.parquet"),
-        ledgers=campaign.of_plates("results/{campaign}/attribute/{model}/{method}/{plate}/{chunk}.parquet"),
+        calls=campaign.of_plates(
+            "results/{campaign}/classify/{model}/{plate}/{chunk}.parquet"
+        ),
+        ledgers=campaign.of_plates(
+            "results/{campaign}/attribute/{model}/{method}/{plate}/{chunk}.parquet"
+        ),
         model=campaign.model,
         weights=campaign.weights,
     output:

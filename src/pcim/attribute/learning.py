@@ -49,10 +49,8 @@ class Preset:
 
     @classmethod
     def literal(cls) -> Preset:
-        """What the paper's abstract says and no more: a weight a pixel, cross-entropy, the weights are the map."""
-        return cls(
-            steps=100, learning_rate=0.05, grid=1, smooth_px=0, area=0, two_sided=False, read_out="weights"
-        )
+        """Do what the paper's abstract says and no more: a weight a pixel, cross-entropy, the weights are the map."""
+        return cls(steps=100, learning_rate=0.05, grid=1, smooth_px=0, area=0, two_sided=False, read_out="weights")
 
 
 @dataclass(frozen=True)
@@ -104,7 +102,7 @@ def learn(
     return Learned(maps, weights, losses[0], losses[-1], p_keep, p_drop, preset.steps)
 
 
-def _loss(  # noqa: PLR0913 - the formula's own letters
+def _loss(  # noqa: PLR0913, PLR0917 - the formula's own letters
     classify: Callable[[Tensor], Tensor],
     images: Tensor,
     backgrounds: Tensor,

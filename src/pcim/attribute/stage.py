@@ -18,9 +18,8 @@ from pcim.attribute.learning import target_probability
 from pcim.attribute.peers import METHOD_FUNCTIONS, Attribution, Batch
 from pcim.chunks import is_selected, thin_wells
 from pcim.classify import check_failures
-from pcim.config import AttributeSettings
 from pcim.ingest import digest_pixels
-from pcim.jobs import Journal, log, progress, sole_writer, write_table
+from pcim.jobs import Journal, log, progress, rows_of, sole_writer, write_table
 from pcim.models import Classifier, load_classifier, padded, pick_device
 from pcim.plate import KEY_COLUMNS
 from pcim.stores import MapPlate
@@ -28,8 +27,10 @@ from pcim.views import View, batches, read_views, views_of_wells
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
     from numpy.typing import NDArray
 
+    from pcim.config import AttributeSettings
     from pcim.jobs import ChunkJob
 
 RECORDED = ("loss_first", "loss_last", "p_image", "p_keep", "p_drop", "p_background")
@@ -72,7 +73,9 @@ class Job:
         parts = {
             "settings": self.settings.model_dump(mode="json", exclude={"select", "methods", "batch_size"}),
             "method": self.method,
-            "model": self.classifier.contract.model_dump(mode="json", include={"architecture", "arguments", "sha256", "input"}),
+            "model": self.classifier.contract.model_dump(
+                mode="json", include={"architecture", "arguments", "sha256", "input"}
+            ),
             "pixels": image_digest,
             "view": str(view.key),
             "target": target,
@@ -81,10 +84,12 @@ class Job:
         return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
-def select_views(fields: pd.DataFrame, calls: pd.DataFrame, views: Sequence[View], settings: AttributeSettings) -> list[View]:
+def select_views(
+    fields: pd.DataFrame, calls: pd.DataFrame, views: Sequence[View], settings: AttributeSettings
+) -> list[View]:
     """Return the views to explain; a view that was not classified passes on its reason."""
-    plate_map = {(r["well"], r["field"]): r for r in fields.to_dict("records")}
-    states = {tuple(r[c] for c in KEY_COLUMNS): r for r in calls.to_dict("records")}
+    plate_map = {(r["well"], r["field"]): r for r in rows_of(fields)}
+    states = {tuple(r[c] for c in KEY_COLUMNS): r for r in rows_of(calls)}
     passing = [v for v in views if is_selected(v.key, plate_map[v.key.well, v.key.field], settings.select)]
     known = [states[tuple(view.key.columns().values())] for view in passing]
     updated = [View(v.key, v.path, v.tile, s["status"], s["reason"]) for v, s in zip(passing, known, strict=True)]
@@ -114,9 +119,9 @@ def explain(
     job: Job, views: Sequence[View], fields: pd.DataFrame, calls: pd.DataFrame, journal: Journal
 ) -> list[dict[str, Any]]:
     """Explain views and return a ledger row each, in the given order; views that the journal knows are not redone."""
-    digests = {(r["well"], r["field"]): r["digest"] for r in fields.to_dict("records")}
-    call_of = {tuple(r[c] for c in KEY_COLUMNS): r["call"] for r in calls.to_dict("records")}
-    shapes = {r["path"]: (int(r["height"]), int(r["width"])) for r in fields.to_dict("records")}
+    digests = {(r["well"], r["field"]): r["digest"] for r in rows_of(fields)}
+    call_of = {tuple(r[c] for c in KEY_COLUMNS): r["call"] for r in rows_of(calls)}
+    shapes = {r["path"]: (int(r["height"]), int(r["width"])) for r in rows_of(fields)}
     tasks: dict[str, list[Task]] = {}
     for view in (view for view in views if view.status == "ok"):
         call = call_of[tuple(view.key.columns().values())]
@@ -253,7 +258,9 @@ def _row(view: View, job: Job) -> dict[str, Any]:
 def _place(explained: Explained, view: View, arrays: dict[str, NDArray[np.float32]], top_percent: float) -> None:
     """Put a view's arrays into its field: only the part that the view owns, NaN where no view is explained."""
     owned, seen = view.tile.owned.slices, view.tile.seen
-    inside = tuple(slice(part.start - start, part.stop - start) for part, start in zip(owned, (seen.top, seen.left), strict=True))
+    inside = tuple(
+        slice(part.start - start, part.stop - start) for part, start in zip(owned, (seen.top, seen.left), strict=True)
+    )
     for name, array in arrays.items():
         whole = explained.maps.setdefault(name, np.full((len(array), *explained.shape), np.nan, np.float32))
         whole[:, *owned] = array[:, *inside]
