@@ -106,6 +106,7 @@ def hold_campaign(campaign: str) -> None:
     except BlockingIOError:
         handle.seek(0)
         owner = handle.read().strip() or "another process"
+        handle.close()
         raise RuntimeError(f"results/{campaign} is being worked on by {owner}; wait for it or end it first") from None
     handle.truncate(0)
     handle.write(f"process {os.getpid()} on {socket.gethostname()}")

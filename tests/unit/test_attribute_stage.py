@@ -1,0 +1,161 @@
+"""The stage: what is stored, what is redone, what becomes a row with a reason."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from makers import SIZE, spot_field, write_model, write_plate
+
+from pcim.attribute import stage
+from pcim.attribute.peers import METHOD_FUNCTIONS, Attribution, Batch
+from pcim.attribute.stage import Job, explain, highest, select_views
+from pcim.classify import check_failures, classify_views
+from pcim.config import METHODS, AttributeSettings, IngestSettings, PcimSettings, Select
+from pcim.ingest import inspect_field
+from pcim.jobs import Journal
+from pcim.models import load_classifier, pick_device
+from pcim.plate import ViewKey
+from pcim.stores import MapPlate
+from pcim.views import views_of_wells
+
+SETTINGS = AttributeSettings(batch_size=4, pcim=PcimSettings(steps=5), levels=1)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> dict[str, Any]:
+    """Two wells of one ragged field each, classified; four tiles a field."""
+    rng = np.random.default_rng(2)
+    fields = {("A", str(c), "0"): spot_field(rng, (70, 96), (20, 30) if c == 2 else None) for c in (1, 2)}
+    plate = write_plate(tmp_path / "p.zarr", fields)
+    classifier = load_classifier(write_model(tmp_path / "model"), ["makers"], pick_device(0))
+    rows = []
+    for row, column, field in fields:
+        key = {"plate": "p", "row": row, "column": column, "well": f"A0{column}", "field": field}
+        place = {"path": f"{row}/{column}/{field}", "treatment": "t", "control_type": ""}
+        rows.append(key | place | inspect_field(plate / row / column / field, IngestSettings()))
+    table = pd.DataFrame(rows)
+    views = views_of_wells(table, ["A01", "A02"], classifier.contract.input, [])
+    calls = classify_views(classifier, plate, views, 4, 1)
+    job = Job(classifier, "pcim", SETTINGS, plate, MapPlate(tmp_path / "maps.zarr"), 1, 1)
+    return {
+        "job": job,
+        "views": views,
+        "fields": table,
+        "calls": calls,
+        "journal": Journal(tmp_path / "ledger.parquet"),
+    }
+
+
+def run(world: dict[str, Any], **changes: Any) -> list[dict[str, Any]]:
+    w = world | changes
+    return explain(w["job"], w["views"], w["fields"], w["calls"], w["journal"])
+
+
+def test_every_method_of_the_config_has_a_function() -> None:
+    assert tuple(METHOD_FUNCTIONS) == METHODS
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_stores_maps_of_the_views_mean_and_leaves_the_classifier_frozen(
+    world: dict[str, Any], method: str
+) -> None:
+    rows = run(world, job=replace(world["job"], method=method))
+    assert [row["status"] for row in rows] == ["ok"] * 8
+    maps = world["job"].maps.read("A/2/0")
+    assert np.isfinite(maps).all()
+    assert (maps >= 0).all()
+    whole_tile = maps[:, :48, :48].sum(0)
+    assert whole_tile.mean() == pytest.approx(1, rel=1e-4) or (whole_tile == 0).all()
+    shares = np.array(rows[0]["channel_share"])
+    assert np.isnan(shares).all() or shares.sum() == pytest.approx(1)
+    assert not any(p.requires_grad or p.grad is not None for p in world["job"].classifier.network.parameters())
+
+
+def test_finished_fields_are_not_explained_again_and_changed_settings_are(
+    world: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run(world)
+    explained: list[int] = []
+    original = METHOD_FUNCTIONS["pcim"]
+
+    def counting(classifier: Any, batch: Batch, settings: AttributeSettings) -> Attribution:
+        explained.append(len(batch.images))
+        return original(classifier, batch, settings)
+
+    monkeypatch.setitem(METHOD_FUNCTIONS, "pcim", counting)
+    assert run(world) == first
+    assert explained == []
+    run(world, job=replace(world["job"], settings=SETTINGS.model_copy(update={"pcim": PcimSettings(steps=6)})))
+    assert sum(explained) == 8
+    run(world, job=replace(world["job"], revision=2))
+    assert sum(explained) == 16
+
+
+def test_a_field_whose_map_was_lost_is_explained_again(world: dict[str, Any]) -> None:
+    first = run(world)
+    shutil.rmtree(world["job"].maps.field_path("A/1/0"))
+    again = run(world)
+    assert [row["digest"] for row in again] == [row["digest"] for row in first]
+    assert world["job"].maps.read("A/1/0").shape == (2, 70, 96)
+
+
+def test_views_explained_alone_shuffled_or_in_other_company_have_the_same_maps(
+    world: dict[str, Any], tmp_path: Path
+) -> None:
+    together = {row["well"] + row["view"]: row["digest"] for row in run(world)}
+    one_well = [view for view in world["views"] if view.key.well == "A02"][::-1]
+    job = replace(world["job"], maps=MapPlate(tmp_path / "other.zarr"))
+    alone = run(world, job=job, views=one_well, journal=Journal(tmp_path / "other.parquet"))
+    assert {row["well"] + row["view"]: row["digest"] for row in alone}.items() <= together.items()
+
+
+def test_a_map_that_is_not_finite_and_a_field_that_cannot_be_read_are_rows_with_a_reason(
+    world: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(classifier: Any, batch: Batch, settings: AttributeSettings) -> Attribution:
+        maps = torch.ones_like(batch.images)
+        maps[1] = torch.nan
+        return Attribution(maps, batch.images)
+
+    monkeypatch.setitem(METHOD_FUNCTIONS, "pcim", broken)
+    (world["job"].plate / "A/1/0/0/c/0/0/0").write_bytes(b"torn")
+    rows = pd.DataFrame(run(world))
+    torn = rows[rows["well"] == "A01"]
+    assert set(torn["status"]) == {"failed"}
+    assert torn["reason"].str.contains("cannot be decoded").all()
+    other = rows[rows["well"] == "A02"]
+    assert other["status"].tolist() == ["ok", "failed", "ok", "ok"]
+    assert other["reason"].tolist()[1] == "the map is not finite"
+    assert np.isnan(world["job"].maps.read("A/2/0")[:, :48, 48:]).all()
+
+
+def test_too_many_failures_fail_the_job_with_the_commonest_reason() -> None:
+    table = pd.DataFrame({"status": ["ok", "failed", "failed", "skipped"], "reason": ["", "torn", "torn", "empty"]})
+    check_failures(table, 0.7, "chunk")
+    with pytest.raises(RuntimeError, match="chunk: 2 of 3 views failed, allowed are 50%: 2 x torn"):
+        check_failures(table, 0.5, "chunk")
+
+
+def test_selection_keeps_views_with_a_fault_so_that_they_are_told(world: dict[str, Any]) -> None:
+    calls = world["calls"].copy()
+    calls.loc[0, ["status", "reason"]] = ["failed", "torn"]
+    settings = SETTINGS.model_copy(update={"select": Select(per_well=1)})
+    chosen = select_views(world["fields"], calls, world["views"], settings)
+    assert [view.status for view in chosen].count("ok") == 2
+    assert [(view.status, view.reason) for view in chosen if view.status != "ok"] == [("failed", "torn")]
+    assert isinstance(chosen[0].key, ViewKey)
+
+
+def test_the_label_marks_the_highest_pixels_and_never_zeros() -> None:
+    values = np.arange(100, dtype=np.float32).reshape(10, 10)
+    assert highest(values, 5).sum() == 5
+    assert highest(np.zeros((10, 10), np.float32), 5).sum() == 0
+    assert stage.highest(np.where(values > 98, values, 0), 5).sum() == 1
+    assert SIZE == (48, 48)

@@ -1,0 +1,82 @@
+"""What every job does around its one call."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pytest
+
+from pcim.jobs import Journal, hold_campaign, log, log_to, sole_writer, whole_file, write_table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_log_holds_what_was_said_and_the_traceback_of_what_failed(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), log_to(tmp_path / "logs/job.log"):
+        log.info("began")
+        raise KeyError("plate")
+    text = (tmp_path / "logs/job.log").read_text()
+    assert "INFO began" in text
+    assert "Traceback" in text
+    assert "KeyError: 'plate'" in text
+    assert not [handler for handler in log.handlers if isinstance(handler, logging.FileHandler)]
+
+
+def test_a_file_is_whole_or_not_there(tmp_path: Path) -> None:
+    def fail_half_way() -> None:
+        with whole_file(tmp_path / "table.csv") as partial:
+            partial.write_text("half")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        fail_half_way()
+    assert list(tmp_path.iterdir()) == []
+    write_table(pd.DataFrame({"a": [1]}), tmp_path / "folder/table.parquet")
+    assert [path.name for path in (tmp_path / "folder").iterdir()] == ["table.parquet"]
+
+
+def test_a_second_writer_waits_for_the_first(tmp_path: Path) -> None:
+    order = []
+
+    def second() -> None:
+        with sole_writer(tmp_path / "ledger"):
+            order.append("second")
+
+    with sole_writer(tmp_path / "ledger"):
+        thread = threading.Thread(target=second)
+        thread.start()
+        time.sleep(0.2)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
+
+
+def test_a_journal_survives_a_line_that_was_cut_off(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "A01-B12.parquet")
+    assert journal.rows() == []
+    journal.append([{"view": "0_0", "p": float("nan")}])
+    journal.path.write_bytes(journal.path.read_bytes() + b'{"view": "0_1')
+    journal.append([{"view": "0_2"}])
+    assert [row["view"] for row in journal.rows()] == ["0_0", "0_2"]
+
+
+def test_the_campaign_is_free_again_when_its_process_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    code = "import pcim.jobs, time; pcim.jobs.hold_campaign('demo'); print('held', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(RuntimeError, match=f"is being worked on by process {other.pid} on "):
+            hold_campaign("demo")
+        other.kill()
+        other.wait()
+        hold_campaign("demo")
