@@ -31,7 +31,6 @@ demo: .venv/.run ## Run the example campaign and print where its report lies
 test: .venv/.dev ## Run every test that this machine can run
 	$(BIN)/python -m pytest -q -n 2 -m "not workflow"
 	$(BIN)/python -m pytest -q -m workflow
-	@$(BIN)/python tests/skipped.py
 
 test-fast: .venv/.dev ## Run the tests that take seconds
 	$(BIN)/python -m pytest -q -n 2 -m "not workflow and not browser"

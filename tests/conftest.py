@@ -1,0 +1,19 @@
+"""What every test shares: one compute thread, and one line that says what this machine could not run."""
+
+from __future__ import annotations
+
+import collections
+from typing import Any
+
+import torch
+
+torch.set_num_threads(1)  # as every job does on a CPU
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say in one line what was skipped and how to get it: every skip's reason says so."""
+    skipped = collections.Counter(
+        str(report.longrepr[2]).removeprefix("Skipped: ") for report in terminalreporter.stats.get("skipped", [])
+    )
+    told = "; ".join(f"{count} x {reason}" for reason, count in skipped.items()) or "nothing"
+    terminalreporter.write_line(f"skipped on this machine: {told}")

@@ -1,0 +1,103 @@
+"""Scores of maps and exchanges of regions, on a classifier whose truth is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from makers import SIZE, spot_field, write_model
+
+from pcim.config import EvaluateSettings
+from pcim.evaluate import WITH_BACKGROUND, Case, score
+from pcim.exchanges import Subject, exchange_regions
+from pcim.models import Classifier, load_classifier, pick_device
+from pcim.plate import ViewKey
+from pcim.regions import partition, widen
+
+SETTINGS = EvaluateSettings(steps=8, batch_size=4, partners=2)
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
+    return load_classifier(write_model(tmp_path_factory.mktemp("model")), ["makers"], pick_device(0))
+
+
+def planted(number: int, spot: tuple[int, int] | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return a view and the mask of its planted spot."""
+    mask = np.zeros(SIZE, bool)
+    if spot is not None:
+        mask[spot[0] - 3 : spot[0] + 4, spot[1] - 3 : spot[1] + 4] = True
+    return spot_field(np.random.default_rng(number), SIZE, spot), mask
+
+
+def test_the_true_map_beats_its_opposite_and_the_unseen_substitute_is_marked(classifier: Classifier) -> None:
+    pixels, mask = planted(1, (20, 30))
+    maps = {"pcim": mask.astype(float), "random": 1.0 - mask}
+    case = Case(ViewKey("p", "A", "1", "0", "0_0"), pixels, "spot", maps, mask)
+    table = pd.DataFrame(score(classifier, case, SETTINGS, "mean"))
+    values = table.set_index(["metric", "substitute", "method"])["value"]
+    for substitute in SETTINGS.substitutes:
+        assert values["deletion_auc", substitute, "pcim"] < values["deletion_auc", substitute, "random"]
+        assert values["insertion_auc", substitute, "pcim"] > values["insertion_auc", substitute, "random"]
+    for metric in ("relevance_mass_accuracy", "relevance_rank_accuracy", "pointing_game", "auprc"):
+        assert values[metric, "", "pcim"] == pytest.approx(1)
+    assert values["relevance_mass_accuracy", "", "random"] == 0
+    seen = table[table["seen"]]
+    assert set(zip(seen["method"], seen["substitute"], strict=True)) == {("pcim", "mean")}
+    assert "pcim" in WITH_BACKGROUND
+    chance = table.loc[table["metric"] == "auprc", "chance"]
+    assert np.allclose(chance, mask.mean())
+
+
+def test_a_view_without_objects_has_no_localization_and_one_with_an_empty_mask_has_nan(classifier: Classifier) -> None:
+    pixels, mask = planted(2, None)
+    maps = {"edge": np.ones(SIZE)}
+    key = ViewKey("p", "A", "1", "0", "0_0")
+    without = pd.DataFrame(score(classifier, Case(key, pixels, "plain", maps, None), SETTINGS, "blur"))
+    assert set(without["metric"]) == {"deletion_auc", "insertion_auc"}
+    empty = pd.DataFrame(score(classifier, Case(key, pixels, "plain", maps, mask), SETTINGS, "blur"))
+    assert empty.loc[empty["metric"] == "pointing_game", "value"].isna().all()
+
+
+def subjects(classifier: Classifier) -> list[Subject]:
+    made = []
+    for number in range(6):
+        spot = (12 + 4 * number, 20) if number % 2 else None
+        pixels, mask = planted(number, spot)
+        key = ViewKey("p", "A", str(number + 1), "0", "0_0")
+        logits = classifier.logits_of(pixels[np.newaxis], 4)[0]
+        probabilities = np.exp(logits) / np.exp(logits).sum()
+        call = classifier.contract.classes[int(logits.argmax())]
+        made.append(Subject(key, call, probabilities.tolist(), pixels, partition({"spots": mask}), widen(mask, 1)))
+    return made
+
+
+def test_calls_follow_the_region_that_decides_and_no_other(classifier: Classifier) -> None:
+    views = subjects(classifier)
+    assert [view.call for view in views] == ["plain", "spot"] * 3
+    rows = pd.DataFrame(exchange_regions(classifier, views, "spots", SETTINGS))
+    follows = rows.groupby(["region", "kind"])["follows"].mean()
+    assert follows["spots", "exchange"] == 1
+    assert follows["spots", "control"] == 0
+    assert follows["background", "exchange"] == 0
+    assert ("background", "control") not in follows.index  # nothing of that size is left elsewhere
+    counts = rows.groupby(["region", "kind"]).size()
+    assert (counts == 6 * SETTINGS.partners).all()
+    assert (rows["call_before"] != rows["partner_call"]).all()
+    assert rows["p_after"].between(0, 1).all()
+
+
+def test_exchanges_do_not_depend_on_the_order_of_the_views(classifier: Classifier) -> None:
+    views = subjects(classifier)
+    keys: list[Any] = ["well", "partner", "region", "kind"]
+    one, other = (
+        pd.DataFrame(exchange_regions(classifier, order, "spots", SETTINGS)).sort_values(keys, ignore_index=True)
+        for order in (views, views[::-1])
+    )
+    pd.testing.assert_frame_equal(one, other)
+
+
+def test_one_class_alone_has_nobody_to_exchange_with(classifier: Classifier) -> None:
+    assert exchange_regions(classifier, subjects(classifier)[::2], "spots", SETTINGS) == []
