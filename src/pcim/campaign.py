@@ -134,12 +134,10 @@ class Campaign:
         return self.config.classifiers[wildcards.model].model_dump(mode="json", exclude={"select", "model", "plates"})
 
     def attribute_settings(self, wildcards: Any) -> dict[str, Any]:
-        """Return what the attribution by one method depends on: a change reruns that method and no other."""
+        """Return the settings of one method's job: a change reruns that method and no other."""
         entry, settings = self.config.classifiers[wildcards.model], self.config.attribute
-        used = {"pcim": {"pcim"}, "integrated_gradients": {"ig_steps"}, "occlusion": {"occlusion_px"}}
-        of_others = {"pcim", "ig_steps", "occlusion_px"} - used.get(wildcards.method, set())
-        shared = settings.model_dump(exclude=of_others | {"select", "methods"})
-        return shared | {"select": (entry.select or settings.select).model_dump()}
+        select = (entry.select or settings.select).model_dump()
+        return settings.of_method(wildcards.method) | {"select": select, "batch_size": settings.batch_size}
 
     def regions(self, wildcards: Any) -> dict[str, Any]:
         """Return the named regions of a classifier, as in the config."""

@@ -159,6 +159,12 @@ class AttributeSettings(Settings):
         5.0, gt=0, lt=100, description="The stored label marks this share of each view, the map's highest pixels."
     )
 
+    def of_method(self, method: str) -> dict[str, Any]:
+        """Return what one method's maps depend on, in plain form: a change of another method's settings is none of it."""
+        owned = {"pcim": "pcim", "integrated_gradients": "ig_steps", "occlusion": "occlusion_px"}
+        of_others = {key for owner, key in owned.items() if owner != method}
+        return self.model_dump(mode="json", exclude=of_others | {"select", "methods", "batch_size"})
+
 
 class AggregateSettings(Settings):
     """Mean maps and the share of attribution in each region."""

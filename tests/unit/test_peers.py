@@ -70,7 +70,9 @@ def test_integrated_gradients_of_a_linear_classifier_is_weight_times_pixel(linea
     torch.testing.assert_close(answer("integrated_gradients", linear, batch), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_occlusion_of_a_linear_classifier_is_the_mean_loss_of_the_squares_over_a_pixel(linear: Classifier, batch: Batch) -> None:
+def test_occlusion_of_a_linear_classifier_is_the_mean_loss_of_the_squares_over_a_pixel(
+    linear: Classifier, batch: Batch
+) -> None:
     evidence = (batch.images * linear.network.weights).sum(1).numpy()  # type: ignore[operator]
     total, count = np.zeros_like(evidence), np.zeros_like(evidence)
     for top in range(0, 24 - 4 + 1, 2):

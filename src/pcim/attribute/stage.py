@@ -71,7 +71,7 @@ class Job:
     def fingerprint(self, image_digest: str, view: View, target: str) -> str:
         """Return a digest of all that the view's map depends on: settings, model, pixels, target, place, revision."""
         parts = {
-            "settings": self.settings.model_dump(mode="json", exclude={"select", "methods", "batch_size"}),
+            "settings": self.settings.of_method(self.method),
             "method": self.method,
             "model": self.classifier.contract.model_dump(
                 mode="json", include={"architecture", "arguments", "sha256", "input"}
@@ -297,7 +297,7 @@ def _store(job: Job, path: str, explained: Explained, tasks: dict[View, Task]) -
                 "unit": "mean attribution of the view",
                 "targets": {view: task.target for view, task in made.items()},
                 "fingerprints": {view: task.fingerprint for view, task in made.items()},
-                "settings": job.settings.model_dump(mode="json", exclude={"select", "methods", "batch_size"}),
+                "settings": job.settings.of_method(job.method),
                 "revision": job.revision,
             },
         )
