@@ -9,10 +9,9 @@ import logging
 import os
 import socket
 import sys
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger("pcim")
+_job_log: list[TextIO] = []
 
 
 @dataclass(frozen=True)
@@ -52,23 +52,29 @@ class ChunkJob:
 
 @contextlib.contextmanager
 def log_to(path: str | Path) -> Iterator[None]:
-    """Send what a job says to its log file and to standard error; an exception ends in the log with its traceback."""
+    """Send what a job says, and its progress, to its log file; an exception ends in the log with its traceback.
+
+    Jobs that run side by side share one terminal, which belongs to Snakemake's own progress.
+    """
     file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(file, mode="w", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)
+    _job_log.append(handler.stream)
     logging.captureWarnings(True)
     logging.getLogger("py.warnings").addHandler(handler)
-    warnings.simplefilter("default")
     try:
         yield
     except Exception:
         log.exception("failed")
         raise
     finally:
+        _job_log.remove(handler.stream)
         log.removeHandler(handler)
+        logging.getLogger("py.warnings").removeHandler(handler)
+        logging.captureWarnings(False)
         handler.close()
 
 
@@ -174,15 +180,9 @@ class Journal:
 
 
 def progress(total: int, what: str, unit: str = "view") -> Any:
-    """Return a progress bar on standard error: one that moves on a terminal, a line now and then in a log."""
+    """Return a progress bar: one that moves on a terminal, now and then a line in a job's log or another file."""
     from tqdm import tqdm
 
-    is_terminal = sys.stderr.isatty()
-    return tqdm(
-        total=total,
-        desc=what,
-        unit=unit,
-        file=sys.stderr,
-        mininterval=0.5 if is_terminal else 30,
-        ascii=not is_terminal,
-    )
+    stream = _job_log[-1] if _job_log else sys.stderr
+    moves = stream.isatty()
+    return tqdm(total=total, desc=what, unit=unit, file=stream, mininterval=0.5 if moves else 30, ascii=not moves)
