@@ -58,24 +58,25 @@ def log_to(path: str | Path) -> Iterator[None]:
     """
     file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(file, mode="w", encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    _job_log.append(handler.stream)
-    logging.captureWarnings(True)
-    logging.getLogger("py.warnings").addHandler(handler)
-    try:
-        yield
-    except Exception:
-        log.exception("failed")
-        raise
-    finally:
-        _job_log.remove(handler.stream)
-        log.removeHandler(handler)
-        logging.getLogger("py.warnings").removeHandler(handler)
-        logging.captureWarnings(False)
-        handler.close()
+    with file.open("w", encoding="utf-8") as stream:
+        handler = logging.StreamHandler(stream)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        loggers = (log, logging.getLogger("py.warnings"))
+        for logger in loggers:
+            logger.addHandler(handler)
+        log.setLevel(logging.INFO)
+        logging.captureWarnings(True)
+        _job_log.append(stream)
+        try:
+            yield
+        except Exception:
+            log.exception("failed")
+            raise
+        finally:
+            _job_log.remove(stream)
+            logging.captureWarnings(False)
+            for logger in loggers:
+                logger.removeHandler(handler)
 
 
 @contextlib.contextmanager

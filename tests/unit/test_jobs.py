@@ -27,7 +27,7 @@ def test_a_log_holds_what_was_said_and_the_traceback_of_what_failed(tmp_path: Pa
     assert "INFO began" in text
     assert "Traceback" in text
     assert "KeyError: 'plate'" in text
-    assert not [handler for handler in log.handlers if isinstance(handler, logging.FileHandler)]
+    assert not [handler for handler in log.handlers if isinstance(handler, logging.StreamHandler)]
 
 
 def test_a_file_is_whole_or_not_there(tmp_path: Path) -> None:
