@@ -14,7 +14,7 @@ from dask.delayed import delayed
 from scipy.ndimage import gaussian_filter
 
 from pcim import ngff
-from pcim.campaign import CampaignError, read_platemap
+from pcim.inputs import CampaignError, read_platemap
 from pcim.jobs import log, progress, write_table
 from pcim.plate import FIELD_COLUMNS, well_name
 from pcim.stores import FieldImage

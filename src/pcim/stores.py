@@ -1,4 +1,4 @@
-"""Files: reading fields of source plates, writing plates of maps. The only module that imports zarr.
+"""Files: reading fields of source plates, writing plates of maps. The only module that opens zarr stores.
 
 Dask reads; writing is from numpy, one whole shard at a time (`dask.array.to_zarr` corrupts misaligned chunks silently).
 Nothing is ever written into a source plate.

@@ -13,9 +13,9 @@ import pytest
 import torch
 from makers import SIZE, spot_field, write_model, write_plate
 
-from pcim.attribute import stage
+from pcim.attribute.assembly import highest
 from pcim.attribute.peers import METHOD_FUNCTIONS, Attribution, Batch
-from pcim.attribute.stage import Job, explain, highest, select_views
+from pcim.attribute.stage import Job, explain, select_views
 from pcim.classify import check_failures, classify_views
 from pcim.config import METHODS, AttributeSettings, IngestSettings, PcimSettings, Select
 from pcim.ingest import inspect_field
@@ -157,5 +157,5 @@ def test_the_label_marks_the_highest_pixels_and_never_zeros() -> None:
     values = np.arange(100, dtype=np.float32).reshape(10, 10)
     assert highest(values, 5).sum() == 5
     assert highest(np.zeros((10, 10), np.float32), 5).sum() == 0
-    assert stage.highest(np.where(values > 98, values, 0), 5).sum() == 1
+    assert highest(np.where(values > 98, values, 0), 5).sum() == 1
     assert SIZE == (48, 48)

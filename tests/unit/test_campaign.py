@@ -9,7 +9,8 @@ import pytest
 import yaml
 from makers import write_campaign, write_model
 
-from pcim.campaign import Campaign, CampaignError
+from pcim.campaign import Campaign
+from pcim.inputs import CampaignError
 
 if TYPE_CHECKING:
     from pathlib import Path

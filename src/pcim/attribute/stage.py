@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 
 from pcim import ngff
+from pcim.attribute.assembly import Assembly
 from pcim.attribute.learning import target_probability
 from pcim.attribute.peers import METHOD_FUNCTIONS, Attribution, Batch
 from pcim.chunks import is_selected, thin_wells
@@ -43,17 +44,6 @@ class Task:
     view: View
     target: str
     fingerprint: str
-
-
-@dataclass
-class Explained:
-    """What is known of one field while its views are explained."""
-
-    shape: tuple[int, int]
-    maps: dict[str, NDArray[np.float32]] = field(default_factory=dict)
-    top: NDArray[np.uint8] | None = None
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    open_views: int = 0
 
 
 @dataclass(frozen=True)
@@ -169,24 +159,18 @@ def _explain_fields(
 ) -> Iterator[list[dict[str, Any]]]:
     """Explain the tasks batch by batch; when the last view of a field is done, store the field and yield its rows."""
     tasks = {task.view: task for members in waiting.values() for task in members}
-    pending = {path: Explained(shapes[path], open_views=len(members)) for path, members in waiting.items()}
+    pending = {path: Assembly(shapes[path], len(members)) for path, members in waiting.items()}
     bar = progress(len(tasks), f"{job.method} {job.plate.name}")
     readings = read_views(job.plate, list(tasks), job.classifier.contract.input.channels, job.workers)
     for views, pixels, unread in batches(readings, job.settings.batch_size):
         for view, reason in unread:
-            _close(pending[view.path], _row(view, job) | {"status": "failed", "reason": reason})
+            pending[view.path].add(_row(view, job) | {"status": "failed", "reason": reason}, view.tile)
         for view, row, arrays in _explain_batch(job, [tasks[view] for view in views], pixels) if views else ():
-            _place(pending[view.path], view, arrays, job.settings.top_percent) if row["status"] == "ok" else None
-            _close(pending[view.path], row)
-        for path in [path for path, explained in pending.items() if explained.open_views == 0]:
+            pending[view.path].add(row, view.tile, arrays, job.settings.top_percent)
+        for path in [path for path, assembly in pending.items() if assembly.waiting_for == 0]:
             yield _store(job, path, pending.pop(path), tasks)
         bar.update(len(views) + len(unread))
     bar.close()
-
-
-def _close(explained: Explained, row: dict[str, Any]) -> None:
-    explained.rows.append(row)
-    explained.open_views -= 1
 
 
 def _explain_batch(
@@ -255,38 +239,18 @@ def _row(view: View, job: Job) -> dict[str, Any]:
     }
 
 
-def _place(explained: Explained, view: View, arrays: dict[str, NDArray[np.float32]], top_percent: float) -> None:
-    """Put a view's arrays into its field: only the part that the view owns, NaN where no view is explained."""
-    owned, seen = view.tile.owned.slices, view.tile.seen
-    inside = tuple(
-        slice(part.start - start, part.stop - start) for part, start in zip(owned, (seen.top, seen.left), strict=True)
-    )
-    for name, array in arrays.items():
-        whole = explained.maps.setdefault(name, np.full((len(array), *explained.shape), np.nan, np.float32))
-        whole[:, *owned] = array[:, *inside]
-    if explained.top is None:
-        explained.top = np.zeros(explained.shape, np.uint8)
-    explained.top[owned] = highest(arrays["map"].sum(0), top_percent)[inside]
-
-
-def highest(attribution: NDArray[np.float32], percent: float) -> NDArray[np.uint8]:
-    """Mark the `percent` highest pixels of a map (y, x) with 1; pixels at 0 are never marked."""
-    threshold = np.percentile(attribution, 100 - percent)
-    return ((attribution >= threshold) & (attribution > 0)).astype(np.uint8)
-
-
-def _store(job: Job, path: str, explained: Explained, tasks: dict[View, Task]) -> list[dict[str, Any]]:
+def _store(job: Job, path: str, assembly: Assembly, tasks: dict[View, Task]) -> list[dict[str, Any]]:
     """Write a finished field in one step and return its rows."""
-    if explained.top is not None:
+    if assembly.top is not None:
         made = {task.view.key.view: task for view, task in tasks.items() if view.path == path}
-        layout, maps = ngff.read_image(job.plate / path), explained.maps["map"]
+        layout, maps = ngff.read_image(job.plate / path), assembly.arrays["map"]
         of_channels = job.classifier.contract.input.channels if len(maps) > 1 else ["all channels"]
         job.maps.write_field(
             path,
             maps,
             channels=[f"{job.method} {channel}" for channel in of_channels],
-            beside={name: array for name, array in explained.maps.items() if name != "map"},
-            top=("top", explained.top),
+            beside={name: array for name, array in assembly.arrays.items() if name != "map"},
+            top=("top", assembly.top),
             levels=job.settings.levels,
             dtype=job.settings.dtype,
             pixel_size_um=layout.pixel_size_um,
@@ -301,4 +265,4 @@ def _store(job: Job, path: str, explained: Explained, tasks: dict[View, Task]) -
                 "revision": job.revision,
             },
         )
-    return explained.rows
+    return assembly.rows
