@@ -5,9 +5,19 @@ from __future__ import annotations
 import collections
 from typing import Any
 
+import hypothesis
 import torch
+from jaxtyping import install_import_hook
 
 torch.set_num_threads(1)  # as every job does on a CPU
+
+# A busy machine is slow; that is no failure of a law.
+hypothesis.settings.register_profile("pcim", deadline=None)
+hypothesis.settings.load_profile("pcim")
+
+# Every call of these modules checks the shapes and types that its signature states.
+CHECKED = ["metrics", "regions", "interventions", "attribute.blending", "attribute.learning", "attribute.backgrounds"]
+install_import_hook([f"pcim.{name}" for name in CHECKED], "beartype.beartype")
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -150,10 +150,6 @@ class MapPlate:
 
     path: Path
 
-    def field_path(self, field: str) -> Path:
-        """Return where the field ``A/01/0`` lies."""
-        return self.path / field
-
     def read(self, field: str, name: str = "") -> NDArray[Any]:
         """Read a field's maps (channel, y, x), or the array stored beside them as `name`; NaN = not explained.
 

@@ -86,7 +86,7 @@ DEFAULT = Preset.default(PcimSettings(steps=25))
 
 def maps_of(detector: nn.Module, images: torch.Tensor, preset: Preset = DEFAULT) -> torch.Tensor:
     targets = detector(images).argmax(1)
-    return learn(detector, images, make_background(images, "mean", 0), targets, preset).channel_maps
+    return learn(detector, images, make_background(images, "mean", 0.0), targets, preset).channel_maps
 
 
 def test_company_and_order_change_nothing_to_the_last_bit_at_one_batch_shape(

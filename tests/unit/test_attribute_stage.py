@@ -100,7 +100,7 @@ def test_finished_fields_are_not_explained_again_and_changed_settings_are(
 
 def test_a_field_whose_map_was_lost_is_explained_again(world: dict[str, Any]) -> None:
     first = run(world)
-    shutil.rmtree(world["job"].maps.field_path("A/1/0"))
+    shutil.rmtree(world["job"].maps.path / "A/1/0")
     again = run(world)
     assert [row["digest"] for row in again] == [row["digest"] for row in first]
     assert world["job"].maps.read("A/1/0").shape == (2, 70, 96)

@@ -70,7 +70,7 @@ def subjects(classifier: Classifier) -> list[Subject]:
         logits = classifier.logits_of(pixels[np.newaxis], 4)[0]
         probabilities = np.exp(logits) / np.exp(logits).sum()
         call = classifier.contract.classes[int(logits.argmax())]
-        made.append(Subject(key, call, probabilities.tolist(), pixels, partition({"spots": mask}), widen(mask, 1)))
+        made.append(Subject(key, call, probabilities.tolist(), pixels, partition({"spots": mask}), widen(mask, 1.0)))
     return made
 
 

@@ -57,13 +57,13 @@ def test_an_impossible_width_is_refused(width_px: float) -> None:
 
 def test_widening_adds_a_disc_and_keeps_an_empty_mask_empty() -> None:
     mask = np.zeros((5, 5), dtype=bool)
-    assert not widen(mask, 3).any()
+    assert not widen(mask, 3.0).any()
     mask[2, 2] = True
-    assert widen(mask, 0).sum() == 1
-    assert widen(mask, 1).sum() == 5
-    assert widen(mask, 2).sum() == 13
+    assert widen(mask, 0.0).sum() == 1
+    assert widen(mask, 1.0).sum() == 5
+    assert widen(mask, 2.0).sum() == 13
     with pytest.raises(ValueError, match="halo_px is -1"):
-        widen(mask, -1)
+        widen(mask, -1.0)
 
 
 @settings(max_examples=50, deadline=None)

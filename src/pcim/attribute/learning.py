@@ -50,7 +50,7 @@ class Preset:
     @classmethod
     def literal(cls) -> Preset:
         """Do what the paper's abstract says and no more: a weight a pixel, cross-entropy, the weights are the map."""
-        return cls(steps=100, learning_rate=0.05, grid=1, smooth_px=0, area=0, two_sided=False, read_out="weights")
+        return cls(steps=100, learning_rate=0.05, grid=1, smooth_px=0.0, area=0.0, two_sided=False, read_out="weights")
 
 
 @dataclass(frozen=True)

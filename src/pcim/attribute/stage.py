@@ -148,7 +148,7 @@ def _finished(job: Job, tasks: dict[str, list[Task]], journal: Journal) -> dict[
 def _stored_fingerprints(job: Job, path: str) -> dict[str, str]:
     """Return what a stored field says it was made from; nothing when it is not there (a field appears whole)."""
     try:
-        content = json.loads((job.maps.field_path(path) / "zarr.json").read_bytes())
+        content = json.loads((job.maps.path / path / "zarr.json").read_bytes())
     except OSError:
         return {}
     return dict(content["attributes"].get("pcim", {}).get("fingerprints", {}))
