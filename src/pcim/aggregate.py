@@ -106,17 +106,18 @@ def aggregate_plate(  # noqa: PLR0913 - a job's inputs
     write_table(group_shares(table, GROUPINGS).assign(revision=revision), groups)
     means.write(mean_maps)
     for method, place in maps.items():
-        of_method = explained[explained["method"] == method]
-        written = {
-            well: sorted(set(paths.map(_field_of)))
-            for well, paths in of_method.groupby(of_method["path"].str.rpartition("/")[0])["path"]
-        }
-        MapPlate(place).finish(ngff.read_plate(store), {str(w): names for w, names in written.items()}, place.stem)
+        written = set(explained.loc[explained["method"] == method, "path"])
+        MapPlate(place).finish(ngff.read_plate(store), _by_well(written), place.stem)
     log.info("%s: %d views, %d methods", store.name, len(explained) // max(1, len(maps)), len(maps))
 
 
-def _field_of(path: str) -> str:
-    return path.rpartition("/")[2]
+def _by_well(fields: Iterable[str]) -> dict[str, list[str]]:
+    """Group the paths of fields, ``A/01/0``, by their wells: ``A/01`` -> ``["0"]``."""
+    wells: dict[str, list[str]] = {}
+    for path in sorted(fields):
+        well, _, field = path.rpartition("/")
+        wells.setdefault(well, []).append(field)
+    return wells
 
 
 def group_shares(shares: pd.DataFrame, groupings: Iterable[str]) -> pd.DataFrame:

@@ -20,7 +20,7 @@ from pcim.models import Classifier, load_classifier, pick_device
 from pcim.plate import KEY_COLUMNS, ViewKey
 from pcim.regions import widen
 from pcim.stores import FieldImage
-from pcim.views import explained_views, read_regions
+from pcim.views import explained_views, read_regions, read_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -139,9 +139,9 @@ def intervene(  # noqa: PLR0913 - a job's inputs
     """Exchange regions between the explained views of one classifier, over all its plates, and write the table."""
     with sole_writer(table):
         classifier = load_classifier(model, trusted_packages, pick_device(gpus))
-        plate_maps = pd.concat([pd.read_parquet(path) for path in fields], ignore_index=True)
+        plate_maps = read_tables(fields)
         explained = explained_views(ledgers, plate_maps)
-        called = pd.concat([pd.read_parquet(path) for path in calls], ignore_index=True)
+        called = read_tables(calls)
         keys = list(KEY_COLUMNS)
         views = explained.merge(called[[*keys, "call", "probabilities"]], on=keys, validate="one_to_one")
         sample = _sample(views, settings.intervention_views)

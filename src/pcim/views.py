@@ -146,13 +146,19 @@ def read_regions(image: FieldImage, regions: Mapping[str, Region]) -> dict[str, 
     return partition(named, image.shape)
 
 
+def read_tables(paths: Sequence[str]) -> pd.DataFrame:
+    """Read tables of one kind into one; those without rows have no types to add and are left out, unless all are empty."""
+    tables = [pd.read_parquet(path) for path in paths]
+    return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
+
+
 def explained_views(ledgers: Sequence[str], fields: pd.DataFrame, calls: Sequence[str] = ()) -> pd.DataFrame:
     """Return a row a view and method that has a map: the ledgers' rows with the field's path and treatment, and the call."""
     keys = list(KEY_COLUMNS)
-    ledger = pd.concat([pd.read_parquet(path) for path in ledgers], ignore_index=True)
+    ledger = read_tables(ledgers)
     found = ledger[ledger["status"] == "ok"]
     found = found.merge(fields[[*FIELD_COLUMNS, "path", "treatment"]], on=list(FIELD_COLUMNS), validate="many_to_one")
     if calls:
-        called = pd.concat([pd.read_parquet(path) for path in calls], ignore_index=True)
+        called = read_tables(calls)
         found = found.merge(called[[*keys, "call"]], on=keys, validate="many_to_one")
     return found

@@ -154,3 +154,25 @@ def test_two_runs_do_not_work_on_one_campaign(make_run: Any) -> None:
     output = run(succeeds=False)
     assert "is being worked on by process" in output
     assert first.wait(timeout=600) == 0
+
+
+def test_a_chunk_without_a_selected_view_is_an_empty_table_and_the_campaign_goes_on(
+    make_run: Any, tmp_path: Path
+) -> None:
+    run = make_run()
+    layout = tmp_path / "inputs/plate1.csv"
+    head, *rows = layout.read_text().splitlines()
+    layout.write_text(
+        "\n".join([f"{head},split", *(f"{row},{'test' if row[0] == 'A' else 'train'}" for row in rows)]) + "\n"
+    )
+    run.values["classifiers"]["spots"] |= {"split": "split", "select": {"where": {"split": ["test"]}}}
+    run()
+    empty = pd.read_parquet(run.results / "attribute/spots/pcim/plate1/B01-B04.parquet")
+    full = pd.read_parquet(run.results / "attribute/spots/pcim/plate1/A01-A04.parquet")
+    assert len(empty) == 0
+    assert list(empty.columns) == list(full.columns)
+    assert set(full["well"]) == {"A01", "A02", "A03", "A04"}
+    assert not (run.results / "maps/spots/plate1_pcim.zarr/B").exists()
+    run.values["classifiers"]["spots"]["select"] = {"where": {"split": ["nothing"]}}
+    run()
+    assert "There are no maps to read" in (run.results / "report/index.html").read_text()

@@ -34,6 +34,11 @@ if TYPE_CHECKING:
     from pcim.config import AttributeSettings
     from pcim.jobs import ChunkJob
 
+LEDGER_COLUMNS = [
+    *KEY_COLUMNS, "top", "left", "height", "width", "status", "reason", "method", "target", "steps", "loss_first",
+    "loss_last", "p_image", "p_keep", "p_drop", "p_background", "mean_attribution", "seconds", "channels", "channel_share",
+    "device", "batch_size", "digest", "fingerprint", "revision",
+]  # fmt: skip
 RECORDED = ("loss_first", "loss_last", "p_image", "p_keep", "p_drop", "p_background")
 
 
@@ -99,7 +104,7 @@ def attribute_chunk(  # noqa: PLR0913 - a job's inputs
         views = views_of_wells(fields_table, chunk.wells, classifier.contract.input, chunk.accept)
         views = select_views(fields_table, calls_table, views, settings)
         rows = explain(job, views, fields_table, calls_table, Journal(ledger))
-        table = pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*KEY_COLUMNS, "status", "reason"])
+        table = pd.DataFrame(rows, columns=LEDGER_COLUMNS)
         log.info("%s: %s", ledger, table["status"].value_counts().to_dict())
         check_failures(table, chunk.max_failed, ledger)
         write_table(table, ledger)
