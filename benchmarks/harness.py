@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import platform
 import statistics
@@ -37,6 +38,14 @@ class Row:
         return self.value <= self.bar if self.better == "lower" else self.value >= self.bar
 
 
+def options(description: str) -> argparse.Namespace:
+    """Read the two options that every benchmark has: `quick` and `write`."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="fewer steps and repeats; nothing is written")
+    parser.add_argument("--write", action="store_true", help="write the results of the quick form too")
+    return parser.parse_args()
+
+
 def seconds(work: Callable[[], object]) -> float:
     """Time one call."""
     start = time.perf_counter()
@@ -61,16 +70,16 @@ def _cpuinfo() -> list[str]:
     return file.read_text().splitlines() if file.exists() else []
 
 
-def report(name: str, rows: Sequence[Row], *, quick: bool) -> None:
-    """Print the table; write ``results/{name}.json`` unless the quick form was run."""
+def report(name: str, rows: Sequence[Row], quick: bool, write: bool = False) -> None:
+    """Print the table; write ``results/{name}.json`` in the full form, and in the quick one where `write` asks for it."""
     width = max(len(row.name) for row in rows)
     for row in rows:
-        bar = "" if row.bar is None else f"  bar {row.bar:g}, {'met' if row.met else 'MISSED'}"
-        print(f"{row.name:<{width}}  {row.value:8.3f} {row.unit}  ({row.better} is better){bar}")
-    if quick:
+        bar = "" if row.bar is None else f", bar {row.bar:g}: {'met' if row.met else 'MISSED'}"
+        print(f"{row.name:<{width}}  {row.value:8.3f} {row.unit:<10}  {row.better} is better{bar}")
+    if quick and not write:
         print("quick form: not written")
         return
-    git = ["git", "-C", str(RESULTS), "rev-parse", "--short", "HEAD"]
+    git = ["git", "-C", str(RESULTS.parent), "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
     versions = {package: version(package) for package in PACKAGES}
     content = {"machine": machine(), "versions": versions, "commit": commit, "rows": [asdict(row) for row in rows]}
