@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,50 @@ def test_every_pin_of_an_environment_is_that_of_the_lock(file: Path) -> None:
     versions = {ON_CONDA.get(pin[0], pin[0]): pin[1] for pin in pins if len(pin) == 2 and pin[0] != "python"}
     assert len(versions) > 8
     assert versions.items() <= lock("run.txt").items()
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "envs").glob("*.yaml")), ids=lambda file: file.name)
+def test_conda_alone_makes_an_environment_from_conda_forge(file: Path) -> None:
+    # Snakemake copies the file elsewhere before conda reads it, so a relative path in a pip section would point nowhere,
+    # and pip refuses options such as --no-deps there.
+    content = yaml.safe_load(file.read_text())
+    assert content["channels"] == ["conda-forge", "nodefaults"]
+    assert all(isinstance(entry, str) for entry in content["dependencies"])
+
+
+def test_a_script_in_a_conda_environment_finds_this_package_where_snakemake_looks() -> None:
+    from snakemake.common import get_snakemake_searchpaths
+
+    package = Path(find_spec("pcim").origin).parents[1]  # type: ignore[union-attr, arg-type]
+    assert package in map(Path, get_snakemake_searchpaths())
+
+
+IMPORTED = """
+import importlib, sys
+from importlib.metadata import packages_distributions
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+loaded = {name.partition(".")[0] for name in sys.modules}
+print(*{dist for name, dists in packages_distributions().items() if name in loaded for dist in dists})
+"""
+
+
+@pytest.mark.workflow
+@pytest.mark.parametrize(
+    ("environment", "modules"),
+    [
+        ("tables", ["pcim.ingest", "pcim.aggregate", "pcim.report"]),
+        ("torch", ["pcim.classify", "pcim.attribute.stage", "captum.attr", "pcim.evaluate", "pcim.exchanges"]),
+    ],
+)
+def test_what_a_stage_imports_and_we_ask_for_is_in_its_environment(environment: str, modules: list[str]) -> None:
+    command = [sys.executable, "-c", IMPORTED, *modules]
+    imported = subprocess.run(command, capture_output=True, text=True, check=True).stdout.lower().split()
+    asked = {re.split(r"[\[=]", line)[0].lower() for line in (ROOT / "requirements/run.in").read_text().splitlines()}
+    entries = yaml.safe_load((ROOT / f"envs/{environment}.yaml").read_text())["dependencies"]
+    named = {ON_CONDA.get(entry.split("=")[0], entry.split("=")[0]) for entry in entries}
+    brought = {"matplotlib", "jinja2"} if environment == "torch" else set()  # by captum and by torch
+    assert (asked & set(imported)) - named - brought == set()
 
 
 def test_what_runs_is_what_is_tested() -> None:
