@@ -6,6 +6,7 @@ live in the profiles.
 
 from __future__ import annotations
 
+import copy
 import difflib
 from pathlib import Path  # noqa: TC003 - pydantic needs the name at run time
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
@@ -220,11 +221,34 @@ class Config(Settings):
 
 
 def parse(model: type[Model], values: Any, source: str) -> tuple[Model | None, list[str]]:
-    """Validate `values`; return the model and no fault, or None and every fault as one line naming key, value, allowed."""
+    """Validate `values`; return the model, and every fault as one line naming key, value and what is allowed.
+
+    With faults, the model is what the rest of the values make, so that the inputs they name can be checked as well; None
+    where the rest makes none.
+    """
     try:
         return model.model_validate(values), []
     except ValidationError as error:
-        return None, [_fault(dict(item), model, source) for item in error.errors()]
+        faults = [_fault(dict(item), model, source) for item in error.errors()]
+        rest = copy.deepcopy(values)
+        for item in error.errors():
+            _remove(rest, item["loc"])
+    try:
+        return model.model_validate(rest), faults
+    except ValidationError:
+        return None, faults
+
+
+def _remove(values: Any, place: tuple[int | str, ...]) -> None:
+    """Take the value at `place` out, or the list that it is in: what is left then has its default."""
+    for depth, key in enumerate(place):
+        inner = values.get(key) if isinstance(values, dict) else None
+        is_last = depth == len(place) - 1 or not isinstance(inner, dict)
+        if is_last:
+            if isinstance(values, dict):
+                values.pop(key, None)
+            return
+        values = inner
 
 
 def nearest(word: str, allowed: Sequence[str]) -> str:

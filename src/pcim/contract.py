@@ -87,7 +87,7 @@ def read_contract(path: Path) -> tuple[Contract | None, list[str]]:
     contract, faults = parse(Contract, values, str(path))
     if contract is not None:
         files = [path.parent / name for name in (contract.weights, contract.test.file)]
-        faults = [f"{file}: no such file (named in {path})" for file in files if not file.is_file()]
+        faults += [f"{file}: no such file (named in {path})" for file in files if not file.is_file()]
     return (None if faults else contract), faults
 
 

@@ -47,6 +47,15 @@ def test_a_misspelt_key_is_named_with_the_nearest_right_one(values: dict[str, An
     assert "evalaute: unknown key (did you mean 'evaluate'?)" in text
 
 
+def test_a_misspelt_key_does_not_hide_a_missing_plate(values: dict[str, Any], tmp_path: Path) -> None:
+    values["attribute"]["levles"] = 3
+    values["attribute"]["methods"] = ["pcim", "pcimm"]
+    (tmp_path / "plate2.zarr").rename(tmp_path / "elsewhere.zarr")
+    text = faults(values)
+    assert text.startswith("3 faults")
+    assert "plate2.zarr: no such folder" in text
+
+
 def test_a_value_out_of_bounds_is_named_with_what_is_allowed(values: dict[str, Any]) -> None:
     values["attribute"]["top_percent"] = 120
     assert "attribute.top_percent: Input should be less than 100, got 120" in faults(values)
