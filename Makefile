@@ -23,8 +23,10 @@ help: ## Show this list
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements/dev.txt
 	@touch $@
 
+# The bars are for a terminal: elsewhere they would be silent until the end, so Snakemake writes its own lines.
 demo: .venv/.run ## Run the example campaign and print where its report lies
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --logger rich
+	@logger="--quiet host reason"; if [ -t 2 ]; then logger="--logger rich"; fi; \
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake $$logger
 	@echo
 	@echo "The report: $(CURDIR)/results/demo/report/index.html"
 

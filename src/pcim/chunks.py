@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -83,10 +84,17 @@ def plan_chunks(wells: Iterable[str], wells_per_chunk: int) -> dict[str, list[st
 
 def is_selected(key: ViewKey, plate_map_row: Mapping[str, object], select: Select) -> bool:
     """Tell whether a view passes the selection's `where` and `fraction`; its answer depends on the view alone."""
-    if any(str(plate_map_row.get(column, "")) not in allowed for column, allowed in select.where.items()):
+    if any(_text(plate_map_row.get(column, "")) not in allowed for column, allowed in select.where.items()):
         return False
     is_control = bool(plate_map_row.get("control_type"))
     return (select.controls and is_control) or key.number("select") < select.fraction * 2**63
+
+
+def _text(value: object) -> str:
+    """Return a plate map's value as it is written there: a dose of 10.0 is ``10``, none is nothing."""
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:g}"
+    return str(value)
 
 
 def thin_wells(keys: Iterable[ViewKey], per_well: int | None) -> list[ViewKey]:

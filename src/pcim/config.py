@@ -111,7 +111,9 @@ class IngestSettings(Settings):
         ge=0,
         description="'out_of_focus': less than this share of the variance is detail of 1 to 2 px (Gaussian sigmas), in every channel.",
     )
-    accept: list[Verdict] = Field([], description="Verdicts that are recorded and nevertheless classified.")
+    accept: list[Literal["empty", "saturated", "constant", "out_of_focus"]] = Field(
+        [], description="Verdicts that are recorded and nevertheless classified; what cannot be read never is."
+    )
 
 
 class ClassifySettings(Settings):

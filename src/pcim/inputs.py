@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 
 PLATE_COLUMNS = ("plate", "path", "platemap")
 CONTROL_TYPES = ("", "negcon", "poscon")
-_KEPT = {"plate", "row", "column", "well", "field", "view", "path", "channels", "qc", "reason", "digest"}
+_KEPT = {
+    "plate", "row", "column", "well", "field", "view", "path", "channels", "height", "width", "dtype", "pixel_size_um", "labels",
+    "qc", "reason", "digest", "revision",
+}  # fmt: skip
 
 
 class CampaignError(ValueError):
@@ -82,10 +86,9 @@ def read_platemap(path: Path, faults: list[str]) -> dict[str, dict[str, str]]:
 
 def _is_number(text: str) -> bool:
     try:
-        float(text)
+        return math.isfinite(float(text))
     except ValueError:
         return False
-    return True
 
 
 def _read_rows(

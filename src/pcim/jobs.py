@@ -43,11 +43,16 @@ class ChunkJob:
         return cls(
             store=Path(told.pop("store")),
             model=Path(snakemake.input.model),
-            gpus=int(snakemake.resources.gpu),
+            gpus=gpus_of(snakemake.resources),
             workers=int(snakemake.threads),
             revision=int(snakemake.params.revision),
             **told,
         )
+
+
+def gpus_of(resources: Any) -> int:
+    """Return how many GPUs a job was given, asked for as ``gpu: 1`` or, where a site wants that, as ``gres: "gpu:1"``."""
+    return int(resources.get("gpu", 0)) or int("gpu" in str(resources.get("gres", "")))
 
 
 @contextlib.contextmanager

@@ -71,3 +71,5 @@ def test_a_fraction_is_that_fraction_and_controls_always_pass() -> None:
     assert 430 < passing < 570
     assert all(is_selected(key, {"control_type": "negcon"}, select) for key in views)
     assert not is_selected(views[0], {"split": "train"}, Select(where={"split": ["test"]}))
+    assert is_selected(views[0], {"dose": 10.0}, Select(where={"dose": ["10"]}))
+    assert is_selected(views[0], {"dose": float("nan")}, Select(where={"dose": [""]}))

@@ -77,6 +77,14 @@ def test_every_fault_is_in_one_message(values: dict[str, Any], tmp_path: Path) -
     assert "plate2.zarr: a zarr group, but not an OME-Zarr plate" in text
 
 
+def test_a_plate_map_cannot_take_a_name_that_pcim_gives(values: dict[str, Any], tmp_path: Path) -> None:
+    layout = tmp_path / "plate1.csv"
+    head, first, *rows = layout.read_text().splitlines()
+    layout.write_text("\n".join([f"{head},dtype", f"{first},x", *(f"{row},x" for row in rows)]) + "\n")
+    text = faults(values)
+    assert "columns ['dtype'] are names that PCIM gives" in text
+
+
 def test_a_missing_plate_is_named(values: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "plate1.zarr").rename(tmp_path / "elsewhere.zarr")
     assert "plate1.zarr: no such folder" in faults(values)

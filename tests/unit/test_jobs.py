@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pytest
 
-from pcim.jobs import Journal, hold_campaign, log, log_to, sole_writer, whole_file, write_table
+from pcim.jobs import Journal, gpus_of, hold_campaign, log, log_to, sole_writer, whole_file, write_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,3 +80,9 @@ def test_the_campaign_is_free_again_when_its_process_is_gone(tmp_path: Path, mon
         other.kill()
         other.wait()
         hold_campaign("demo")
+
+
+def test_a_gpu_counts_however_the_site_wants_it_asked_for() -> None:
+    assert gpus_of({"gpu": 1}) == 1
+    assert gpus_of({"gpu": 0, "gres": "gpu:1"}) == 1
+    assert gpus_of({"gpu": 0}) == 0

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 from pcim.aggregate import aggregate_plate
 from pcim.config import AggregateSettings, regions_of
-from pcim.jobs import log_to
+from pcim.jobs import log_to, sole_writer
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-with log_to(snakemake.log[0]):
+with log_to(snakemake.log[0]), sole_writer(snakemake.output[0]):
     aggregate_plate(
         **snakemake.input,
         **snakemake.output,

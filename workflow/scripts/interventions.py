@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from pcim.config import EvaluateSettings, regions_of
 from pcim.exchanges import intervene
-from pcim.jobs import log_to
+from pcim.jobs import gpus_of, log_to
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -19,6 +19,6 @@ with log_to(snakemake.log[0]):
         table=snakemake.output.table,
         regions=regions_of(snakemake.params.regions),
         settings=EvaluateSettings.model_validate(snakemake.params.settings),
-        gpus=snakemake.resources.gpu,
+        gpus=gpus_of(snakemake.resources),
         **{name: snakemake.params[name] for name in ("stores", "objects", "halo_px", "trusted_packages", "revision")},
     )

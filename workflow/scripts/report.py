@@ -2,13 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from pcim.jobs import log_to
+from pcim.jobs import log_to, sole_writer
 from pcim.report import installed_software, report_campaign
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-with log_to(snakemake.log[0]):
+with log_to(snakemake.log[0]), sole_writer(snakemake.output[0]):
     report_campaign(
         **snakemake.input,
         **snakemake.output,
