@@ -84,14 +84,24 @@ def test_an_added_plate_is_the_only_one_worked_on(make_run: Any, tmp_path: Path)
     assert any("plate2_pcim" in name for name in new)
 
 
-@pytest.mark.parametrize("moment_s", [5.0, 12.0, 19.0])
+def wait_for(run: Any, process: Any, pattern: str) -> None:
+    """Wait until the running workflow has written a file or folder of this form."""
+    while not list(run.results.glob(pattern)):
+        assert process.poll() is None, run.output.read_text()
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    "moment",
+    ["logs/ingest/*.log", "attribute/spots/pcim/plate1/.*.journal.jsonl", "aggregate/spots/plate1/shares.parquet"],
+    ids=["at the start", "while maps are learnt", "near the end"],
+)
 def test_after_a_kill_the_same_command_finishes_with_the_same_maps(
-    make_run: Any, undisturbed: Any, moment_s: float
+    make_run: Any, undisturbed: Any, moment: str
 ) -> None:
     run = make_run()
     process = run.start()
-    time.sleep(moment_s)
-    assert process.poll() is None, "nothing was left to kill"
+    wait_for(run, process, moment)
     os.kill(process.pid, signal.SIGKILL)  # Snakemake alone: its jobs live on, as when a login session crashes
     process.wait()
     run()
@@ -102,8 +112,7 @@ def test_after_a_kill_the_same_command_finishes_with_the_same_maps(
 def test_after_a_kill_of_everything_nothing_half_written_is_taken_for_whole(make_run: Any, undisturbed: Any) -> None:
     run = make_run()
     process = run.start()
-    while not list(run.results.glob("maps/spots/*/A")) and process.poll() is None:
-        time.sleep(0.02)
+    wait_for(run, process, "maps/spots/*/A")
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not (run.results / "report/index.html").exists()
@@ -149,8 +158,7 @@ def test_pixel_faults_become_rows_and_the_plate_goes_on(make_run: Any, tmp_path:
 def test_two_runs_do_not_work_on_one_campaign(make_run: Any) -> None:
     run = make_run()
     first = run.start()
-    while not (run.results / ".lock").exists():
-        time.sleep(0.1)
+    wait_for(run, first, ".lock")
     output = run(succeeds=False)
     assert "is being worked on by process" in output
     assert first.wait(timeout=600) == 0
