@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from pcim import ngff
 from pcim.chunks import plan_chunks
-from pcim.config import Config, parse
+from pcim.config import Config
+from pcim.faults import parse
 from pcim.inputs import CampaignError, PlateEntry, check_classifier, look_at_plate, read_model, read_plates
 
 if TYPE_CHECKING:

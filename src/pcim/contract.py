@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import yaml
 from pydantic import Field, PositiveFloat, PositiveInt, StringConstraints, model_validator
 
-from pcim.config import Settings, parse
+from pcim.config import Settings
+from pcim.faults import parse
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pcim import ngff
-from pcim.config import nearest
 from pcim.contract import Contract, read_contract
+from pcim.faults import nearest
 from pcim.plate import parse_well, well_name
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import pytest
 from pcim.revisions import REVISIONS
 
 ROOT = Path(__file__).parents[2]
-LIGHT = ("plate", "config", "contract", "inputs", "campaign", "chunks", "ngff", "jobs", "revisions")
+LIGHT = ("plate", "config", "faults", "contract", "inputs", "campaign", "chunks", "ngff", "jobs", "revisions")
 HEAVY = {"torch", "zarr", "dask", "captum", "pandas", "scipy", "matplotlib"}
 
 
