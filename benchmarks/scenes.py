@@ -49,7 +49,7 @@ def make(name: str, split: str, n: int, start: int = 0) -> Scenes:
     mean, std = _statistics(name)
     shown = np.stack([pair[label] for pair, label in zip(pairs, labels, strict=True)])
     others = np.stack([pair[1 - label] for pair, label in zip(pairs, labels, strict=True)])
-    masks = np.stack([_mask(name, *pair, label) for pair, label in zip(pairs, labels, strict=True)])
+    masks = np.stack([_mask(*pair, label) for pair, label in zip(pairs, labels, strict=True)])
     images, twins = (torch.from_numpy(((x - mean) / std).astype(np.float32)) for x in (shown, others))
     return Scenes(images, torch.from_numpy(labels), torch.from_numpy(masks), twins)
 
@@ -62,7 +62,7 @@ def _pair(name: str, split: str, number: int) -> tuple[Array, Array]:
     return without + noise, having + noise
 
 
-def _mask(name: str, without: Array, having: Array, label: int) -> Array:
+def _mask(without: Array, having: Array, label: int) -> Array:
     """Return where the class lies: what was added; a scene of class 0 shows nothing that could be pointed at."""
     if label == 0:
         return np.zeros((SIDE, SIDE), bool)
@@ -81,7 +81,7 @@ def _statistics(name: str) -> tuple[Array, Array]:
     return _STATISTICS[name]
 
 
-def _disc(y: float, x: float, ry: float, rx: float, turn: float = 0.0, edge: float = 0.15) -> Array:
+def _disc(y: float, x: float, ry: float, rx: float, turn: float = 0.0, edge: float = 0.15) -> Array:  # noqa: PLR0913, PLR0917 - an ellipse's own numbers
     """Return a filled ellipse, 1 inside and 0 outside, with a soft edge."""
     dy, dx = _Y - y, _X - x
     u, v = dy * np.cos(turn) + dx * np.sin(turn), dx * np.cos(turn) - dy * np.sin(turn)
@@ -181,7 +181,8 @@ def _absence(rng: Any) -> tuple[Array, Array]:
         for row in range(-1, 6)
         for column in range(-1, 6)
     ]
-    inner = [site for site in sites if all(8 < length < SIDE - 8 for length in site)]
+    margin = 8
+    inner = [site for site in sites if all(margin < length < SIDE - margin for length in site)]
     gone = {inner[index] for index in rng.choice(len(inner), int(rng.integers(1, 3)), replace=False)}
     ground = 0.15 + _illumination(rng)
     whole, gapped = np.zeros((SIDE, SIDE), np.float32), np.zeros((SIDE, SIDE), np.float32)
