@@ -16,7 +16,16 @@ hypothesis.settings.register_profile("pcim", deadline=None)
 hypothesis.settings.load_profile("pcim")
 
 # Every call of these modules checks the shapes and types that its signature states.
-CHECKED = ["metrics", "regions", "interventions", "attribute.blending", "attribute.learning", "attribute.backgrounds"]
+CHECKED = [
+    "metrics",
+    "regions",
+    "interventions",
+    "attribute.blending",
+    "attribute.step",
+    "attribute.learning",
+    "attribute.forward_only",
+    "attribute.backgrounds",
+]
 install_import_hook([f"pcim.{name}" for name in CHECKED], "beartype.beartype")
 
 

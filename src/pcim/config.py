@@ -15,8 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
-Method = Literal["pcim", "pcim_literal", "integrated_gradients", "grad_cam", "occlusion", "random", "edge", "contrast"]
-Substitute = Literal["mean", "blur"]
+Method = Literal[
+    "pcim", "pcim_literal", "saliency", "input_x_gradient", "integrated_gradients", "gradient_shap", "deep_lift",
+    "guided_backprop", "smooth_grad", "grad_cam", "occlusion", "kernel_shap", "lime", "rise", "deletion_mask",
+    "random", "edge", "contrast",
+]  # fmt: skip
+Substitute = Literal["mean", "blur", "median"]
 Background = Literal["auto", "mean", "blur"]
 Verdict = Literal["empty", "saturated", "constant", "out_of_focus", "missing", "truncated", "nan"]
 
@@ -123,35 +127,73 @@ class ClassifySettings(Settings):
 
 
 class PcimSettings(Settings):
-    """PCIM's blending and its optimisation (docs/method.md); the preset 'literal' fixes its own."""
+    """PCIM's default preset (docs/method.md)."""
 
-    grid: int = Field(2, ge=1, description="Weights are learnt on a grid coarser by this factor.")
-    smooth_px: float = Field(1.0, ge=0, description="Standard deviation of the Gaussian that smooths the weights, px.")
     area: float = Field(
-        30.0, ge=0, description="Price of the mean weight in the loss (lambda): higher keeps fewer pixels."
+        20.0, gt=0, description="Price of the mean weight in the loss (lambda), nats: higher keeps fewer pixels."
     )
     steps: int = Field(
-        100, ge=1, description="Optimisation steps; each costs two forward and input-backward passes a view."
+        20,
+        ge=1,
+        description="Most optimisation steps; each costs two forward and input-backward passes a view. A view that has settled stops before.",
     )
-    learning_rate: float = Field(0.05, gt=0, description="Adam's learning rate on alpha, w = alpha squared.")
+    learning_rate: float = Field(
+        1 / 15, gt=0, le=1, description="Most that a weight moves a step: 15 steps lead from 1 to 0."
+    )
+    momentum: float = Field(0.5, ge=0, lt=1, description="Share of the last step's direction in the next.")
+    smooth_px: float = Field(1.0, ge=0, description="Standard deviation of the Gaussian that smooths the weights, px.")
+
+
+class PeerSettings(Settings):
+    """The peers' own choices; a change of one changes the maps of its method only."""
+
+    ig_steps: int = Field(50, ge=2, description="Integration steps of integrated gradients.")
+    shap_samples: int = Field(20, ge=1, description="Points on noisy paths that gradient SHAP averages over.")
+    smooth_samples: int = Field(20, ge=1, description="Noisy copies that SmoothGrad averages over.")
+    smooth_noise: float = Field(
+        0.15, gt=0, description="Standard deviation of SmoothGrad's noise, share of the view's range."
+    )
+    occlusion_px: int = Field(16, ge=2, description="Side of the occluding square, px; it moves by half of it.")
+    segments: int = Field(
+        8, ge=2, le=64, description="KernelSHAP and LIME explain so many squares along each axis of a view."
+    )
+    segment_samples: int = Field(500, ge=8, description="Forward passes of KernelSHAP and of LIME, a view.")
+    rise_masks: int = Field(2000, ge=1, description="Random masks of RISE, a view.")
+    rise_cells: int = Field(8, ge=2, description="Cells of RISE's masks along each axis of a view.")
+    mask_steps: int = Field(100, ge=1, description="Optimisation steps of the deletion mask.")
+    mask_area: float = Field(0.3, ge=0, description="Price of the deletion mask's mean, in units of probability.")
+    mask_roughness: float = Field(0.2, ge=0, description="Price of the deletion mask's total variation.")
+
+
+_PEER_CHOICES: dict[str, set[str]] = {
+    "integrated_gradients": {"ig_steps"},
+    "gradient_shap": {"shap_samples"},
+    "smooth_grad": {"smooth_samples", "smooth_noise"},
+    "occlusion": {"occlusion_px"},
+    "kernel_shap": {"segments", "segment_samples"},
+    "lime": {"segments", "segment_samples"},
+    "rise": {"rise_masks", "rise_cells"},
+    "deletion_mask": {"mask_steps", "mask_area", "mask_roughness"},
+}
 
 
 class AttributeSettings(Settings):
     """Attribution maps of the selected views by every method."""
 
     methods: list[Method] = Field(
-        list(METHODS), min_length=1, description="Methods whose maps are made, stored and scored."
+        ["pcim", "pcim_literal", "integrated_gradients", "grad_cam", "occlusion", "random", "edge", "contrast"],
+        min_length=1,
+        description="Methods whose maps are made, stored and scored.",
     )
     target: str = Field("call", description="The explained class: 'call' (what the classifier says) or a class name.")
     select: Select = Field(Select(), description="Which views are explained.")
     background: Background = Field(
         "auto",
-        description="What a pixel becomes where a method takes it away: the training mean, a blur, or auto: mean for tiles, blur for fields.",
+        description="What a pixel becomes where a method takes it away: the training mean, a blur, or auto: PCIM keeps over a blur and drops into the mean, a peer takes the mean for tiles and a blur for fields.",
     )
     blur: float = Field(0.125, gt=0, le=1, description="Standard deviation of that blur, share of the view's height.")
     pcim: PcimSettings = Field(PcimSettings(), description="PCIM's default preset.")
-    ig_steps: int = Field(50, ge=2, description="Integration steps of integrated gradients.")
-    occlusion_px: int = Field(16, ge=2, description="Side of the occluding square, px; it moves by half of it.")
+    peers: PeerSettings = Field(PeerSettings(), description="The methods that PCIM is compared with.")
     batch_size: int = Field(8, ge=1, description="Views learnt together; the last batch is padded to it.")
     dtype: Literal["float32", "float16"] = Field("float32", description="How maps are stored.")
     levels: int = Field(3, ge=1, le=8, description="Resolution levels of the stored maps.")
@@ -161,9 +203,10 @@ class AttributeSettings(Settings):
 
     def of_method(self, method: str) -> dict[str, Any]:
         """Return what one method's maps depend on, in plain form: a change of another method's settings is none of it."""
-        owned = {"pcim": "pcim", "integrated_gradients": "ig_steps", "occlusion": "occlusion_px"}
-        of_others = {key for owner, key in owned.items() if owner != method}
-        return self.model_dump(mode="json", exclude=of_others | {"select", "methods", "batch_size"})
+        chosen = self.model_dump(mode="json", exclude={"select", "methods", "batch_size", "peers", "pcim"})
+        if method == "pcim":
+            chosen["pcim"] = self.pcim.model_dump(mode="json")
+        return chosen | self.peers.model_dump(mode="json", include=_PEER_CHOICES.get(method, set()))
 
 
 class AggregateSettings(Settings):
@@ -178,7 +221,11 @@ class EvaluateSettings(Settings):
     """Fidelity and localization of every map, and the interventions."""
 
     steps: int = Field(16, ge=2, description="Steps of the deletion and insertion curves.")
-    substitutes: list[Substitute] = Field(["mean", "blur"], min_length=1, description="What deleted pixels become.")
+    substitutes: list[Substitute] = Field(
+        ["mean", "blur", "median"],
+        min_length=1,
+        description="What deleted pixels become; no method is given the view's median as its background.",
+    )
     blur: float = Field(
         0.06, gt=0, le=1, description="Standard deviation of the blur substitute, share of the view's height."
     )

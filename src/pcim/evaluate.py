@@ -11,7 +11,8 @@ import pandas as pd
 import torch
 
 from pcim import metrics
-from pcim.attribute.backgrounds import background_kind, make_background
+from pcim.attribute.backgrounds import make_background
+from pcim.attribute.methods import backgrounds_given
 from pcim.chunks import Box
 from pcim.jobs import log, progress, rows_of, sole_writer, write_table
 from pcim.models import Classifier, load_classifier, pick_device
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from pcim.config import Background, EvaluateSettings, Method, Region
+    from pcim.config import Background, EvaluateSettings, Region
     from pcim.jobs import ChunkJob
 
 LOCALIZATION = {
@@ -35,9 +36,6 @@ LOCALIZATION = {
     "auprc": metrics.auprc,
 }
 FIDELITY = ("deletion_auc", "insertion_auc")
-WITH_BACKGROUND: tuple[Method, ...] = ("pcim", "integrated_gradients", "occlusion")
-"""Methods that compare with `attribute.background`: fidelity against the same substitute is scored in-sample."""
-
 Measured = tuple[str, str, float, torch.Tensor]
 """Metric, substitute ("" where none), chance (NaN where none), and a value a method."""
 
@@ -58,12 +56,15 @@ class Case:
     objects: NDArray[np.bool_] | None
 
 
-def score(classifier: Classifier, case: Case, settings: EvaluateSettings, background: str) -> list[dict[str, Any]]:
+def score(
+    classifier: Classifier, case: Case, settings: EvaluateSettings, background: Background
+) -> list[dict[str, Any]]:
     """Score one view's maps; a row a method, metric and substitute.
 
-    `background` is the kind that the methods of `WITH_BACKGROUND` were given.
+    `background` is the setting that the methods were given: fidelity with a substitute of that kind is scored in-sample.
     """
     maps = torch.from_numpy(np.stack(list(case.maps.values())).astype(np.float32)).to(classifier.device)
+    given = {method: backgrounds_given(method, background, classifier.contract.input) for method in case.maps}
     measured = _localization(maps, case.objects) + _fidelity(classifier, case, maps, settings)
     return [
         case.key.columns()
@@ -71,7 +72,7 @@ def score(classifier: Classifier, case: Case, settings: EvaluateSettings, backgr
             "method": method,
             "metric": metric,
             "substitute": substitute,
-            "seen": substitute == background and method in WITH_BACKGROUND,
+            "seen": substitute in given[method],
             "value": value,
             "chance": chance,
         }
@@ -128,7 +129,6 @@ def evaluate_chunk(  # noqa: PLR0913 - a job's inputs
     """Score every map of a chunk; `maps` are the methods' plates of maps."""
     with sole_writer(table):
         classifier = load_classifier(job.model, job.trusted_packages, pick_device(job.gpus))
-        kind = background_kind(background, classifier.contract.input)
         explained = explained_views(ledgers, pd.read_parquet(fields))
         stores = {method: MapPlate(Path(place)) for method, place in maps.items()}
         rows: list[dict[str, Any]] = []
@@ -144,7 +144,7 @@ def evaluate_chunk(  # noqa: PLR0913 - a job's inputs
                 inside = None if mask is None else mask[seen]
                 of_view = {method: of_methods[method][seen] for method in views["method"]}
                 case = Case(ViewKey.of(view), pixels[:, *seen], view["target"], of_view, inside)
-                rows += score(classifier, case, settings, kind)
+                rows += score(classifier, case, settings, background)
                 bar.update()
         bar.close()
         log.info("%s: %d values", table, len(rows))

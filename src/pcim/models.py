@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import importlib
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from pcim.contract import Contract, load_contract
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from jaxtyping import Float
@@ -152,18 +151,3 @@ def _check_test_input(classifier: Classifier, file: Path) -> None:
             f"{file}: the test input gives logits that are off by {off:.3g}; allowed is {contract.test.tolerance:g}: "
             "the weights, the architecture or the normalisation is not the one that was stored"
         )
-
-
-@contextlib.contextmanager
-def frozen(network: nn.Module) -> Iterator[None]:
-    """Hold a network in evaluation mode with frozen parameters; leave it as it was found, also after an error."""
-    modes = [(module, module.training) for module in network.modules()]
-    flags = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
-    network.eval().requires_grad_(False)
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-        for parameter, flag in flags:
-            parameter.requires_grad_(flag)

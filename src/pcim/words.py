@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 METHOD_NAMES = {
-    "pcim": "PCIM", "pcim_literal": "PCIM literal", "integrated_gradients": "Integrated gradients", "grad_cam": "Grad-CAM",
-    "occlusion": "Occlusion", "random": "Random", "edge": "Edges", "contrast": "Contrast",
+    "pcim": "PCIM", "pcim_literal": "PCIM literal", "saliency": "Saliency", "input_x_gradient": "Input x gradient",
+    "integrated_gradients": "Integrated gradients", "gradient_shap": "Gradient SHAP", "deep_lift": "DeepLift",
+    "guided_backprop": "Guided backprop", "smooth_grad": "SmoothGrad", "grad_cam": "Grad-CAM", "occlusion": "Occlusion",
+    "kernel_shap": "KernelSHAP", "lime": "LIME", "rise": "RISE", "deletion_mask": "Deletion mask", "random": "Random",
+    "edge": "Edges", "contrast": "Contrast",
 }  # fmt: skip
 METRIC_NAMES = {
     "deletion_auc": "deletion AUC ↓", "insertion_auc": "insertion AUC ↑", "relevance_mass_accuracy": "relevance mass ↑",

@@ -22,8 +22,8 @@ def measure() -> dict[str, dict[str, object]]:
     from makers import CHANNELS, SIZE, spot_field, write_model
 
     from pcim.aggregate import region_shares
-    from pcim.attribute.peers import METHOD_FUNCTIONS, Batch
-    from pcim.config import AttributeSettings, EvaluateSettings, IngestSettings, PcimSettings
+    from pcim.attribute.methods import explain_images
+    from pcim.config import AttributeSettings, EvaluateSettings, IngestSettings, PeerSettings
     from pcim.evaluate import Case, score
     from pcim.ingest import _contrast, _fine_share, judge
     from pcim.models import load_classifier, pick_device
@@ -37,10 +37,14 @@ def measure() -> dict[str, dict[str, object]]:
     with tempfile.TemporaryDirectory() as folder:
         classifier = load_classifier(write_model(Path(folder)), ["makers"], pick_device(0))
     images = classifier.normalise(pixels[np.newaxis])
-    batch = Batch(images, classifier.class_index(["spot"]), [1])
-    settings = AttributeSettings(pcim=PcimSettings(steps=20), occlusion_px=8)
-    methods = ("pcim", "pcim_literal", "integrated_gradients", "occlusion", "edge", "contrast", "random")
-    maps = {name: METHOD_FUNCTIONS[name](classifier, batch, settings).channel_maps[0].numpy() for name in methods}
+    target = classifier.class_index(["spot"])
+    settings = AttributeSettings(peers=PeerSettings(occlusion_px=8, rise_masks=100), batch_size=1)
+    methods = ("pcim", "pcim_literal", "integrated_gradients", "occlusion", "rise", "smooth_grad", "edge",
+               "contrast", "random")  # fmt: skip
+    maps = {
+        name: explain_images(classifier, name, images, target, [1], settings).channel_maps[0].numpy()
+        for name in methods
+    }
     case = Case(ViewKey("p", "A", "1", "0", "0_0"), pixels, "spot", {k: m.sum(0) for k, m in maps.items()}, mask)
     scores = score(classifier, case, EvaluateSettings(steps=6, batch_size=4), "mean")
     shares = region_shares(maps["pcim"], CHANNELS, partition({"spots": mask}))

@@ -9,15 +9,14 @@ from makers import SIZE, SpotDetector, spot_field, spot_weights
 from scipy.ndimage import gaussian_filter
 from torch import nn
 
-from pcim.attribute.backgrounds import make_background
-from pcim.attribute.blending import Blending, drop, gaussian_blur, keep
-from pcim.attribute.learning import Preset, learn
+import pcim
+from pcim.attribute import learning
+from pcim.attribute.blending import drop, gaussian_blur, keep, smooth
+from pcim.attribute.learning import Blend, learn, learn_literal, read_out
+from pcim.attribute.step import Step, margin
 from pcim.config import PcimSettings
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
+SETTINGS = PcimSettings()
 
 
 @pytest.fixture(scope="module")
@@ -43,18 +42,50 @@ def stacked(images: torch.Tensor, backgrounds: torch.Tensor, weights: torch.Tens
     return backgrounds + mixed.view(images.shape)
 
 
-def test_the_literal_stack_is_the_fused_layer_in_value_and_gradient() -> None:
-    generator = torch.Generator().manual_seed(0)
-    images, backgrounds = torch.rand(2, 3, 9, 7, generator=generator), torch.rand(2, 3, 9, 7, generator=generator)
-    probe = torch.rand(2, 3, 9, 7, generator=generator)
+def stacked_drop(images: torch.Tensor, backgrounds: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    return stacked(images, backgrounds, 1 - weights)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 5])
+@pytest.mark.parametrize("size", [(8, 8), (9, 7), (16, 16), (5, 13)])
+@pytest.mark.parametrize(("literal", "fused"), [(stacked, keep), (stacked_drop, drop)], ids=["keep", "drop"])
+def test_the_literal_stack_is_the_fused_layer_in_value_and_gradient(
+    channels: int, size: tuple[int, int], literal: object, fused: object
+) -> None:
+    lot = torch.Generator().manual_seed(0)
+    images, backgrounds, probe = (torch.rand(2, channels, *size, generator=lot) for _ in range(3))
+    start = torch.rand(2, 1, *size, generator=lot)
     found = []
-    for blend in (stacked, keep):
-        weights = torch.rand(2, 1, 9, 7, generator=torch.Generator().manual_seed(1)).requires_grad_()
-        blended = blend(images, backgrounds, weights)
+    for blend in (literal, fused):
+        weights = start.clone().requires_grad_()
+        blended = blend(images, backgrounds, weights)  # type: ignore[operator]
         (gradient,) = torch.autograd.grad((blended * probe).sum(), [weights])
         found.append((blended.detach(), gradient))
     torch.testing.assert_close(found[0][0], found[1][0], rtol=1e-6, atol=1e-6)
-    torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-6, atol=1e-6)
+
+
+def test_a_step_is_the_gradient_of_the_stated_loss_through_the_literal_stack(
+    detector: nn.Module, images: torch.Tensor
+) -> None:
+    """The chain rule that one backward pass of the margins stands for, against autograd through the whole stack."""
+    small, targets = images[:4, :, 8:24, 8:24], torch.tensor([0, 1, 0, 1])
+    backgrounds = gaussian_blur(small, 2.0), torch.zeros_like(small)
+    step = Step(detector, 4, (2, 16, 16), SETTINGS, small.device)
+    step.load(torch.arange(4), small, backgrounds, targets)
+    alpha = torch.rand(4, 1, 16, 16, generator=torch.Generator().manual_seed(2))
+    step.alpha.copy_(alpha)
+    alpha.requires_grad_()
+    weights = smooth(alpha, SETTINGS.smooth_px)
+    kept, dropped = stacked(small, backgrounds[0], weights), stacked_drop(small, backgrounds[1], weights)
+    p = detector(dropped).softmax(1).gather(1, targets[:, None])[:, 0].double()
+    loss = nn.functional.cross_entropy(detector(kept), targets, reduction="none") - (1 - p).log()
+    loss = loss + SETTINGS.area * weights.mean((1, 2, 3))
+    (gradient,) = torch.autograd.grad(loss.sum(), [alpha])
+    step()
+    velocity = (1 - SETTINGS.momentum) * gradient * alpha[0].numel() / SETTINGS.area
+    torch.testing.assert_close(step.velocity, velocity, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(step.losses[:, 0], loss.detach().float(), rtol=1e-5, atol=1e-5)
 
 
 def test_keep_and_drop_part_the_image_between_them() -> None:
@@ -67,11 +98,16 @@ def test_keep_and_drop_part_the_image_between_them() -> None:
     torch.testing.assert_close(drop(images, backgrounds, 3 * torch.ones(2, 1, 5, 5)), backgrounds)
 
 
-@pytest.mark.parametrize(("size", "grid"), [((8, 8), 2), ((7, 9), 2), ((5, 5), 1), ((11, 6), 4)])
-def test_weights_start_at_one_on_any_size_and_grid(size: tuple[int, int], grid: int) -> None:
-    weights = Blending(3, size, grid=grid, smooth_px=1.0).weights()
-    assert weights.shape == (3, 1, *size)
-    torch.testing.assert_close(weights, torch.ones_like(weights))
+@pytest.mark.parametrize("size", [(8, 8), (7, 9), (40, 50)])
+@pytest.mark.parametrize("sigma", [0.0, 0.7, 1.0, 2.0])
+def test_smoothing_is_scipys_is_its_own_adjoint_and_keeps_the_mean(size: tuple[int, int], sigma: float) -> None:
+    lot = torch.Generator().manual_seed(3)
+    one, other = (torch.rand(2, 3, *size, generator=lot, dtype=torch.float64) for _ in range(2))
+    if sigma:
+        wanted = gaussian_filter(one[0, 0].numpy(), sigma, mode="reflect", radius=max(1, round(3 * sigma)))
+        np.testing.assert_allclose(smooth(one, sigma)[0, 0].numpy(), wanted, rtol=1e-6)
+    torch.testing.assert_close((smooth(one, sigma) * other).sum(), (one * smooth(other, sigma)).sum())
+    torch.testing.assert_close(smooth(one, sigma).mean((-2, -1)), one.mean((-2, -1)))
 
 
 @pytest.mark.parametrize("sigma", [0.7, 2.0])
@@ -81,12 +117,14 @@ def test_the_blur_is_scipys(sigma: float) -> None:
     np.testing.assert_allclose(ours, gaussian_filter(image, sigma, mode="mirror", radius=round(3 * sigma)), atol=1e-5)
 
 
-DEFAULT = Preset.default(PcimSettings(steps=25))
+def blend_of(detector: nn.Module, images: torch.Tensor, slots: int, settings: PcimSettings = SETTINGS) -> Blend:
+    backgrounds = gaussian_blur(images, 6.0), torch.zeros_like(images)
+    return learn(detector, images, backgrounds, detector(images).argmax(1), settings, slots)
 
 
-def maps_of(detector: nn.Module, images: torch.Tensor, preset: Preset = DEFAULT) -> torch.Tensor:
-    targets = detector(images).argmax(1)
-    return learn(detector, images, make_background(images, "mean", 0.0), targets, preset).channel_maps
+def maps_of(detector: nn.Module, images: torch.Tensor, slots: int = 8) -> torch.Tensor:
+    blend = blend_of(detector, images, slots)
+    return read_out(blend.weights, blend.evidence, images.abs().sum(1, keepdim=True))
 
 
 def test_company_and_order_change_nothing_to_the_last_bit_at_one_batch_shape(
@@ -95,26 +133,80 @@ def test_company_and_order_change_nothing_to_the_last_bit_at_one_batch_shape(
     together = maps_of(detector, images)
     order = torch.tensor([3, 0, 7, 5, 1, 2, 6, 4])
     assert torch.equal(maps_of(detector, images[order]), together[order])
-    others = torch.cat([images[:1], images[4:5].repeat(7, 1, 1, 1)])
-    assert torch.equal(maps_of(detector, others)[0], together[0])
+    assert torch.equal(maps_of(detector, images[:1])[0], together[0])
+    many = images[torch.arange(30) % 8]  # more views than slots: they are refilled, at other steps of their neighbours
+    assert torch.equal(maps_of(detector, many), together[torch.arange(30) % 8])
 
 
-def test_alone_is_as_in_a_batch(detector: nn.Module, images: torch.Tensor) -> None:
+def test_another_batch_shape_moves_a_map_by_rounding_alone(detector: nn.Module, images: torch.Tensor) -> None:
     together = maps_of(detector, images)
-    for number in (0, 3):
-        alone = maps_of(detector, images[number : number + 1])[0]
-        assert (alone - together[number]).abs().max() <= 1e-5 * together[number].max()
+    for slots in (1, 3, 16):
+        other = maps_of(detector, images, slots)
+        assert ((other - together).abs().amax((1, 2, 3)) <= 1e-5 * together.amax((1, 2, 3))).all()
 
 
-def test_the_planted_spot_is_found_and_the_other_channel_is_not(detector: nn.Module, images: torch.Tensor) -> None:
-    maps = maps_of(detector, images)
-    for number in (1, 3, 5, 7):
-        by_channel = maps[number].sum((1, 2))
-        brightest = gaussian_filter(images[number, 1].numpy(), 2)
-        y, x = np.unravel_index(brightest.argmax(), SIZE)
-        near = maps[number, 1, max(0, y - 6) : y + 7, max(0, x - 6) : x + 7].sum()
-        assert near / maps[number].sum() > 0.6
-        assert by_channel[1] > by_channel[0]
+def test_how_often_the_host_looks_changes_nothing(
+    detector: nn.Module, images: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    often = blend_of(detector, images, 3)
+    monkeypatch.setitem(learning.LOOK_EVERY, "cpu", 7)
+    seldom = blend_of(detector, images, 3)
+    for name in ("weights", "evidence", "steps", "settled"):
+        assert torch.equal(getattr(often, name), getattr(seldom, name))
+    torch.testing.assert_close(often.losses, seldom.losses, rtol=0, atol=0, equal_nan=True)
+
+
+def test_a_view_stops_when_it_has_settled_and_at_the_last_step_otherwise(
+    detector: nn.Module, images: torch.Tensor
+) -> None:
+    blend = blend_of(detector, images, 8)
+    assert bool(blend.settled.any())
+    assert (blend.steps[blend.settled] <= SETTINGS.steps).all()
+    for losses, steps in zip(blend.losses, blend.steps.tolist(), strict=True):
+        assert losses.isfinite().nonzero().flatten().tolist() == list(range(steps))
+    short = blend_of(detector, images, 8, PcimSettings(steps=3))
+    assert short.steps.tolist() == [3] * 8
+    assert not bool(short.settled.any())
+
+
+def test_the_weights_stay_between_0_and_1_and_start_at_the_image_itself(
+    detector: nn.Module, images: torch.Tensor
+) -> None:
+    blend = blend_of(detector, images, 8)
+    assert 0 <= float(blend.weights.min()) <= float(blend.weights.max()) <= 1 + 1e-6
+    targets = detector(images).argmax(1)
+    p = detector(images).softmax(1).gather(1, targets[:, None])[:, 0]
+    q = detector(torch.zeros_like(images)).softmax(1).gather(1, targets[:, None])[:, 0]
+    torch.testing.assert_close(blend.losses[:, 0], -p.log() - (1 - q).log() + SETTINGS.area, rtol=1e-3, atol=1e-3)
+
+
+def test_evidence_adds_up_to_the_change_of_the_log_odds_along_a_straight_way(images: torch.Tensor) -> None:
+    """On a linear margin the evidence of a step is its gradient times what stands behind it: weight times pixel."""
+    weights = torch.randn(2, *SIZE, generator=torch.Generator().manual_seed(4)) / 50
+
+    def linear(views: torch.Tensor) -> torch.Tensor:
+        one = (views * weights).sum((1, 2, 3))
+        return torch.stack([torch.zeros_like(one), one], 1)
+
+    blend = learn(linear, images, (torch.zeros_like(images),) * 2, torch.ones(8, dtype=torch.long), SETTINGS, 8)
+    wanted = 2 * blend.steps.view(-1, 1, 1, 1) * weights * images  # of keep and of drop
+    torch.testing.assert_close(blend.evidence, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_the_channels_of_a_map_add_up_to_it_and_nothing_is_negative(detector: nn.Module, images: torch.Tensor) -> None:
+    blend = blend_of(detector, images, 8)
+    contrast = images.abs().sum(1, keepdim=True)
+    maps = read_out(blend.weights, blend.evidence, contrast)
+    whole = read_out(blend.weights, blend.evidence.sum(1, keepdim=True), contrast)
+    assert (maps >= 0).all()
+    torch.testing.assert_close(maps.sum(1, keepdim=True), whole, rtol=1e-4, atol=1e-6)
+
+
+def test_a_margin_is_the_log_odds_of_the_target() -> None:
+    logits = torch.randn(5, 4, generator=torch.Generator().manual_seed(5))
+    targets = torch.tensor([0, 1, 2, 3, 0])
+    p = logits.double().softmax(1).gather(1, targets[:, None])[:, 0]
+    torch.testing.assert_close(margin(logits, targets).double(), (p / (1 - p)).log(), rtol=1e-5, atol=1e-6)
 
 
 def test_the_global_generator_is_left_as_found(detector: nn.Module, images: torch.Tensor) -> None:
@@ -124,10 +216,12 @@ def test_the_global_generator_is_left_as_found(detector: nn.Module, images: torc
 
 
 def test_the_literal_preset_learns_a_weight_a_pixel(detector: nn.Module, images: torch.Tensor) -> None:
-    maps = maps_of(detector, images[:2], Preset.literal())
-    assert maps.shape == (2, 1, *SIZE)
-    assert (maps >= 0).all()
-    assert maps[1].std() > 0
+    targets = detector(images[:2]).argmax(1)
+    weights, losses = learn_literal(detector, images[:2], torch.zeros_like(images[:2]), targets)
+    assert weights.shape == (2, 1, *SIZE)
+    assert losses.shape == (2, learning.LITERAL_STEPS)
+    assert (weights >= 0).all()
+    assert weights[1].std() > 0
 
 
 def test_a_certain_classifier_does_not_make_the_loss_infinite(images: torch.Tensor) -> None:
@@ -135,6 +229,7 @@ def test_a_certain_classifier_does_not_make_the_loss_infinite(images: torch.Tens
         first = 1000 + 0 * views.sum((1, 2, 3))
         return torch.stack([first, torch.zeros_like(first)], 1)
 
-    learned = learn(certain, images[:1], torch.zeros_like(images[:1]), torch.tensor([0]), DEFAULT)
-    assert torch.isfinite(learned.loss_last).all()
-    assert torch.isfinite(learned.channel_maps).all()
+    blend = learn(certain, images[:1], (torch.zeros_like(images[:1]),) * 2, torch.tensor([0]), SETTINGS, 1)
+    assert blend.losses[0, : int(blend.steps[0])].isfinite().all()
+    assert pcim.PCIM(nn.Identity()).settings == SETTINGS
+    assert read_out(blend.weights, blend.evidence, images[:1, :1].abs()).isfinite().all()

@@ -9,9 +9,8 @@ import pytest
 import torch
 from makers import SIZE, write_model
 from safetensors.torch import load_file, save_file
-from torch import nn
 
-from pcim.models import ModelError, frozen, load_classifier, padded, pick_device
+from pcim.models import ModelError, load_classifier, padded, pick_device
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,18 +71,3 @@ def test_logits_do_not_depend_on_how_many_views_come_together(tmp_path: Path) ->
         np.concatenate([classifier.logits_of(views[n : n + 1], 4) for n in range(7)]), together
     )
     assert padded(views[:1], 4).shape == (4, 2, *SIZE)
-
-
-def test_a_network_is_left_as_found_also_after_an_error() -> None:
-    network = nn.Sequential(nn.Linear(2, 2), nn.Dropout(), nn.BatchNorm1d(2))
-    network[2].eval()
-    network[0].weight.requires_grad_(False)
-    before = [module.training for module in network.modules()], [p.requires_grad for p in network.parameters()]
-    with pytest.raises(ZeroDivisionError), frozen(network):
-        assert not any(module.training for module in network.modules())
-        assert not any(parameter.requires_grad for parameter in network.parameters())
-        raise ZeroDivisionError
-    assert (
-        [module.training for module in network.modules()],
-        [p.requires_grad for p in network.parameters()],
-    ) == before

@@ -14,29 +14,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from jaxtyping import Float  # noqa: TC002 - tests check shapes at run time
-from torch import Tensor, nn
-
-
-class Blending(nn.Module):
-    """The trainable blend of a batch of views; views share nothing.
-
-    The weights are w = smooth(upsample(alpha ** 2)), in [0, inf), 1 = the pixel is kept. alpha lives on a grid coarser by
-    `grid` and starts at 1, so that training starts from the image itself and needs no random number.
-    """
-
-    def __init__(self, batch: int, size: tuple[int, int], *, grid: int, smooth_px: float) -> None:
-        super().__init__()
-        coarse = tuple(-(-length // grid) for length in size)
-        self.size = size
-        self.alpha = nn.Parameter(torch.ones(batch, 1, *coarse))
-        self.smooth_px = smooth_px
-
-    def weights(self) -> Float[Tensor, "b 1 h w"]:
-        """Return the weights, in [0, inf), 1 = the pixel is kept."""
-        weights = self.alpha.square()
-        if weights.shape[-2:] != self.size:
-            weights = F.interpolate(weights, self.size, mode="bilinear", align_corners=False)
-        return gaussian_blur(weights, self.smooth_px)
+from torch import Tensor
 
 
 def keep(
@@ -53,8 +31,40 @@ def drop(
     return torch.addcmul(backgrounds, 1 - weights.clamp(max=1), images - backgrounds)
 
 
+def smooth(maps: Float[Tensor, "b c h w"], sigma_px: float) -> Float[Tensor, "b c h w"]:
+    """Blur by a Gaussian of `sigma_px` (0 returns the input), cut at 3 sigma, the edges mirrored with the edge pixel.
+
+    Mirrored so, the blur is a symmetric matrix whose rows sum to 1: it is its own adjoint, and the mean of a map stays what
+    it was. It is written as sums of shifted maps, a tenth of a convolution's time on one channel on a CPU.
+    """
+    for axis in (-2, -1) if sigma_px > 0 else ():
+        length = maps.shape[axis]
+        taps = _taps(sigma_px, length)
+        radius = len(taps) - 1
+        wide = torch.cat(
+            [maps.narrow(axis, 0, radius).flip(axis), maps, maps.narrow(axis, length - radius, radius).flip(axis)], axis
+        )
+        blurred = maps * taps[0]
+        for distance, tap in enumerate(taps[1:], start=1):
+            left, right = (wide.narrow(axis, radius + shift, length) for shift in (-distance, distance))
+            blurred.add_(left + right, alpha=tap)
+        maps = blurred
+    return maps
+
+
+def _taps(sigma_px: float, length: int) -> list[float]:
+    """Return the Gaussian's weights at distance 0, 1, ... px, of which the others count twice; they sum to 1."""
+    radius = min(max(1, round(3 * sigma_px)), length)
+    values = torch.exp(-0.5 * (torch.arange(radius + 1, dtype=torch.float64) / sigma_px) ** 2)
+    taps: list[float] = (values / (2 * values.sum() - values[0])).tolist()
+    return taps
+
+
 def gaussian_blur(images: Float[Tensor, "b c h w"], sigma_px: float) -> Float[Tensor, "b c h w"]:
-    """Blur by a Gaussian of `sigma_px` (0 returns the input), edges reflected; the kernel ends at 3 sigma."""
+    """Blur by a Gaussian of `sigma_px` (0 returns the input), edges reflected; the kernel ends at 3 sigma.
+
+    For backgrounds and substitutes: of any width, once a view.
+    """
     if sigma_px <= 0:
         return images
     for axis in (-2, -1):

@@ -1,131 +1,134 @@
-"""The optimiser's loop: learn which pixels of each view the classifier needs to see its target.
-
-PCIM as implemented here. It follows the abstract of Siegismund et al., arXiv 2412.02275; its equations and tables are not
-public to us. docs/method.md specifies both presets.
-"""
+"""The optimiser's loop: a fixed number of slots, and a waiting view for every slot whose view has ended."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from jaxtyping import Float, Int  # noqa: TC002 - tests check shapes at run time
 from torch import Tensor
 
-from pcim.attribute.blending import Blending, drop, keep
+from pcim.attribute.blending import keep, smooth
+from pcim.attribute.step import Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pcim.config import PcimSettings
 
-
-@dataclass(frozen=True)
-class Preset:
-    """How the blend is learnt and read out."""
-
-    steps: int
-    learning_rate: float
-    grid: int
-    smooth_px: float
-    area: float
-    two_sided: bool
-    read_out: Literal["signal", "weights"]
-
-    @classmethod
-    def default(cls, settings: PcimSettings) -> Preset:
-        """Two-sided: keep what is enough and drop what is needed, at a price for the mean weight."""
-        return cls(
-            steps=settings.steps,
-            learning_rate=settings.learning_rate,
-            grid=settings.grid,
-            smooth_px=settings.smooth_px,
-            area=settings.area,
-            two_sided=True,
-            read_out="signal",
-        )
-
-    @classmethod
-    def literal(cls) -> Preset:
-        """Do what the paper's abstract says and no more: a weight a pixel, cross-entropy, the weights are the map."""
-        return cls(steps=100, learning_rate=0.05, grid=1, smooth_px=0.0, area=0.0, two_sided=False, read_out="weights")
+LOOK_EVERY = {"cpu": 1, "cuda": 4}
+"""Steps between two looks at which views have ended: a look waits for the device. It changes no map."""
+LITERAL_STEPS, LITERAL_RATE = 100, 0.05
+THRESHOLD = 0.02
+"""Weights below it are what smoothing has left of pixels that were given up."""
+AGAINST, TAIL = 0.3, 1e-3
+"""Of the ranking below the kept pixels: how much evidence against the target counts, and how faint that ranking is."""
 
 
 @dataclass(frozen=True)
-class Learned:
-    """What was learnt of a batch of views.
+class Blend:
+    """What the loop has learnt of n views.
 
-    `channel_maps` (b, c or 1, h, w) are >= 0 and sum over channels to the map; `weights` (b, 1, h, w) are in [0, inf), 1 =
-    the pixel is kept. The losses and probabilities of the target are one value a view.
+    `weights` (n, 1, h, w): 1 = the pixel is kept. `evidence` (n, c, h, w): log-odds for the target, a pixel and channel,
+    summed along the way from the image to the blend; > 0 speaks for the target. `losses` (n, steps) hold the loss before each
+    step, NaN after the last one taken; `steps` (n,) are the steps taken and `settled` (n,) says whether the view stopped by itself.
     """
 
-    channel_maps: Tensor
     weights: Tensor
-    loss_first: Tensor
-    loss_last: Tensor
-    p_keep: Tensor
-    p_drop: Tensor
-    steps: int
+    evidence: Tensor
+    losses: Tensor
+    steps: Tensor
+    settled: Tensor
 
 
-def learn(
+def learn(  # noqa: PLR0913, PLR0917 - views, and how they are learnt
     classify: Callable[[Tensor], Tensor],
-    images: Float[Tensor, "b c h w"],
-    backgrounds: Float[Tensor, "b c h w"],
-    targets: Int[Tensor, " b"],
-    preset: Preset,
-) -> Learned:
-    """Learn the blend of each view, with Adam on alpha; every view's loss is its own, so company changes nothing.
+    images: Float[Tensor, "n c h w"],
+    backgrounds: tuple[Float[Tensor, "n c h w"], Float[Tensor, "n c h w"]],
+    targets: Int[Tensor, " n"],
+    settings: PcimSettings,
+    slots: int,
+) -> Blend:
+    """Learn the blend of every view, `slots` of them at a time: the default preset.
 
-    `classify` maps (b, c, h, w) to logits (b, k) and is only called. The loss of a view is
-
-        CE(f(keep), y)  -  log(1 - p_y(f(drop)))  +  area * mean(w)
-
-    of which the literal preset has the first term only. Nothing is read back from the device inside the loop.
+    `classify` maps (b, c, h, w) to logits (b, k); it is always called with 2 * slots images, and only called. A view that
+    has ended is taken out and a waiting one put in its place, so that no slot works in vain until none is waiting.
     """
-    blending = Blending(len(images), (images.shape[-2], images.shape[-1]), grid=preset.grid, smooth_px=preset.smooth_px)
-    blending.to(images.device)
-    optimiser = torch.optim.Adam(blending.parameters(), lr=preset.learning_rate)
-    losses = []
-    for _ in range(preset.steps):
-        loss = _loss(classify, images, backgrounds, targets, blending.weights(), preset)
-        (blending.alpha.grad,) = torch.autograd.grad(loss.sum(), [blending.alpha])
+    n, c, h, w = images.shape
+    step = Step(classify, slots, (c, h, w), settings, images.device)
+    blend = Blend(
+        images.new_empty(n, 1, h, w), images.new_empty(n, c, h, w), images.new_empty(n, settings.steps),
+        targets.new_empty(n), torch.empty(n, dtype=torch.bool, device=images.device),
+    )  # fmt: skip
+    owners, begun = torch.full((slots,), -1), 0  # on the host: the view in each slot, -1 where it is empty
+    while True:
+        empty = (owners < 0).nonzero()[: n - begun, 0]
+        views = slice(begun, begun + len(empty))
+        owners[empty], begun = torch.arange(n)[views], views.stop
+        step.load(
+            empty.to(images.device), images[views], (backgrounds[0][views], backgrounds[1][views]), targets[views]
+        )
+        if bool((owners < 0).all()):
+            return blend
+        for _ in range(LOOK_EVERY.get(images.device.type, 1)):
+            step()
+        ended = ((owners >= 0) & ~step.learning.cpu()).nonzero()[:, 0]
+        _take_out(step, ended.to(images.device), owners[ended].to(images.device), blend)
+        owners[ended] = -1
+
+
+def _take_out(step: Step, slots: Tensor, views: Tensor, blend: Blend) -> None:
+    """Copy what the slots have learnt to the views' places."""
+    blend.weights[views] = step.weights[slots]
+    blend.evidence[views] = step.evidence[slots]
+    blend.losses[views] = step.losses[slots]
+    blend.steps[views], blend.settled[views] = step.steps[slots], step.settled[slots]
+
+
+def read_out(
+    weights: Float[Tensor, "b 1 h w"], evidence: Float[Tensor, "b c h w"], contrast: Float[Tensor, "b 1 h w"]
+) -> Float[Tensor, "b c h w"]:
+    """Return a map a channel, >= 0; their sum over channels is the map, whose mean is 1 a view (0 where all of it is).
+
+    What the blend keeps ranks first, by weight and by evidence; what it gave up follows faintly, ranked by evidence and by
+    `contrast`, the distance |x - b| that a pixel can have moved the call by:
+
+        head = n(max(w - THRESHOLD, 0)^3 * g(e+))     tail = sqrt(n(g(e+ + AGAINST * e-)) * n(contrast))
+        map = n(head + TAIL * tail)
+
+    with e+ and e- the parts of the summed evidence for and against the target, g a Gaussian of 1 px, and n(m) = m / mean(m).
+    No factor |x - b| stands in the head: a pixel at background level may be the reason.
+    """
+    summed = evidence.sum(1, keepdim=True)
+    speaks_for, speaks_against = summed.clamp(min=0), (-summed).clamp(min=0)
+    head = _by_mean((weights - THRESHOLD).clamp(min=0) ** 3 * smooth(speaks_for, 1.0))
+    tail = _by_mean(smooth(speaks_for + AGAINST * speaks_against, 1.0)) * _by_mean(contrast)
+    shares = smooth(evidence.clamp(min=0), 1.0) + 1e-6 * speaks_for.mean((1, 2, 3), keepdim=True) + 1e-30
+    return _by_mean(head + TAIL * tail.sqrt()) * (shares / shares.sum(1, keepdim=True))
+
+
+def _by_mean(maps: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
+    """Return maps >= 0 in units of their mean; a map of zeros stays one."""
+    return maps / maps.mean((1, 2, 3), keepdim=True).clamp(min=1e-30)
+
+
+def learn_literal(
+    classify: Callable[[Tensor], Tensor],
+    images: Float[Tensor, "n c h w"],
+    backgrounds: Float[Tensor, "n c h w"],
+    targets: Int[Tensor, " n"],
+) -> tuple[Float[Tensor, "n 1 h w"], Float[Tensor, "n steps"]]:
+    """Return weights in [0, inf) and the losses of the literal preset: what the paper's abstract says and no more.
+
+    A weight a pixel, w = alpha ** 2 from alpha = 1, cross-entropy of keep alone, 100 steps of Adam at 0.05.
+    """
+    alpha = torch.ones_like(images[:, :1]).requires_grad_()
+    optimiser, losses = torch.optim.Adam([alpha], lr=LITERAL_RATE), []
+    for _ in range(LITERAL_STEPS):
+        logits = classify(keep(images, backgrounds, alpha.square()))
+        loss = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+        (alpha.grad,) = torch.autograd.grad(loss.sum(), [alpha])
         optimiser.step()
         losses.append(loss.detach())
-    with torch.no_grad():
-        weights = blending.weights()
-        p_keep = target_probability(classify(keep(images, backgrounds, weights)), targets)
-        p_drop = target_probability(classify(drop(images, backgrounds, weights)), targets)
-        maps = weights * (images - backgrounds).abs() if preset.read_out == "signal" else weights
-    return Learned(maps, weights, losses[0], losses[-1], p_keep, p_drop, preset.steps)
-
-
-def _loss(  # noqa: PLR0913, PLR0917 - the formula's own letters
-    classify: Callable[[Tensor], Tensor],
-    images: Tensor,
-    backgrounds: Tensor,
-    targets: Tensor,
-    weights: Tensor,
-    preset: Preset,
-) -> Tensor:
-    """Return the loss of each view (b,); keep and drop go through the classifier as one batch."""
-    kept = keep(images, backgrounds, weights)
-    if not preset.two_sided:
-        return F.cross_entropy(classify(kept), targets, reduction="none")
-    both = classify(torch.cat([kept, drop(images, backgrounds, weights)]))  # (2b, k)
-    of_keep, of_drop = both.chunk(2)
-    sufficient = F.cross_entropy(of_keep, targets, reduction="none")
-    return sufficient + _necessary(of_drop, targets) + preset.area * weights.mean(dim=(1, 2, 3))
-
-
-def _necessary(logits: Float[Tensor, "b k"], targets: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
-    """Return -log(1 - p_y), computed from the logits so that it stays finite where p_y is 1 to the last digit."""
-    others = logits.scatter(1, targets[:, None], float("-inf"))
-    return logits.logsumexp(1) - others.logsumexp(1)
-
-
-def target_probability(logits: Float[Tensor, "b k"], targets: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
-    """Return the softmax probability of each view's target, in [0, 1]."""
-    return logits.softmax(1).gather(1, targets[:, None])[:, 0]
+    return alpha.detach().square(), torch.stack(losses, 1)

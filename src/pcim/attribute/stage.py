@@ -11,17 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from pcim import ngff
 from pcim.attribute.assembly import Assembly
-from pcim.attribute.learning import target_probability
-from pcim.attribute.peers import METHOD_FUNCTIONS, Attribution, Batch
+from pcim.attribute.methods import Attribution, explain_images
 from pcim.chunks import is_selected, thin_wells
 from pcim.classify import check_failures
 from pcim.ingest import digest_pixels
 from pcim.jobs import Journal, log, progress, rows_of, sole_writer, write_table
-from pcim.models import Classifier, load_classifier, padded, pick_device
+from pcim.models import Classifier, load_classifier, pick_device
 from pcim.plate import KEY_COLUMNS
 from pcim.stores import MapPlate
 from pcim.views import View, batches, read_views, views_of_wells
@@ -35,11 +33,13 @@ if TYPE_CHECKING:
     from pcim.jobs import ChunkJob
 
 LEDGER_COLUMNS = [
-    *KEY_COLUMNS, "top", "left", "height", "width", "status", "reason", "method", "target", "steps", "loss_first",
-    "loss_last", "p_image", "p_keep", "p_drop", "p_background", "mean_attribution", "seconds", "channels", "channel_share",
-    "device", "batch_size", "digest", "fingerprint", "revision",
+    *KEY_COLUMNS, "top", "left", "height", "width", "status", "reason", "method", "target", "steps", "stop",
+    "loss_first", "loss_last", "p_image", "p_keep", "p_drop", "p_background", "p_drop_background", "mean_attribution",
+    "seconds", "channels", "channel_share", "device", "batch_size", "digest", "fingerprint", "revision",
 ]  # fmt: skip
-RECORDED = ("loss_first", "loss_last", "p_image", "p_keep", "p_drop", "p_background")
+RECORDED = ("loss_first", "loss_last", "p_image", "p_keep", "p_drop", "p_background", "p_drop_background")
+BATCHES_AHEAD = 4
+"""Batches handed to a method at once: a view that has settled is replaced by the next one without waiting for the others."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def _explain_fields(
     pending = {path: Assembly(shapes[path], len(members)) for path, members in waiting.items()}
     bar = progress(len(tasks), f"{job.method} {job.plate.name}")
     readings = read_views(job.plate, list(tasks), job.classifier.contract.input.channels, job.workers)
-    for views, pixels, unread in batches(readings, job.settings.batch_size):
+    for views, pixels, unread in batches(readings, BATCHES_AHEAD * job.settings.batch_size):
         for view, reason in unread:
             pending[view.path].add(_row(view, job) | {"status": "failed", "reason": reason}, view.tile)
         for view, row, arrays in _explain_batch(job, [tasks[view] for view in views], pixels) if views else ():
@@ -181,26 +181,23 @@ def _explain_fields(
 def _explain_batch(
     job: Job, tasks: Sequence[Task], pixels: NDArray[Any]
 ) -> Iterable[tuple[View, dict[str, Any], dict[str, NDArray[np.float32]]]]:
-    """Explain one batch, padded to the recorded shape; maps come in units of their view's mean."""
+    """Explain some batches; maps come in units of their view's mean."""
     started = time.perf_counter()
-    images = job.classifier.normalise(padded(pixels, job.settings.batch_size))
-    names = [task.target for task in tasks]
-    targets = job.classifier.class_index(names + names[-1:] * (job.settings.batch_size - len(names)))
-    numbers = [task.view.key.number(job.method) for task in tasks]
-    batch = Batch(images, targets, numbers + numbers[-1:] * (job.settings.batch_size - len(numbers)))
-    attribution = METHOD_FUNCTIONS[job.method](job.classifier, batch, job.settings)
-    with torch.no_grad():
-        record = dict(attribution.record)
-        record["p_image"] = target_probability(job.classifier(images), targets)
-        record["p_background"] = target_probability(job.classifier(attribution.background), targets)
-    values = {name: record[name].cpu().tolist() if name in record else [np.nan] * len(images) for name in RECORDED}
+    images = job.classifier.normalise(pixels)
+    targets = job.classifier.class_index([task.target for task in tasks])
+    keys = [task.view.key.number(job.method) for task in tasks]
+    attribution = explain_images(job.classifier, job.method, images, targets, keys, job.settings)
+    nothing = [np.nan] * len(images)
+    values = {name: attribution.record[name].tolist() if name in attribution.record else nothing for name in RECORDED}
+    steps = attribution.record["steps"].tolist()
     arrays = _arrays(attribution)
     seconds = (time.perf_counter() - started) / len(tasks)
     for number, task in enumerate(tasks):
         channel_maps = arrays["channel_maps"][number]  # (c or 1, h, w)
         mean = float(channel_maps.sum(0).mean())
-        measured = {name: values[name][number] for name in RECORDED} | {"steps": attribution.steps, "seconds": seconds}
-        row = _row(task.view, job) | measured | {"target": task.target, "fingerprint": task.fingerprint}
+        measured = {name: values[name][number] for name in RECORDED} | {"seconds": seconds}
+        ended = {"steps": steps[number], "stop": attribution.stop[number]}
+        row = _row(task.view, job) | measured | ended | {"target": task.target, "fingerprint": task.fingerprint}
         if not np.isfinite(channel_maps).all():
             yield task.view, row | {"status": "failed", "reason": "the map is not finite"}, {}
             continue
@@ -233,6 +230,7 @@ def _row(view: View, job: Job) -> dict[str, Any]:
         "method": job.method,
         "target": "",
         "steps": 0,
+        "stop": "",
         **nothing,
         "channels": job.classifier.contract.input.channels,
         "channel_share": [np.nan] * len(job.classifier.contract.input.channels),

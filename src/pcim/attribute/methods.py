@@ -1,0 +1,87 @@
+"""Every method of the config under one call: views and settings in, maps and what the ledger records out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from pcim.attribute.backgrounds import background_kind, make_background
+from pcim.attribute.pcim import PCIM
+from pcim.attribute.step import target_probability
+from pcim.forward import as_forward
+from pcim.peers import METHODS, Peer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pcim.config import AttributeSettings, Background
+    from pcim.contract import InputContract
+    from pcim.models import Classifier
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """A method's answer for n views: maps a channel (n, c or 1, h, w), >= 0, arrays stored beside them, and the record.
+
+    `record` holds one number a view by the ledger's column; `stop` says why the optimisation of each view ended.
+    """
+
+    channel_maps: Tensor
+    record: dict[str, Tensor]
+    stop: Sequence[str]
+    beside: dict[str, Tensor] = field(default_factory=dict)
+
+
+def explain_images(  # noqa: PLR0913, PLR0917 - what a map depends on
+    classifier: Classifier,
+    method: str,
+    images: Tensor,
+    targets: Tensor,
+    keys: Sequence[int],
+    settings: AttributeSettings,
+) -> Attribution:
+    """Explain normalised views (n, c, h, w) by a method of the config, `settings.batch_size` of them at a time."""
+    if method in {"pcim", "pcim_literal"}:
+        return _by_pcim(classifier, method, images, targets, settings)
+    kind = background_kind(settings.background, classifier.contract.input)
+    peer = Peer(
+        method, classifier, background=kind, blur=settings.blur, settings=settings.peers, batch_size=settings.batch_size
+    )
+    maps = peer.channel_maps(images, targets, keys=keys)
+    forward, twice = as_forward(classifier), targets.repeat(2)
+    asked = torch.cat([images, make_background(images, kind, settings.blur)])
+    p_image, p_background = target_probability(forward.in_batches(asked, settings.batch_size), twice).chunk(2)
+    record = {"p_image": p_image, "p_background": p_background, "steps": torch.zeros_like(targets)}
+    return Attribution(maps, record, [""] * len(images))
+
+
+def _by_pcim(
+    classifier: Classifier, method: str, images: Tensor, targets: Tensor, settings: AttributeSettings
+) -> Attribution:
+    if method == "pcim":
+        choices = {"background": settings.background, "blur": settings.blur, **settings.pcim.model_dump()}
+    else:
+        choices = {"preset": "literal"}
+    learned = PCIM(classifier, batch_size=settings.batch_size, **choices).learn(images, targets)
+    last = (learned.steps - 1).clamp(min=0)[:, None]
+    record = {
+        name: getattr(learned, name) for name in ("p_image", "p_keep", "p_drop", "p_background", "p_drop_background")
+    }
+    record |= {
+        "loss_first": learned.losses[:, 0],
+        "loss_last": learned.losses.gather(1, last)[:, 0],
+        "steps": learned.steps,
+    }
+    return Attribution(learned.channel_maps, record, learned.stop, {"weights": learned.weights})
+
+
+def backgrounds_given(method: str, chosen: Background, contract: InputContract) -> set[str]:
+    """Return the kinds of background that a method was given: fidelity with the same substitute is scored in-sample."""
+    if method == "pcim":
+        return {"mean", "blur"} if chosen == "auto" else {chosen}
+    if method in METHODS and METHODS[method].compares:
+        return {background_kind(chosen, contract)}
+    return set()

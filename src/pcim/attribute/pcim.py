@@ -1,0 +1,275 @@
+"""PCIM under the ecosystem's convention: a classifier in, `attribute(images, target)` out; `learn` gives the whole record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+from pcim.attribute.backgrounds import black, two_backgrounds
+from pcim.attribute.blending import drop, keep
+from pcim.attribute.forward_only import estimate
+from pcim.attribute.learning import learn, learn_literal, read_out
+from pcim.attribute.memory import halving_when_out_of_memory, views_that_fit
+from pcim.attribute.step import target_probability
+from pcim.config import PcimSettings
+from pcim.forward import as_forward, checked_images, key_of, resolve_targets
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jaxtyping import Float, Int
+
+    from pcim.attribute.backgrounds import Backgrounds
+    from pcim.config import Background
+    from pcim.forward import Forward, Scores
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What PCIM has learnt of b images (b, c, h, w).
+
+    maps : (b, 1, h, w), >= 0
+        The attribution maps, higher = more important; 1 = the image's mean attribution.
+    channel_maps : (b, c, h, w), >= 0
+        The same by channel; they sum over channels to `maps`. One for all channels, (b, 1, h, w), by the literal preset.
+    channel_importance : (b, c), in [0, 1]
+        Each channel's share of the map: the mixing of whole channels.
+    weights : (b, 1, h, w)
+        The raw weights of the blend: 1 = the pixel is kept, 0 = it became the background. In [0, 1]; [0, inf) by the literal
+        preset.
+    losses : (b, steps), in nats
+        The loss before each step; NaN after the last step taken, and everywhere where no gradient was used.
+    steps, stop : (b,) and a word an image
+        Steps taken, and why no more: ``settled``, ``step limit`` or ``budget``.
+    targets : (b,)
+        The explained classes.
+    p_image, p_keep, p_drop, p_background, p_drop_background : (b,), in [0, 1]
+        The target's probability on the image, on what the weights keep, on the rest, and on the two backgrounds alone. Where
+        the last two are high, the target is an absence or the evidence is still in the background.
+    mode : ``gradient`` or ``forward only``
+        How the weights were learnt.
+    """
+
+    maps: Tensor
+    channel_maps: Tensor
+    channel_importance: Tensor
+    weights: Tensor
+    losses: Tensor
+    steps: Tensor
+    stop: list[str]
+    targets: Tensor
+    p_image: Tensor
+    p_keep: Tensor
+    p_drop: Tensor
+    p_background: Tensor
+    p_drop_background: Tensor
+    mode: Literal["gradient", "forward only"]
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """Maps a channel, raw weights, losses, steps and the reason to stop, of n images."""
+
+    channel_maps: Tensor
+    weights: Tensor
+    losses: Tensor
+    steps: Tensor
+    stop: list[str]
+
+
+class PCIM:
+    """Pixel-wise Channel Isolation Mixing of a frozen classifier, as docs/method.md specifies it.
+
+    Parameters
+    ----------
+    classifier
+        A `torch.nn.Module`, a TorchScript module, a `torch.export` program, an ONNX Runtime session, a
+        `pcim.models.Classifier`, or any function from a NumPy batch (b, c, h, w) to scores (b, k). The last two kinds have no
+        gradient: they are explained by forward passes alone.
+    preset
+        ``default``, or ``literal``: what the paper's abstract says and no more.
+    background
+        What a pixel becomes at weight 0: ``auto`` (keep lies over the image's own blur, drop sinks into 0, the training mean),
+        ``mean`` (0), ``blur``, a number, or a tensor that broadcasts to the images. The literal preset's ``auto`` is
+        intensity 0 where the classifier's contract tells its place, else 0.
+    blur
+        Standard deviation of the blur, as a share of the image's height.
+    scores
+        What the classifier returns: ``logits`` or ``probabilities``.
+    batch_size
+        Images at a time (a forward pass takes two of each). None: from the free memory of a GPU; 8 on a CPU.
+    budget
+        Forward passes an image where there is no gradient.
+    precision
+        ``bfloat16`` runs the classifier under autocast, weights and losses stay float32; ``auto`` does so on GPUs.
+    **overrides
+        Settings of the default preset, see `pcim.config.PcimSettings`.
+
+    Raises
+    ------
+    TypeError
+        When the classifier is nothing that can be explained.
+    pydantic.ValidationError
+        When an override is unknown or out of its range.
+    """
+
+    def __init__(  # noqa: PLR0913 - a public constructor with defaults
+        self,
+        classifier: Any,
+        *,
+        preset: Literal["default", "literal"] = "default",
+        background: Background | float | Tensor = "auto",
+        blur: float = 0.125,
+        scores: Scores = "logits",
+        batch_size: int | None = None,
+        budget: int = 1000,
+        precision: Precision = "auto",
+        **overrides: Any,
+    ) -> None:
+        self.forward = as_forward(classifier, scores=scores)
+        self.contract = getattr(classifier, "contract", None)
+        self.preset, self.background, self.blur = preset, background, blur
+        self.batch_size, self.budget, self.precision = batch_size, budget, precision
+        self.settings = PcimSettings(**overrides)
+        self._check(overrides)
+
+    def _check(self, overrides: dict[str, Any]) -> None:
+        faults = []
+        if self.preset not in {"default", "literal"}:
+            faults.append(f"preset is {self.preset!r}; allowed: 'default' or 'literal'")
+        if self.preset == "literal" and overrides:
+            faults.append(f"{sorted(overrides)}: the literal preset has no settings")
+        if self.preset == "literal" and not self.forward.differentiable:
+            faults.append("the literal preset needs a gradient; allowed without one: preset='default'")
+        if not 0 < self.blur <= 1:
+            faults.append(f"blur is {self.blur}; allowed: above 0, to 1 (a share of the height)")
+        if self.batch_size is not None and self.batch_size < 1:
+            faults.append(f"batch_size is {self.batch_size}; allowed: 1 or more")
+        if self.precision not in {"auto", "float32", "bfloat16"}:
+            faults.append(f"precision is {self.precision!r}; allowed: 'auto', 'float32' or 'bfloat16'")
+        if faults:
+            raise ValueError("; ".join(faults))
+
+    def attribute(
+        self, images: Float[Tensor, "b c h w"], target: int | Sequence[int] | Tensor | None = None
+    ) -> Float[Tensor, "b 1 h w"]:
+        """Return the attribution maps (b, 1, h, w) of normalised images, >= 0, on the images' device.
+
+        `target` is the class to explain: None for the call of each image, an int for all, a list or tensor (b,) for each.
+        Raises as `learn` does.
+        """
+        return self.learn(images, target).maps
+
+    def learn(
+        self,
+        images: Float[Tensor, "b c h w"],
+        target: int | Sequence[int] | Tensor | None = None,
+        *,
+        keys: Sequence[int] | None = None,
+        segments: Int[Tensor, "b h w"] | None = None,
+    ) -> Learned:
+        """Learn the blend of each image and return the whole record.
+
+        An image's result depends on that image, the classifier and the settings alone. `keys` and `segments` matter without
+        a gradient only: an image's key draws its masks (None: a digest of its pixels), and its segments (integers >= 0, at most
+        256 an image) replace the grid.
+
+        Raises
+        ------
+        ValueError
+            When images, target, keys or segments are not what is allowed; names the value and what is allowed.
+        pcim.forward.ScoresError
+            When the classifier's answer is no scores.
+        """
+        images = checked_images(images)
+        forward = self.forward.with_autocast(self._dtype(images))
+        with forward.held():
+            size = self.batch_size or views_that_fit(forward, images, self.settings)
+            return halving_when_out_of_memory(lambda n: self._learn(forward, images, target, keys, segments, n), size)
+
+    def _dtype(self, images: Tensor) -> torch.dtype | None:
+        wanted = self.precision == "bfloat16" or (self.precision == "auto" and images.device.type == "cuda")
+        return torch.bfloat16 if wanted and self.forward.differentiable else None
+
+    def _learn(  # noqa: PLR0913, PLR0917 - what `learn` was given
+        self, forward: Forward, images: Tensor, target: Any, keys: Any, segments: Any, size: int
+    ) -> Learned:
+        logits = forward.in_batches(images, 2 * size, checked=True)
+        targets = resolve_targets(target, logits)
+        backgrounds = self._backgrounds(images)
+        if self.preset == "literal":
+            answer = self._literal(forward, images, backgrounds[0], targets, size)
+        elif forward.differentiable:
+            answer = self._by_gradient(forward, images, backgrounds, targets, size)
+        else:
+            answer = self._by_forwards(forward, images, backgrounds, targets, keys, segments, size)
+        kept, rest = keep(images, backgrounds[0], answer.weights), drop(images, backgrounds[1], answer.weights)
+        asked = torch.cat([kept, rest, *backgrounds])
+        p = target_probability(forward.in_batches(asked, 2 * size), targets.repeat(4)).view(4, -1)
+        of_channels = answer.channel_maps.sum((2, 3))
+        return Learned(
+            maps=answer.channel_maps.sum(1, keepdim=True),
+            channel_maps=answer.channel_maps,
+            channel_importance=of_channels / of_channels.sum(1, keepdim=True).clamp(min=1e-30),
+            weights=answer.weights,
+            losses=answer.losses,
+            steps=answer.steps,
+            stop=answer.stop,
+            targets=targets,
+            p_image=target_probability(logits, targets),
+            p_keep=p[0],
+            p_drop=p[1],
+            p_background=p[2],
+            p_drop_background=p[3],
+            mode="gradient" if forward.differentiable else "forward only",
+        )
+
+    def _backgrounds(self, images: Tensor) -> Backgrounds:
+        if self.preset == "default" or self.background != "auto":
+            return two_backgrounds(images, self.background, self.blur)
+        background = torch.zeros_like(images) if self.contract is None else black(images, self.contract.input)
+        return background, background
+
+    def _by_gradient(
+        self, forward: Forward, images: Tensor, backgrounds: Backgrounds, targets: Tensor, size: int
+    ) -> _Answer:
+        blend = learn(forward, images, backgrounds, targets, self.settings, size)
+        contrast = (images - backgrounds[1]).abs().sum(1, keepdim=True)
+        maps = read_out(blend.weights, blend.evidence, contrast)
+        stop = ["settled" if settled else "step limit" for settled in blend.settled.tolist()]
+        return _Answer(maps, blend.weights, blend.losses, blend.steps, stop)
+
+    def _literal(self, forward: Forward, images: Tensor, background: Tensor, targets: Tensor, size: int) -> _Answer:
+        parts = [
+            learn_literal(forward, *(_filled(part, size) for part in parts))
+            for parts in zip(images.split(size), background.split(size), targets.split(size), strict=True)
+        ]
+        weights, losses = (torch.cat(one)[: len(images)] for one in zip(*parts, strict=True))
+        steps = torch.full_like(targets, losses.shape[1])
+        return _Answer(weights, weights, losses, steps, ["step limit"] * len(images))
+
+    def _by_forwards(  # noqa: PLR0913, PLR0917 - what `learn` was given
+        self,
+        forward: Forward,
+        images: Tensor,
+        backgrounds: Backgrounds,
+        targets: Tensor,
+        keys: Any,
+        segments: Any,
+        size: int,
+    ) -> _Answer:
+        keys = [key_of(image) for image in images] if keys is None else keys
+        weights, maps = estimate(forward, images, backgrounds, targets, keys, self.budget, segments, 2 * size)
+        losses = images.new_full((len(images), self.settings.steps), torch.nan)
+        maps = maps / maps.mean((2, 3), keepdim=True).sum(1, keepdim=True).clamp(min=1e-30)
+        return _Answer(maps, weights, losses, torch.zeros_like(targets), ["budget"] * len(images))
+
+
+def _filled(part: Tensor, size: int) -> Tensor:
+    """Repeat the last item until there are `size` of them: the shape of a batch decides its last bits."""
+    return torch.cat([part, part[-1:].expand(size - len(part), *part.shape[1:])])

@@ -1,0 +1,147 @@
+"""One optimisation step of the default preset, for a fixed number of views at once; nothing in it waits for the device.
+
+PCIM as implemented here. It follows the abstract of Siegismund et al., arXiv 2412.02275; its equations and tables are not
+public to us. docs/method.md specifies every formula below.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own name for it
+from jaxtyping import Float, Int  # noqa: TC002 - tests check shapes at run time
+from torch import Tensor
+
+from pcim.attribute.blending import smooth
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pcim.config import PcimSettings
+
+SOFTNESS = 0.5
+"""A pull of so many times the price of a pixel moves its weight at tanh(1) of full speed.
+
+A step of the sign alone (0) is a little faster and makes maps depend on the last bit of the gradient, so on the batch."""
+SETTLED = 0.005
+"""A view has settled when its weights move less than this a step, on average; full speed is `learning_rate`."""
+
+
+class Step:
+    """The state of `slots` views, and the step that moves all of them; views share nothing.
+
+    alpha (slots, 1, h, w) in [0, 1] starts at 1, the image itself, so that no random number is needed. A slot is empty,
+    learning, or done; the weights of a done slot no longer move. `settled` marks those that ended before the last step.
+    """
+
+    def __init__(
+        self,
+        classify: Callable[[Tensor], Tensor],
+        slots: int,
+        shape: tuple[int, int, int],
+        settings: PcimSettings,
+        device: torch.device,
+    ) -> None:
+        c, h, w = shape
+        self.classify, self.settings = classify, settings
+
+        def state(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+            form = torch.channels_last if len(shape) == 4 else torch.contiguous_format  # noqa: PLR2004 - b, c, h, w
+            return torch.empty(shape, dtype=dtype, device=device, memory_format=form).zero_()
+
+        self.images, self.to_keep, self.to_drop = (state(slots, c, h, w) for _ in range(3))
+        self.targets = state(slots, dtype=torch.int64)
+        self.both = state(2 * slots, c, h, w)
+        self.alpha, self.velocity = state(slots, 1, h, w), state(slots, 1, h, w)
+        self.evidence = state(slots, c, h, w)
+        self.losses = state(slots, settings.steps)
+        self.steps = state(slots, dtype=torch.int64)
+        self.learning, self.settled = state(slots, dtype=torch.bool), state(slots, dtype=torch.bool)
+
+    def load(
+        self,
+        slots: Int[Tensor, " n"],
+        images: Float[Tensor, "n c h w"],
+        backgrounds: tuple[Float[Tensor, "n c h w"], Float[Tensor, "n c h w"]],
+        targets: Int[Tensor, " n"],
+    ) -> None:
+        """Put new views into the given slots: images, the backgrounds of keep and of drop, and the classes to explain."""
+        for place, values in (
+            (self.images, images), (self.to_keep, images - backgrounds[0]), (self.to_drop, images - backgrounds[1]),
+            (self.targets, targets),
+        ):  # fmt: skip
+            place.index_copy_(0, slots, values)
+        for place, value in (
+            (self.alpha, 1.0), (self.velocity, 0.0), (self.evidence, 0.0), (self.losses, torch.nan), (self.steps, 0),
+            (self.learning, 1), (self.settled, 0),
+        ):  # fmt: skip
+            place.index_fill_(0, slots, value)
+
+    @property
+    def weights(self) -> Float[Tensor, "b 1 h w"]:
+        """The weights w in [0, 1]: 1 = the pixel is kept, 0 = it became the background."""
+        return smooth(self.alpha, self.settings.smooth_px)
+
+    def __call__(self) -> None:
+        """Move the weights of every learning view by one step: one forward and input-backward pass of keep and drop.
+
+        The loss of a view is softplus(-m(keep)) + softplus(m(drop)) + area * mean(w), where m is the target's margin, the
+        log-odds of its probability: softplus(-m) is the cross-entropy and softplus(m) is -log(1 - p). One backward pass of
+        the margins serves the loss, by the chain rule, and the evidence, which a certain classifier would hide in the loss.
+        """
+        weights = self.weights
+        both = self._blended(weights)
+        margins = margin(self.classify(both), torch.cat([self.targets, self.targets]))
+        (gradient,) = torch.autograd.grad(margins.sum(), [both])
+        with torch.no_grad():
+            self._move(weights, gradient, margins.detach())
+
+    @torch.no_grad()
+    def _blended(self, weights: Tensor) -> Tensor:
+        """Return keep and drop as one batch (2 * slots, c, h, w), ready for a gradient."""
+        slots = len(weights)
+        torch.addcmul(self.images, weights - 1, self.to_keep, out=self.both[:slots])
+        torch.addcmul(self.images, weights, self.to_drop, value=-1, out=self.both[slots:])
+        return self.both.detach().requires_grad_()
+
+    def _move(self, weights: Tensor, gradient: Tensor, margins: Tensor) -> None:
+        slots, settings = len(weights), self.settings
+        learning = self.learning.view(-1, 1, 1, 1)
+        of_keep, of_drop = self.both[:slots], self.both[slots:]  # the blends are no longer needed: their memory is
+        torch.mul(gradient[:slots], self.to_keep, out=of_keep)
+        torch.mul(gradient[slots:], self.to_drop, out=of_drop)
+        p_keep, p_drop = margins.sigmoid().view(2, -1, 1, 1, 1)
+        pull = ((1 - p_keep) * of_keep).sum(1, keepdim=True) + (p_drop * of_drop).sum(1, keepdim=True)
+        self.evidence.addcmul_(of_keep.add_(of_drop), learning)
+        pixels = pull[0].numel()
+        # In units of the price: +1 where the classifier does not care. The price's own gradient needs no smoothing.
+        slope = 1 - smooth(pull, settings.smooth_px) * (pixels / settings.area)
+        self.velocity.mul_(settings.momentum).add_(slope, alpha=1 - settings.momentum)
+        speed = (self.velocity / SOFTNESS).tanh_().mul_(learning)
+        moved = (self.alpha - settings.learning_rate * speed).clamp_(0, 1)
+        change = (moved - self.alpha).abs_().mean((1, 2, 3))
+        self.alpha.copy_(moved)
+        self._note(weights, margins, change)
+
+    def _note(self, weights: Tensor, margins: Tensor, change: Tensor) -> None:
+        """Write the losses down, count the step, and end the views that have settled or reached the last step."""
+        of_keep, of_drop = margins.chunk(2)
+        loss = F.softplus(-of_keep) + F.softplus(of_drop) + self.settings.area * weights.mean((1, 2, 3))
+        place = self.steps.clamp(max=self.losses.shape[1] - 1)[:, None]
+        known = self.losses.gather(1, place)
+        self.losses.scatter_(1, place, torch.where(self.learning[:, None], loss[:, None], known))
+        self.steps += self.learning
+        self.settled |= self.learning & (change < SETTLED)
+        self.learning &= (self.steps < self.settings.steps) & ~self.settled
+
+
+def margin(logits: Float[Tensor, "b k"], targets: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
+    """Return the log-odds of each target, z_y - log(sum of exp(z) of the others): finite where p is 1 to the last digit."""
+    others = logits.scatter(1, targets[:, None], float("-inf"))
+    return logits.gather(1, targets[:, None])[:, 0] - others.logsumexp(1)
+
+
+def target_probability(logits: Float[Tensor, "b k"], targets: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
+    """Return the softmax probability of each view's target, in [0, 1]."""
+    return logits.softmax(1).gather(1, targets[:, None])[:, 0]

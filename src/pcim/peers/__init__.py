@@ -1,0 +1,141 @@
+"""The methods that PCIM is measured against, under the same call; Captum's where Captum has them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from pcim.attribute.backgrounds import two_backgrounds
+from pcim.config import PeerSettings
+from pcim.forward import as_forward, checked_images, key_of, resolve_targets
+from pcim.peers import controls, gradients, perturbations
+from pcim.peers.batch import Batch, Method
+from pcim.peers.controls import blurred
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jaxtyping import Float
+
+    from pcim.config import Background
+    from pcim.forward import Scores
+
+__all__ = ["METHODS", "Batch", "Method", "Peer", "blurred"]
+
+METHODS: dict[str, Method] = {
+    "saliency": Method(gradients.saliency, "absolute", "gradient"),
+    "input_x_gradient": Method(gradients.input_x_gradient, "absolute", "gradient"),
+    "integrated_gradients": Method(gradients.integrated_gradients, "absolute", "gradient", compares=True),
+    "gradient_shap": Method(gradients.gradient_shap, "absolute", "gradient", compares=True),
+    "deep_lift": Method(gradients.deep_lift, "absolute", "layers", compares=True),
+    "guided_backprop": Method(gradients.guided_backprop, "absolute", "layers"),
+    "smooth_grad": Method(gradients.smooth_grad, "absolute", "gradient"),
+    "grad_cam": Method(gradients.grad_cam, "positive", "layers"),
+    "occlusion": Method(perturbations.occlusion, "positive", "scores", compares=True),
+    "kernel_shap": Method(perturbations.kernel_shap, "positive", "scores", compares=True),
+    "lime": Method(perturbations.lime, "positive", "scores", compares=True),
+    "rise": Method(perturbations.rise, "positive", "scores", compares=True),
+    "deletion_mask": Method(perturbations.deletion_mask, "positive", "gradient", compares=True),
+    "random": Method(controls.random, "positive", "nothing"),
+    "edge": Method(controls.edge, "positive", "nothing"),
+    "contrast": Method(controls.contrast, "positive", "nothing"),
+}
+"""Every peer and control by its name in the config."""
+
+
+class Peer:
+    """One of `METHODS`, called as `pcim.PCIM` is.
+
+    Parameters
+    ----------
+    method
+        A name of `METHODS`.
+    classifier, scores
+        As for `pcim.PCIM`.
+    background
+        What deleted pixels become and what integrals start from: ``mean`` (0), ``blur``, a number or a tensor.
+    settings
+        The peers' own choices.
+    batch_size
+        Views at a time, the last batch filled up: maps are then equal bit for bit in any company. None: all at once.
+
+    Raises
+    ------
+    ValueError
+        When the method is unknown.
+    TypeError
+        When the method needs a gradient or layers that this classifier does not show; names the methods that are left.
+    """
+
+    def __init__(  # noqa: PLR0913 - a public constructor with defaults
+        self,
+        method: str,
+        classifier: Any,
+        *,
+        background: Background | float | Tensor = "mean",
+        blur: float = 0.125,
+        settings: PeerSettings | None = None,
+        scores: Scores = "logits",
+        batch_size: int | None = None,
+    ) -> None:
+        if method not in METHODS:
+            raise ValueError(f"method is {method!r}; allowed: {', '.join(METHODS)}")
+        self.name, self.method = method, METHODS[method]
+        self.forward = as_forward(classifier, scores=scores)
+        self.background, self.blur, self.batch_size = background, blur, batch_size
+        self.settings = settings or PeerSettings()
+        offered = {"nothing", "scores"}
+        offered |= {"gradient"} if self.forward.differentiable else set()
+        offered |= {"layers"} if self.forward.kind == "module" else set()
+        if self.method.needs not in offered:
+            left = ", ".join(name for name, one in METHODS.items() if one.needs in offered)
+            kind = self.forward.kind
+            raise TypeError(
+                f"{method} needs {self.method.needs}; a classifier of kind {kind!r} shows none; allowed: {left}"
+            )
+
+    def attribute(
+        self,
+        images: Float[Tensor, "b c h w"],
+        target: int | Sequence[int] | Tensor | None = None,
+        *,
+        keys: Sequence[int] | None = None,
+    ) -> Float[Tensor, "b 1 h w"]:
+        """Return the attribution maps (b, 1, h, w), >= 0, higher = more important. Arguments and errors as `PCIM.learn`."""
+        return self.channel_maps(images, target, keys=keys).sum(1, keepdim=True)
+
+    def channel_maps(
+        self,
+        images: Float[Tensor, "b c h w"],
+        target: int | Sequence[int] | Tensor | None = None,
+        *,
+        keys: Sequence[int] | None = None,
+    ) -> Tensor:
+        """Return the maps a channel (b, c, h, w), or (b, 1, h, w) where the method has one for all, >= 0."""
+        signed = self.signed(images, target, keys=keys)
+        return signed.abs() if self.method.reading == "absolute" else signed.clamp(min=0)
+
+    def signed(
+        self,
+        images: Float[Tensor, "b c h w"],
+        target: int | Sequence[int] | Tensor | None = None,
+        *,
+        keys: Sequence[int] | None = None,
+    ) -> Tensor:
+        """Return the method's own signed answer (b, c or 1, h, w): > 0 speaks for the class."""
+        images = checked_images(images)
+        size = self.batch_size or len(images)
+        keys = [key_of(image) for image in images] if keys is None else list(keys)
+        if len(keys) != len(images):
+            raise ValueError(f"{len(keys)} keys for {len(images)} images; allowed: one each")
+        with self.forward.held():
+            targets = resolve_targets(target, self.forward.in_batches(images, size, checked=True))
+            backgrounds = two_backgrounds(images, self.background, self.blur)[1]
+            every = Batch(images, targets, backgrounds, keys)
+            parts = [
+                self.method.function(self.forward, part, self.settings)
+                for part in (every.filled(start, size) for start in range(0, len(images), size))
+            ]
+        return torch.cat(parts)[: len(images)].float()
