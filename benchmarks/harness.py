@@ -22,13 +22,19 @@ PACKAGES = ("torch", "numpy", "zarr", "dask", "captum", "pcim")
 
 @dataclass(frozen=True)
 class Row:
-    """One measured ratio, the bar that it should meet (None: reported only), and which side of the bar is good."""
+    """One measured number, the bar that it should meet (None: reported only), and which side of the bar is good.
+
+    `low` and `high` are the ends of its 95 % interval over `n` values, where it has one.
+    """
 
     name: str
     value: float
     unit: str
     bar: float | None
     better: Literal["lower", "higher"]
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
 
     @property
     def met(self) -> bool | None:
@@ -75,7 +81,8 @@ def report(name: str, rows: Sequence[Row], quick: bool, write: bool = False) -> 
     width = max(len(row.name) for row in rows)
     for row in rows:
         bar = "" if row.bar is None else f", bar {row.bar:g}: {'met' if row.met else 'MISSED'}"
-        print(f"{row.name:<{width}}  {row.value:8.3f} {row.unit:<10}  {row.better} is better{bar}")
+        interval = "" if row.low is None else f"[{row.low:+.3f}, {row.high:+.3f}] n = {row.n}"
+        print(f"{row.name:<{width}}  {row.value:8.3f} {row.unit:<10} {interval}  {row.better} is better{bar}")
     if quick and not write:
         print("quick form: not written")
         return

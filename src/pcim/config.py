@@ -206,7 +206,9 @@ class AttributeSettings(Settings):
         chosen = self.model_dump(mode="json", exclude={"select", "methods", "batch_size", "peers", "pcim"})
         if method == "pcim":
             chosen["pcim"] = self.pcim.model_dump(mode="json")
-        return chosen | self.peers.model_dump(mode="json", include=_PEER_CHOICES.get(method, set()))
+        if method in _PEER_CHOICES:
+            chosen["peers"] = self.peers.model_dump(mode="json", include=_PEER_CHOICES[method])
+        return chosen
 
 
 class AggregateSettings(Settings):

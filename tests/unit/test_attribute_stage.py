@@ -184,5 +184,7 @@ def test_settings_of_another_method_are_no_part_of_what_a_map_depends_on() -> No
     one, other = SETTINGS, SETTINGS.model_copy(update={"peers": FEW.model_copy(update={"ig_steps": 9})})
     for method in METHODS:
         assert (one.of_method(method) == other.of_method(method)) == (method != "integrated_gradients")
+        known = AttributeSettings.model_validate(one.of_method(method))  # what a job is given
+        assert known.of_method(method) == one.of_method(method)
     longer = SETTINGS.model_copy(update={"pcim": PcimSettings(steps=6)})
     assert [m for m in METHODS if one.of_method(m) != longer.of_method(m)] == ["pcim"]

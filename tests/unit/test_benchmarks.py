@@ -8,7 +8,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 _FILE = Path(__file__).parents[2] / "benchmarks/harness.py"
 _SPEC = importlib.util.spec_from_file_location("harness", _FILE)
@@ -37,7 +39,9 @@ def test_the_full_form_is_written_and_the_quick_form_is_not(tmp_path: Path, caps
     harness.report("speed", rows, False)
     content = json.loads((tmp_path / "results/speed.json").read_text())
     assert list(content) == ["machine", "versions", "commit", "rows"]
-    assert content["rows"][0] == {"name": "loop / bare", "value": 1.25, "unit": "x", "bar": 1.2, "better": "lower"}
+    assert content["rows"][0] == {
+        "name": "loop / bare", "value": 1.25, "unit": "x", "bar": 1.2, "better": "lower", "low": None, "high": None, "n": None,
+    }  # fmt: skip
     printed = capsys.readouterr().out
     assert "MISSED" in printed
 
@@ -56,4 +60,38 @@ def test_committed_results_have_that_form() -> None:
     for file in (_FILE.parent / "results").glob("*.json"):
         content = json.loads(file.read_text())
         assert content["commit"]
-        assert all(set(row) == {"name", "value", "unit", "bar", "better"} for row in content["rows"])
+        fields = {"name", "value", "unit", "bar", "better", "low", "high", "n"}
+        assert content["rows"]
+        assert all(set(row) == fields for row in content["rows"])
+
+
+@pytest.fixture
+def scoring(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(_FILE.parent)
+    return importlib.import_module("scoring")
+
+
+def test_holm_is_the_textbooks(scoring: Any) -> None:
+    assert scoring.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert scoring.holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+def test_a_paired_difference_knows_its_units(scoring: Any) -> None:
+    lot = np.random.default_rng(0)
+    of_unit = np.repeat(lot.normal(0.3, 1, 40), 5)
+    alone = scoring.paired(of_unit, [str(n) for n in range(200)], 2000)
+    by_unit = scoring.paired(of_unit, [str(n // 5) for n in range(200)], 2000)
+    assert alone.mean == pytest.approx(by_unit.mean) == pytest.approx(of_unit.mean())
+    assert by_unit.high - by_unit.low > 1.7 * (alone.high - alone.low)
+    gap = scoring.paired(np.array([1.0, 2.0, np.nan, 3.0]), list("abcd"), 500)
+    assert (gap.n, gap.mean) == (3, 2.0)
+    assert gap.p < 0.01
+    assert scoring.paired(np.array([-1.0, 1.0] * 20), [str(n) for n in range(40)], 500).p > 0.3
+
+
+def test_localization_of_the_mask_itself_is_1_and_without_a_mask_nothing(scoring: Any) -> None:
+    masks = torch.zeros(2, 8, 8, dtype=torch.bool)
+    masks[0, 2:4, 2:4] = True
+    found = scoring.localization(masks.float(), masks)
+    assert float(found[0]) == pytest.approx(1)
+    assert bool(found[1].isnan())

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from pcim.config import PcimSettings
 
-SOFTNESS = 0.5
-"""A pull of so many times the price of a pixel moves its weight at tanh(1) of full speed.
+SOFTNESS = 0.7
+"""A pull of so many times the price of a pixel moves its weight at full speed; less, in proportion.
 
 A step of the sign alone (0) is a little faster and makes maps depend on the last bit of the gradient, so on the batch."""
 SETTLED = 0.005
@@ -107,20 +107,19 @@ class Step:
 
     def _move(self, weights: Tensor, gradient: Tensor, margins: Tensor) -> None:
         slots, settings = len(weights), self.settings
-        learning = self.learning.view(-1, 1, 1, 1)
+        learning = self.learning.view(-1, 1, 1, 1).float()
         of_keep, of_drop = self.both[:slots], self.both[slots:]  # the blends are no longer needed: their memory is
         torch.mul(gradient[:slots], self.to_keep, out=of_keep)
         torch.mul(gradient[slots:], self.to_drop, out=of_drop)
         p_keep, p_drop = margins.sigmoid().view(2, -1, 1, 1, 1)
-        pull = ((1 - p_keep) * of_keep).sum(1, keepdim=True) + (p_drop * of_drop).sum(1, keepdim=True)
+        pull = torch.addcmul((1 - p_keep) * _over_channels(of_keep), p_drop, _over_channels(of_drop))
         self.evidence.addcmul_(of_keep.add_(of_drop), learning)
-        pixels = pull[0].numel()
         # In units of the price: +1 where the classifier does not care. The price's own gradient needs no smoothing.
-        slope = 1 - smooth(pull, settings.smooth_px) * (pixels / settings.area)
-        self.velocity.mul_(settings.momentum).add_(slope, alpha=1 - settings.momentum)
-        speed = (self.velocity / SOFTNESS).tanh_().mul_(learning)
-        moved = (self.alpha - settings.learning_rate * speed).clamp_(0, 1)
-        change = (moved - self.alpha).abs_().mean((1, 2, 3))
+        slope = 1 - smooth(pull, settings.smooth_px) * (pull[0].numel() / settings.area)
+        self.velocity.lerp_(slope, 1 - settings.momentum)
+        speed = (self.velocity / SOFTNESS).clamp_(-1, 1)
+        moved = torch.addcmul(self.alpha, speed, learning, value=-settings.learning_rate).clamp_(0, 1)
+        change = self.alpha.sub_(moved).abs_().mean((1, 2, 3))
         self.alpha.copy_(moved)
         self._note(weights, margins, change)
 
@@ -134,6 +133,10 @@ class Step:
         self.steps += self.learning
         self.settled |= self.learning & (change < SETTLED)
         self.learning &= (self.steps < self.settings.steps) & ~self.settled
+
+
+def _over_channels(products: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 h w"]:
+    return products.sum(1, keepdim=True) if products.shape[1] > 1 else products
 
 
 def margin(logits: Float[Tensor, "b k"], targets: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
