@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 PARTS = Path("results/benchmarks/quality")
 TUNE, TEST, AT_EQUAL = 8, 100, 8  # images a material
-MEASURES = ("fidelity", "fidelity_given", "fidelity_judge", "localization")
+MEASURES = ("fidelity", "fidelity_judge", "localization")
 ENOUGH_UNITS = 100  # below it an interval is shown and nothing is concluded
 Part = tuple[str, str, int]  # method, material, images
 
@@ -66,7 +66,6 @@ def test_part(part: Part) -> None:
     if signed is not None:
         maps = variant.read(signed)
         table["fidelity"] = fidelity(given.classifier, given, maps, UNSEEN)
-        table["fidelity_given"] = fidelity(given.classifier, given, maps, GIVEN)
         table["fidelity_judge"] = torch.nan if given.judge is None else fidelity(given.judge, given, maps, UNSEEN)
         table["localization"] = localization(maps, given.masks)
     write(table if signed is not None else table.iloc[:0], part_file("test", part))
