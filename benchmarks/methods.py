@@ -36,8 +36,6 @@ BATCH = 16
 IN_FULL = PeerSettings(rise_masks=2000)
 BARS = {"integrated_gradients": 2.0, "rise": 0.2}
 QUALITY_BAR = 0.99
-# Reading, checking the contract, the recorded probabilities, compressing, writing and syncing.
-STAGE_BAR = 1.3
 MODEL, PLATE = Path("example/models/bbbc010_rows/model.yaml"), Path("example/plates/bbbc010.zarr")
 WELLS = [f"D{column:02d}" for column in range(1, 9)]
 
@@ -129,7 +127,8 @@ def main(*, quick: bool, write: bool) -> None:
     rows += stop_rule(list(SCENES)[:1] if quick else list(SCENES), 16)
     with TemporaryDirectory() as folder:
         ratio = stage_ratio(Path(folder), 1 if quick else 5)
-    rows.append(Row("the stage, files to files / the method in memory", ratio, "x", STAGE_BAR, "lower"))
+    # Without a bar here: reading, compressing, writing and syncing are no part of the method.
+    rows.append(Row("the stage, files to files / the method in memory, 8 whole wells", ratio, "x", None, "lower"))
     report("methods", rows, quick, write)
 
 

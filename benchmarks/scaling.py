@@ -12,6 +12,7 @@ import torch
 from harness import Row, options, paired_ratio, report, seconds
 from speed import DEVICE, Work, peak_bytes
 
+from pcim import PCIM
 from pcim.attribute.blending import keep
 
 EXPONENT_BAR = 1.1
@@ -25,6 +26,13 @@ def step_seconds(batch: int, side: int, repeats: int) -> float:
     step = Work.of(NETWORK, batch, side).step()
     step()
     return statistics.median(seconds(step) for _ in range(repeats))
+
+
+def map_seconds(side: int, repeats: int) -> float:
+    """Return the median time of a whole call for four views, its blurred background and its record included."""
+    work = Work.of(NETWORK, 4, side)
+    explainer = PCIM(work.network, batch_size=4)
+    return statistics.median(seconds(lambda: explainer.attribute(work.images, work.targets)) for _ in range(repeats))
 
 
 def exponent(sides: tuple[int, ...], costs: list[float]) -> float:
@@ -58,11 +66,13 @@ def main(*, quick: bool, write: bool) -> None:
     for batch in batches[1:]:
         ratio = step_seconds(batch, 64, repeats) / batch / alone
         rows.append(Row(f"time a view in a batch of {batch} / alone, 64 x 64", ratio, "x", None, "lower"))
-    times = [step_seconds(4, side, repeats) for side in sides]
     span = f"{sides[0]} to {sides[-1]} px, batch 4"
-    rows.append(
-        Row(f"exponent of a step's time over the pixels, {span}", exponent(sides, times), "", EXPONENT_BAR, "lower")
-    )
+    for what, cost in (
+        ("step", lambda side: step_seconds(4, side, repeats)),
+        ("whole map", lambda side: map_seconds(side, 3)),
+    ):
+        growth = exponent(sides, [cost(side) for side in sides])
+        rows.append(Row(f"exponent of a {what}'s time over the pixels, {span}", growth, "", EXPONENT_BAR, "lower"))
     # From 128 px on: what is loaded once, some megabytes, hides the memory of smaller views.
     large = tuple(side for side in sides if side >= 128)  # noqa: PLR2004
     if len(large) > 1:

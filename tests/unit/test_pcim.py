@@ -6,6 +6,7 @@ import gc
 import resource
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -336,3 +337,12 @@ def test_the_package_imports_torch_only_when_the_method_is_asked_for() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
     with pytest.raises(AttributeError, match="no attribute 'PCIN'"):
         _ = pcim.PCIN
+
+
+def test_the_readmes_lines_of_python_run(detector: nn.Module, images: torch.Tensor) -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    (lines,) = [block.split("```")[0] for block in text.split("```python\n")[1:]]
+    names: dict[str, Any] = {"classifier": detector, "images": images}
+    exec(lines, names)
+    assert names["maps"].shape == names["other"].shape == (3, 1, *SIZE)
+    assert names["learned"].targets.tolist() == [1, 1, 1]
