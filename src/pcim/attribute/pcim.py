@@ -15,6 +15,7 @@ from pcim.attribute.learning import learn, learn_literal, read_out
 from pcim.attribute.memory import halving_when_out_of_memory, views_that_fit
 from pcim.attribute.step import target_probability
 from pcim.config import PcimSettings
+from pcim.contract import Contract
 from pcim.forward import as_forward, checked_images, key_of, resolve_targets
 
 if TYPE_CHECKING:
@@ -132,7 +133,8 @@ class PCIM:
         **overrides: Any,
     ) -> None:
         self.forward = as_forward(classifier, scores=scores)
-        self.contract = getattr(classifier, "contract", None)
+        contract = getattr(classifier, "contract", None)
+        self.contract = contract if isinstance(contract, Contract) else None
         self.preset, self.background, self.blur = preset, background, blur
         self.batch_size, self.budget, self.precision = batch_size, budget, precision
         self.settings = PcimSettings(**overrides)
