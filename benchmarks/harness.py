@@ -91,5 +91,5 @@ def report(name: str, rows: Sequence[Row], quick: bool, write: bool = False) -> 
     versions = {package: version(package) for package in PACKAGES}
     content = {"machine": machine(), "versions": versions, "commit": commit, "rows": [asdict(row) for row in rows]}
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1, default=float) + "\n")
     print(f"written: {RESULTS / f'{name}.json'}")
