@@ -123,7 +123,7 @@ def stage_ratio(folder: Path, repeats: int) -> float:
 def main(*, quick: bool, write: bool) -> None:
     """Measure; the quick form takes one network and fewer turns."""
     names = ["fluo/cnn"] if quick else ["fluo/cnn", "fluo/resnet", "multi/mixer"]
-    rows = [row for name in names for row in against_peers(material(name, "test", BATCH), 1 if quick else 5)]
+    rows = [row for name in names for row in against_peers(material(name, "test", BATCH), 1 if quick else 3)]
     rows += stop_rule(list(SCENES)[:1] if quick else list(SCENES), 16)
     with TemporaryDirectory() as folder:
         ratio = stage_ratio(Path(folder), 1 if quick else 5)

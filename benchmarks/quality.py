@@ -56,7 +56,7 @@ def tune_part(part: Part) -> None:
     write(pd.DataFrame(rows), part_file("tune", part))
 
 
-def test_part(part: Part) -> None:
+def score_part(part: Part) -> None:
     """Score a method, as chosen, on images that nothing was chosen on."""
     method, name, n = part
     variant = chosen()[method]
@@ -201,8 +201,8 @@ def main(*, quick: bool, write: bool) -> None:
     (PARTS / "chosen.json").write_text(
         json.dumps({name: vars(variant) for name, variant in variants.items()}, indent=1)
     )
-    scores = work_off("test", test_part, itertools.product(EXPLAINERS, (*scenes, *plates), [test]))
-    equal_cost = work_off("test", test_part, itertools.product(AT_EQUAL_COST, scenes, [equal]))
+    scores = work_off("test", score_part, itertools.product(EXPLAINERS, (*scenes, *plates), [test]))
+    equal_cost = work_off("test", score_part, itertools.product(AT_EQUAL_COST, scenes, [equal]))
     draws = 1000 if quick else 10_000
     table = compare(scores, draws)
     print(
@@ -214,8 +214,8 @@ def main(*, quick: bool, write: bool) -> None:
     report("quality", against_the_best(table) + pooled(scores, draws) + at_equal_cost(equal_cost), quick, write)
     if not quick or write:
         table.round(5).to_csv(RESULTS / "quality_methods.csv", index=False)
-        chosen_file = RESULTS / "quality_chosen.json"
-        chosen_file.write_text((PARTS / "chosen.json").read_text() + "\n")
+        choices = pd.DataFrame([{"method": name} | vars(variant) for name, variant in variants.items()])
+        choices.to_csv(RESULTS / "quality_chosen.csv", index=False)
 
 
 if __name__ == "__main__":
