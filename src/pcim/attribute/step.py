@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SOFTNESS = 0.7
 """A pull of so many times the price of a pixel moves its weight at full speed; less, in proportion.
 
-A step of the sign alone (0) is a little faster and makes maps depend on the last bit of the gradient, so on the batch."""
+The sign alone (0) would turn the last bit of a gradient, which hangs on the shape of the batch, into a whole step."""
 SETTLED = 0.005
 """A view has settled when its weights move less than this a step, on average; full speed is `learning_rate`."""
 
