@@ -282,9 +282,9 @@ def test_the_batch_fills_four_fifths_of_what_is_free() -> None:
     assert fitting(10**12, 10, 512) == 512
 
 
-def test_memory_does_not_grow_with_the_views_explained() -> None:
+def test_memory_does_not_grow_over_a_hundred_thousand_views() -> None:
     network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2))
-    explainer, images = PCIM(network, batch_size=64, steps=2), torch.rand(256, 1, 16, 16)
+    explainer, images = PCIM(network, batch_size=500, steps=2), torch.rand(2000, 1, 8, 8)
 
     def after(rounds: int) -> tuple[int, int]:
         for _ in range(rounds):
@@ -294,7 +294,7 @@ def test_memory_does_not_grow_with_the_views_explained() -> None:
         return tensors, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
     tensors, kilobytes = after(5)
-    later, then = after(20)
+    later, then = after(45)
     assert later == tensors
     assert then - kilobytes < 20_000
 
