@@ -323,7 +323,9 @@ def test_what_cannot_be_explained_is_refused(detector: nn.Module, images: torch.
         PCIM(nn.Sequential(nn.Flatten(), nn.Linear(2 * 48 * 48, 1))).attribute(images)
     box = black_box(detector)
     with pytest.raises(ValueError, match="budget is 10"):
-        PCIM(box, budget=10).attribute(images)
+        PCIM(box, budget=10)
+    with pytest.raises(ValueError, match="budget is 66; allowed for 2 channels: 68"):
+        PCIM(box, budget=66).attribute(images)
     with pytest.raises(ValueError, match="an image has 2304 segments"):
         PCIM(box).learn(images, segments=torch.arange(48 * 48).view(1, 48, 48).expand(3, -1, -1))
     with pytest.raises(ValueError, match="segments are"):

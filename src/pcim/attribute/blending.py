@@ -35,7 +35,7 @@ def smooth(maps: Float[Tensor, "b c h w"], sigma_px: float) -> Float[Tensor, "b 
     """Blur by a Gaussian of `sigma_px` (0 returns the input), cut at 3 sigma, the edges mirrored with the edge pixel.
 
     Mirrored so, the blur is a symmetric matrix whose rows sum to 1: it is its own adjoint, and the mean of a map stays what
-    it was. It is written as sums of shifted maps, a tenth of a convolution's time on one channel on a CPU.
+    it was. It is written as sums of shifted maps, which on one channel is far cheaper than a convolution.
     """
     for axis in (-2, -1) if sigma_px > 0 else ():
         length = maps.shape[axis]

@@ -19,6 +19,7 @@ SIDE = 16
 SCALES = (4, 8, 16)
 """The grid of weights, and the grids that its masks are drawn on: coarse masks find the place, fine ones its shape."""
 MOST_SEGMENTS = 256
+SMALLEST_BUDGET = 64  # forward passes a view; fewer say nothing about 256 cells
 MOST_LOG_ODDS = 4.0  # beyond it a call is certain, and how certain it is says nothing about the pixels
 RIDGE = 0.1
 ACTIVE = 0.25  # share of the cells that the second half of the budget looks at more closely
@@ -45,7 +46,8 @@ def estimate(  # noqa: PLR0913, PLR0917 - views, and how they are asked about
     Raises
     ------
     ValueError
-        When the budget is below 64 passes, keys are not one a view, or segments are not what is allowed.
+        When the budget leaves fewer than 64 passes beside those that ask about channels, keys are not one a view, or
+        segments are not what is allowed.
     """
     _check(images, keys, budget, segments)
     found = []
@@ -61,9 +63,10 @@ def estimate(  # noqa: PLR0913, PLR0917 - views, and how they are asked about
 
 
 def _check(images: Tensor, keys: Sequence[int], budget: int, segments: Tensor | None) -> None:
-    smallest = 4 * SIDE
-    if budget < smallest:
-        raise ValueError(f"budget is {budget}; allowed: {smallest} forward passes or more")
+    channels = images.shape[1]
+    if budget < SMALLEST_BUDGET + 2 * channels:
+        least = SMALLEST_BUDGET + 2 * channels
+        raise ValueError(f"budget is {budget}; allowed for {channels} channels: {least} forward passes or more")
     if len(keys) != len(images):
         raise ValueError(f"{len(keys)} keys for {len(images)} images; allowed: one each")
     if segments is None:

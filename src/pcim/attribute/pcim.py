@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pcim.attribute.backgrounds import black, two_backgrounds
 from pcim.attribute.blending import drop, keep
-from pcim.attribute.forward_only import estimate
+from pcim.attribute.forward_only import SMALLEST_BUDGET, estimate
 from pcim.attribute.learning import learn, learn_literal, read_out
 from pcim.attribute.memory import halving_when_out_of_memory, views_that_fit
 from pcim.attribute.step import target_probability
@@ -89,9 +89,9 @@ class PCIM:
     Parameters
     ----------
     classifier
-        A `torch.nn.Module`, a TorchScript module, a `torch.export` program, an ONNX Runtime session, a
-        `pcim.models.Classifier`, or any function from a NumPy batch (b, c, h, w) to scores (b, k). The last two kinds have no
-        gradient: they are explained by forward passes alone.
+        A `torch.nn.Module`, a `pcim.models.Classifier`, a TorchScript module, a `torch.export` program, an ONNX Runtime
+        session, or any function from a NumPy batch (b, c, h, w) to scores (b, k). The last two kinds have no gradient: they
+        are explained by forward passes alone.
     preset
         ``default``, or ``literal``: what the paper's abstract says and no more.
     background
@@ -117,6 +117,8 @@ class PCIM:
         When the classifier is nothing that can be explained.
     pydantic.ValidationError
         When an override is unknown or out of its range.
+    ValueError
+        When another choice is not what is allowed; names all of them.
     """
 
     def __init__(  # noqa: PLR0913 - a public constructor with defaults
@@ -152,6 +154,8 @@ class PCIM:
             faults.append(f"blur is {self.blur}; allowed: above 0, to 1 (a share of the height)")
         if self.batch_size is not None and self.batch_size < 1:
             faults.append(f"batch_size is {self.batch_size}; allowed: 1 or more")
+        if self.budget < SMALLEST_BUDGET:
+            faults.append(f"budget is {self.budget}; allowed: {SMALLEST_BUDGET} forward passes or more")
         if self.precision not in {"auto", "float32", "bfloat16"}:
             faults.append(f"precision is {self.precision!r}; allowed: 'auto', 'float32' or 'bfloat16'")
         if faults:

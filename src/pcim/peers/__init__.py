@@ -56,6 +56,8 @@ class Peer:
         As for `pcim.PCIM`.
     background
         What deleted pixels become and what integrals start from: ``mean`` (0), ``blur``, a number or a tensor.
+    blur
+        Standard deviation of that blur, as a share of the image's height.
     settings
         The peers' own choices.
     batch_size
