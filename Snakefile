@@ -23,6 +23,7 @@ campaign = Campaign.load(config, look_at_plates=workflow.is_main_process)
 
 onstart:
     hold_campaign(campaign.name)
+    campaign.write_plans()
 
 
 wildcard_constraints:

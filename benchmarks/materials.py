@@ -18,6 +18,7 @@ from scenes import SETS, make
 
 from pcim.config import Config
 from pcim.models import load_classifier, pick_device
+from pcim.source import Source
 from pcim.stores import FieldImage
 from pcim.views import explained_views, read_regions
 
@@ -82,7 +83,7 @@ def _of_plate(name: str) -> Material:
     stores = pd.read_csv(config.plates, sep="\t").set_index("plate")["path"]
     pixels, masks = [], []
     for view in views.to_dict("records"):
-        image = FieldImage.open(Path(stores[plate]) / str(view["path"]))
+        image = FieldImage.open(Source(stores[plate]), str(view["path"]))
         here = slice(view["top"], view["top"] + view["height"]), slice(view["left"], view["left"] + view["width"])
         pixels.append(image.read(classifier.contract.input.channels)[:, *here])
         masks.append(read_regions(image, entry.regions)[str(entry.objects)][here])

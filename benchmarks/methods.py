@@ -27,6 +27,7 @@ from pcim.ingest import ingest_plate
 from pcim.jobs import ChunkJob, log_to
 from pcim.models import load_classifier, pick_device
 from pcim.peers import METHODS, Peer
+from pcim.source import Source
 from pcim.stores import FieldImage
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ BATCH = 16
 IN_FULL = PeerSettings(rise_masks=2000)
 BARS = {"integrated_gradients": 2.0, "rise": 0.2}
 QUALITY_BAR = 0.99
-MODEL, PLATE = Path("example/models/bbbc010_rows/model.yaml"), Path("example/plates/bbbc010.zarr")
+MODEL, SOURCE = Path("example/models/bbbc010_rows/model.yaml"), Source("example/plates/bbbc010.zarr")
 WELLS = [f"D{column:02d}" for column in range(1, 9)]
 
 
@@ -95,10 +96,10 @@ def stage_ratio(folder: Path, repeats: int) -> float:
     """Return the time of the stage, as a job runs it from files to files, over the method on the same views in memory."""
     settings = AttributeSettings(batch_size=8)
     fields, calls = str(folder / "fields.parquet"), str(folder / "calls.parquet")
-    chunk = ChunkJob(PLATE, WELLS, MODEL, ["pcim"], [], 0.0, gpus=0, workers=1, revision=1)
+    chunk = ChunkJob(SOURCE, WELLS, MODEL, ["pcim"], [], 0.0, gpus=0, workers=1, revision=1)
     classifier, runs = load_classifier(MODEL, ["pcim"], pick_device(0)), itertools.count()
     read = [
-        FieldImage.open(PLATE / well[0] / well[1:] / "0").read(classifier.contract.input.channels) for well in WELLS
+        FieldImage.open(SOURCE, f"{well[0]}/{well[1:]}/0").read(classifier.contract.input.channels) for well in WELLS
     ]
     images = classifier.normalise(np.stack(read))
 
@@ -113,7 +114,7 @@ def stage_ratio(folder: Path, repeats: int) -> float:
 
     with log_to(folder / "log"):
         ingest_plate(
-            plate="bbbc010", store=PLATE, platemap=Path("example/platemaps/bbbc010.csv"), table=fields,
+            plate="bbbc010", store=SOURCE, platemap=Path("example/platemaps/bbbc010.csv"), table=fields,
             settings=IngestSettings(), workers=1, revision=1,
         )  # fmt: skip
         classify_chunk(chunk, fields=fields, table=calls, settings=ClassifySettings())

@@ -26,6 +26,7 @@ from torch import nn
 
 from pcim.architectures import small_cnn
 from pcim.chunks import tile_field
+from pcim.source import Source
 from pcim.stores import FieldImage
 
 if TYPE_CHECKING:
@@ -172,8 +173,8 @@ def read_fields(recipe: Recipe, part: str) -> Labelled:
     """Read the fields of the wells that the split assigns to `part` ("train" or "test"), in plate map order."""
     table = pd.read_csv(HERE / "platemaps" / f"{recipe.plate}.csv", dtype=str, keep_default_na=False)
     table = table[table[recipe.split] == part]
-    plate = HERE / "plates" / f"{recipe.plate}.zarr"
-    fields = [FieldImage.open(plate / well[0] / well[1:] / "0") for well in table["well_position"]]
+    plate = Source(str(HERE / "plates" / f"{recipe.plate}.zarr"))
+    fields = [FieldImage.open(plate, f"{well[0]}/{well[1:]}/0") for well in table["well_position"]]
     images = np.stack([field.read(recipe.channels) for field in fields]).astype(np.float32)
     targets = [recipe.classes.index(label) for label in table["label"]]
     return Labelled(torch.from_numpy(images), torch.tensor(targets))

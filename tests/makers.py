@@ -107,8 +107,12 @@ def write_plate(
     channels: Sequence[str] = CHANNELS,
     version: str = "0.5",
     chunks: tuple[int, ...] | None = None,
+    empty: bool = False,
 ) -> Path:
-    """Write an OME-Zarr plate: (row, column, field) -> pixels (channel, y, x), with label images (y, x) by name."""
+    """Write an OME-Zarr plate: (row, column, field) -> pixels (channel, y, x), with label images (y, x) by name.
+
+    `empty`: chunks of nothing but zeros are stored too.
+    """
     shutil.rmtree(path, ignore_errors=True)
     zarr_format = 3 if version == "0.5" else 2
     rows = sorted({row for row, _, _ in fields})
@@ -130,7 +134,7 @@ def write_plate(
         _set(root.create_group(f"{row}/{column}"), {"well": images}, version)
     for key, pixels in fields.items():
         group = root.create_group("/".join(key))
-        _image(group, pixels, "cyx", version, chunks)
+        _image(group, pixels, "cyx", version, chunks, empty=empty)
         omero = [
             {"label": c, "color": "FFFFFF", "window": {"min": 0, "max": 1, "start": 0, "end": 1}} for c in channels
         ]
@@ -149,13 +153,28 @@ def _set(group: zarr.Group, ome: dict[str, Any], version: str) -> None:
     group.attrs.update({"ome": ome | {"version": version}} if version == "0.5" else ome)
 
 
-def _image(group: zarr.Group, pixels: NDArray[Any], axes: str, version: str, chunks: tuple[int, ...] | None) -> None:
+def _image(
+    group: zarr.Group,
+    pixels: NDArray[Any],
+    axes: str,
+    version: str,
+    chunks: tuple[int, ...] | None,
+    *,
+    empty: bool = False,
+) -> None:
     names = (
         {"dimension_names": list(axes)}
         if version == "0.5"
         else {"chunk_key_encoding": {"name": "v2", "separator": "/"}}
     )
-    array = group.create_array("0", shape=pixels.shape, dtype=pixels.dtype, chunks=chunks or pixels.shape, **names)
+    array = group.create_array(
+        "0",
+        shape=pixels.shape,
+        dtype=pixels.dtype,
+        chunks=chunks or pixels.shape,
+        config={"write_empty_chunks": empty},
+        **names,
+    )
     array[...] = pixels
 
 

@@ -14,7 +14,8 @@ from zarr.storage import ZipStore
 
 from pcim import ngff
 from pcim.config import Config
-from pcim.stores import MapPlate
+from pcim.mapplates import MapPlate
+from pcim.source import Source
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -174,7 +175,7 @@ def make_campaign(folder: Path) -> Made:
         "tables": str(root / "report/tables"),
         "figures": str(root / "report/figures"),
         "config": config_of(folder, model),
-        "stores": {"p1": str(store)},
+        "stores": {"p1": Source(str(store)).plain()},
         "revisions": {"report": 1},
         "software": {"pcim": "0.0"},
     }
@@ -210,7 +211,7 @@ def write_maps(root: Path, store: Path, method: str, rng: np.random.Generator) -
         top = ("top", (maps[0] > 3).astype(np.uint8))
         plate.write_field(
             f"{row}/{column}/0", maps, channels=["all channels"], beside={}, top=top, levels=1, dtype="float32",
-            pixel_size_um=None, provenance={},
+            space=ngff.Space(), provenance={},
         )  # fmt: skip
     plate.finish(ngff.read_plate(store), {f"{row}/{column}": ["0"] for row, column in explained}, plate.path.stem)
     return str(plate.path / "zarr.json")

@@ -15,8 +15,9 @@ from zarr.storage import MemoryStore
 from pcim import ngff
 from pcim.chunks import Box
 from pcim.jobs import log, rows_of, whole_file, write_table
+from pcim.mapplates import MapPlate
 from pcim.plate import KEY_COLUMNS
-from pcim.stores import FieldImage, MapPlate
+from pcim.stores import FieldImage
 from pcim.views import explained_views, read_regions
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from zarr.core.buffer import Buffer
 
     from pcim.config import AggregateSettings, Region
+    from pcim.source import Source
 
 ALL_CHANNELS = "all"
 GROUPINGS = ("well", "treatment", "call")
@@ -66,7 +68,7 @@ def region_shares(
 
 def aggregate_plate(  # noqa: PLR0913 - a job's inputs
     *,
-    store: Path,
+    store: Source,
     fields: str,
     calls: Sequence[str],
     ledgers: Sequence[str],
@@ -89,7 +91,7 @@ def aggregate_plate(  # noqa: PLR0913 - a job's inputs
     rows: list[dict[str, Any]] = []
     means = MeanMaps()
     for path, views in explained.groupby("path", sort=True):
-        image = FieldImage.open(store / str(path))
+        image = FieldImage.open(store, str(path))
         masks = read_regions(image, regions)
         for method, of_method in views.groupby("method", sort=False):
             field_maps = MapPlate(maps[str(method)]).read(str(path))
@@ -107,7 +109,7 @@ def aggregate_plate(  # noqa: PLR0913 - a job's inputs
     means.write(mean_maps)
     for method, place in maps.items():
         written = set(explained.loc[explained["method"] == method, "path"])
-        MapPlate(place).finish(ngff.read_plate(store), _by_well(written), place.stem)
+        MapPlate(place).finish(ngff.read_plate(store.place), _by_well(written), place.stem)
     log.info("%s: %d views, %d methods", store.name, len(explained) // max(1, len(maps)), len(maps))
 
 

@@ -9,17 +9,33 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pcim import ngff
-from pcim.chunks import plan_chunks
 from pcim.config import Config
+from pcim.exports import OMEZARR
 from pcim.faults import parse
-from pcim.inputs import CampaignError, PlateEntry, check_classifier, look_at_plate, read_model, read_plates
+from pcim.inputs import CampaignError, PlateEntry, check_classifier, check_plate, read_model, read_plates
+from pcim.plan import PlatePlan, plan_file, plan_plate, read_plan
+from pcim.source import Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from pcim.contract import Contract
+
+
+def _plan_of(config: Config, plate: PlateEntry, faults: list[str], *, look_at_plates: bool) -> PlatePlan | None:
+    """Return a plate's plan, made or grown where plates are looked at; None and a fault where that cannot be."""
+    file = plan_file(config.campaign, plate.plate)
+    try:
+        known = read_plan(file)
+        if look_at_plates:
+            return plan_plate(plate.source, known, config.wells_per_chunk)
+    except (ValueError, OSError) as error:
+        faults.append(f"plate {plate.plate!r}: {error}")
+        return None
+    if known is None:
+        faults.append(f"plate {plate.plate!r}: {file}: no plan; a run writes it before its first job")
+    return known
 
 
 @dataclass(frozen=True)
@@ -29,12 +45,14 @@ class Campaign:
     config: Config
     plates: dict[str, PlateEntry]
     contracts: dict[str, Contract]
+    plans: dict[str, PlatePlan]
 
     @classmethod
     def load(cls, values: Mapping[str, Any], *, look_at_plates: bool = True) -> Campaign:
         """Read what `config.yaml` names and check it.
 
-        `look_at_plates` also reads every plate's own metadata (small JSON files): once a run, not once a job.
+        `look_at_plates` also reads every plate's own metadata (small files) and plans what is not planned yet: once a run. A
+        job does not look: it reads the plans that the run has written.
 
         Raises
         ------
@@ -48,12 +66,22 @@ class Campaign:
         contracts = {name: read_model(name, entry, faults) for name, entry in config.classifiers.items()}
         for name, entry in config.classifiers.items():
             check_classifier(name, entry, contracts[name], config, plates, faults)
-        if look_at_plates:
-            for plate in plates.values():
-                look_at_plate(plate, config, contracts, faults)
+        plans: dict[str, PlatePlan] = {}
+        for name, plate in plates.items():
+            plan = _plan_of(config, plate, faults, look_at_plates=look_at_plates)
+            if plan is not None:
+                plans[name] = plan
+                check_plate(plate, plan.survey, config, contracts, faults)
         if faults:
             raise CampaignError(faults)
-        return cls(config, plates, {name: contract for name, contract in contracts.items() if contract})
+        return cls(config, plates, {name: contract for name, contract in contracts.items() if contract}, plans)
+
+    def write_plans(self) -> None:
+        """Write the plan of every plate whose plan is new or has grown."""
+        for plate, plan in self.plans.items():
+            file = plan_file(self.name, plate)
+            if read_plan(file) != plan:
+                plan.write(file)
 
     @property
     def name(self) -> str:
@@ -61,9 +89,18 @@ class Campaign:
         return self.config.campaign
 
     @cached_property
-    def chunks(self) -> dict[str, dict[str, list[str]]]:
+    def chunks(self) -> dict[str, Mapping[str, list[str]]]:
         """Plate -> chunk -> its wells."""
-        return {name: plan_chunks(plate.wells, self.config.wells_per_chunk) for name, plate in self.plates.items()}
+        return {name: plan.chunks for name, plan in self.plans.items()}
+
+    @cached_property
+    def sources(self) -> dict[str, Source]:
+        """Plate -> the OME-Zarr plate that its jobs read: the source itself, or what its export was converted into."""
+        return {name: self._source(name, plate.source) for name, plate in self.plates.items()}
+
+    def _source(self, plate: str, source: Source) -> Source:
+        converted = f"results/{self.name}/ingest/{plate}/plate.zarr"
+        return source if source.format == OMEZARR else Source(converted)
 
     @property
     def explained_plates(self) -> list[tuple[str, str]]:
@@ -72,20 +109,26 @@ class Campaign:
 
     # What the rules ask. Each takes Snakemake's wildcards.
 
-    def plate_metadata(self, wildcards: Any) -> Path:
-        """Return the small file at the root of a plate that stands for it as a rule's input."""
-        try:
-            return ngff.metadata_file(self.plates[wildcards.plate].path)
-        except ngff.NgffError:  # a job may be planned where the plate is not mounted
-            return self.plates[wildcards.plate].path / "zarr.json"
+    def metadata(self, wildcards: Any) -> str:
+        """Return the digest of a plate's own metadata: a plate that gained wells is ingested again, a touched one is not."""
+        return self.plans[wildcards.plate].survey.digest
+
+    def conversion(self, wildcards: Any) -> list[str]:
+        """Return the table of a plate's conversion, where it is converted."""
+        converted = self.plates[wildcards.plate].source.format != OMEZARR
+        return [f"results/{self.name}/ingest/{wildcards.plate}/conversion.parquet"] * converted
+
+    def export(self, wildcards: Any) -> dict[str, Any]:
+        """Return the plain form of a plate's own source, before any conversion."""
+        return self.plates[wildcards.plate].source.plain()
 
     def platemap(self, wildcards: Any) -> Path:
         """Return a plate's plate map."""
         return self.plates[wildcards.plate].platemap
 
-    def store(self, wildcards: Any) -> str:
-        """Return a plate's OME-Zarr store."""
-        return str(self.plates[wildcards.plate].path)
+    def store(self, wildcards: Any) -> dict[str, Any]:
+        """Return the plain form of the OME-Zarr plate that jobs read (see `source.Source`)."""
+        return self.sources[wildcards.plate].plain()
 
     def chunk(self, wildcards: Any) -> dict[str, Any]:
         """Return what every job on a chunk is told: where, which wells, and what is let pass (see `jobs.ChunkJob`)."""
@@ -128,9 +171,9 @@ class Campaign:
         """Return how much around its objects travels with them in an exchange, px."""
         return self.config.classifiers[wildcards.model].halo_px
 
-    def stores(self, wildcards: Any) -> dict[str, str]:
-        """Return the OME-Zarr stores of a classifier's plates: plate -> path."""
-        return {plate: str(self.plates[plate].path) for plate in self.config.classifiers[wildcards.model].plates}
+    def stores(self, wildcards: Any) -> dict[str, dict[str, Any]]:
+        """Return the OME-Zarr plates that a classifier's jobs read: plate -> plain form."""
+        return {plate: self.sources[plate].plain() for plate in self.config.classifiers[wildcards.model].plates}
 
     @property
     def models(self) -> list[Path]:
@@ -138,9 +181,9 @@ class Campaign:
         return [entry.model for entry in self.config.classifiers.values()]
 
     @property
-    def all_stores(self) -> dict[str, str]:
-        """The OME-Zarr store of every plate: plate -> path."""
-        return {name: str(plate.path) for name, plate in self.plates.items()}
+    def all_stores(self) -> dict[str, dict[str, Any]]:
+        """The OME-Zarr plate of every plate: plate -> plain form."""
+        return {name: source.plain() for name, source in self.sources.items()}
 
     def of_chunks(self, pattern: str) -> Callable[[Any], list[str]]:
         """Return an input function: `pattern` for every chunk of the rule's plate."""

@@ -9,33 +9,35 @@ from scipy.special import softmax
 
 from pcim.jobs import log, progress, sole_writer, write_table
 from pcim.models import Classifier, load_classifier, pick_device
-from pcim.views import View, batches, read_views, views_of_wells
+from pcim.views import View, Waiting, batches, field_digests, read_views, views_of_wells
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from pcim.config import ClassifySettings
     from pcim.jobs import ChunkJob
+    from pcim.source import Source
+    from pcim.views import Digests
 
 
-def classify_views(
-    classifier: Classifier, plate: Path, views: Sequence[View], batch_size: int, workers: int
+def classify_views(  # noqa: PLR0913 - a job's inputs
+    classifier: Classifier, plate: Source, views: Sequence[View], digests: Digests, *, batch_size: int, workers: int
 ) -> pd.DataFrame:
     """Classify views of one plate; a row a view, in the given order, whatever its status."""
     classes = classifier.contract.classes
     found: dict[View, dict[str, Any]] = {}
     unread: dict[View, str] = {}
     bar = progress(len(views), f"classify {plate.name}")
-    for group, pixels, lost in batches(
-        read_views(plate, views, classifier.contract.input.channels, workers), batch_size
-    ):
+    readings = read_views(plate, views, classifier.contract.input.channels, workers, digests)
+    waiting = Waiting()
+    for group, pixels, lost in waiting.over(batches(readings, batch_size)):
         unread.update(lost)
         if group:
             logits = classifier.logits_of(pixels, batch_size)
             found |= {v: _call(scores.tolist(), classes) for v, scores in zip(group, logits, strict=True)}
         bar.update(len(group) + len(lost))
     bar.close()
+    log.info("%s: %s", plate.name, waiting)
     nothing: dict[str, Any] = {"logits": [], "probabilities": [], "call": "", "p": float("nan")}
     rows = []
     for view in views:
@@ -73,8 +75,11 @@ def classify_chunk(job: ChunkJob, *, fields: str, table: str, settings: Classify
     """Classify every view of a chunk's wells and write the table of calls."""
     with sole_writer(table):
         classifier = load_classifier(job.model, job.trusted_packages, pick_device(job.gpus))
-        views = views_of_wells(pd.read_parquet(fields), job.wells, classifier.contract.input, job.accept)
-        calls = classify_views(classifier, job.store, views, settings.batch_size, job.workers)
+        seen = pd.read_parquet(fields)
+        views = views_of_wells(seen, job.wells, classifier.contract.input, job.accept)
+        calls = classify_views(
+            classifier, job.store, views, field_digests(seen), batch_size=settings.batch_size, workers=job.workers
+        )
         log.info("%s: %s", table, calls["call"].value_counts().to_dict())
         check_failures(calls, job.max_failed, table)
         write_table(calls.assign(model_sha256=classifier.contract.sha256, revision=job.revision), table)

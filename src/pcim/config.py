@@ -22,7 +22,7 @@ Method = Literal[
 ]  # fmt: skip
 Substitute = Literal["mean", "blur", "median"]
 Background = Literal["auto", "mean", "blur"]
-Verdict = Literal["empty", "saturated", "constant", "out_of_focus", "missing", "truncated", "nan"]
+Verdict = Literal["empty", "saturated", "clipped", "constant", "out_of_focus", "suspect", "missing", "truncated", "nan"]
 
 METHODS: tuple[Method, ...] = get_args(Method)
 CONTROLS: tuple[Method, ...] = ("random", "edge", "contrast")
@@ -102,6 +102,9 @@ class IngestSettings(Settings):
         le=1,
         description="'saturated': more than this share of a channel sits at 255, 1023, 4095, 16383 or 65535, its highest value.",
     )
+    clipped_share: float = Field(
+        0.9, gt=0, le=1, description="'clipped': more than this share of a channel sits at 0, its lowest value."
+    )
     empty_contrast: float = Field(
         4.0,
         ge=0,
@@ -112,7 +115,10 @@ class IngestSettings(Settings):
         ge=0,
         description="'out_of_focus': less than this share of the variance is detail of 1 to 2 px (Gaussian sigmas), in every channel.",
     )
-    accept: list[Literal["empty", "saturated", "constant", "out_of_focus"]] = Field(
+    levels: int = Field(
+        3, ge=1, le=8, description="Resolution levels of the OME-Zarr plate that a vendor's export is converted into."
+    )
+    accept: list[Literal["empty", "saturated", "clipped", "constant", "out_of_focus", "suspect"]] = Field(
         [], description="Verdicts that are recorded and nevertheless classified; what cannot be read never is."
     )
 

@@ -15,9 +15,10 @@ from pcim.attribute.backgrounds import make_background
 from pcim.attribute.methods import backgrounds_given
 from pcim.chunks import Box
 from pcim.jobs import log, progress, rows_of, sole_writer, write_table
+from pcim.mapplates import MapPlate
 from pcim.models import Classifier, load_classifier, pick_device
 from pcim.plate import KEY_COLUMNS, ViewKey
-from pcim.stores import FieldImage, MapPlate
+from pcim.stores import FieldImage
 from pcim.views import explained_views, read_regions
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def evaluate_chunk(  # noqa: PLR0913 - a job's inputs
         rows: list[dict[str, Any]] = []
         bar = progress(explained.groupby(list(KEY_COLUMNS)).ngroups, f"evaluate {job.store.name}")
         for path, of_field in explained.groupby("path", sort=True):
-            image = FieldImage.open(job.store / str(path))
+            image = FieldImage.open(job.store, str(path))
             pixels = image.read(classifier.contract.input.channels)
             mask = read_regions(image, regions)[objects] if objects else None
             of_methods = {m: np.nan_to_num(stores[m].read(str(path)).sum(0)) for m in of_field["method"].unique()}

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from pcim.config import ClassifierSettings
     from pcim.contract import Contract
+    from pcim.source import Source
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Evidence:
     scores: pd.DataFrame
     interventions: pd.DataFrame
     mean_maps: Mapping[str, xr.DataArray]
-    stores: Mapping[str, Path]
+    stores: Mapping[str, Source]
     maps: Mapping[str, Mapping[str, Path]]
 
 

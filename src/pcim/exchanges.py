@@ -6,7 +6,6 @@ Maps propose, interventions decide. It needs forward passes across wells, so it 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,10 +23,12 @@ from pcim.views import explained_views, read_regions, read_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from pcim.config import EvaluateSettings, Region
+    from pcim.source import Source
 
 COLUMNS = (
     *KEY_COLUMNS, "partner", "partner_well", "region", "kind", "area", "call_before", "partner_call", "call_after", "follows",
@@ -125,7 +126,7 @@ def intervene(  # noqa: PLR0913 - a job's inputs
     fields: Sequence[str],
     calls: Sequence[str],
     ledgers: Sequence[str],
-    stores: Mapping[str, str],
+    stores: Mapping[str, Source],
     model: Path,
     table: str,
     regions: Mapping[str, Region],
@@ -165,7 +166,7 @@ def _sample(views: pd.DataFrame, most: int) -> pd.DataFrame:
 def _subjects(  # noqa: PLR0913, PLR0917 - what a subject is made of
     classifier: Classifier,
     views: pd.DataFrame,
-    stores: Mapping[str, str],
+    stores: Mapping[str, Source],
     regions: Mapping[str, Region],
     objects: str | None,
     halo_px: float,
@@ -173,7 +174,7 @@ def _subjects(  # noqa: PLR0913, PLR0917 - what a subject is made of
     """Read the pixels and regions of the views that take part."""
     subjects = []
     for row in rows_of(views):
-        image = FieldImage.open(Path(stores[row["plate"]]) / row["path"])
+        image = FieldImage.open(stores[row["plate"]], row["path"])
         seen = Box.of(row).slices
         pixels = image.read(classifier.contract.input.channels)[:, *seen]
         inside = {name: mask[seen] for name, mask in read_regions(image, regions).items()}

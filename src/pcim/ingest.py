@@ -11,12 +11,12 @@ import pandas as pd
 from dask.base import compute
 from dask.callbacks import Callback
 from dask.delayed import delayed
-from scipy.ndimage import gaussian_filter
 
 from pcim import ngff
 from pcim.inputs import CampaignError, read_platemap
-from pcim.jobs import log, progress, write_table
+from pcim.jobs import log, progress, rows_of, write_table
 from pcim.plate import FIELD_COLUMNS, well_name
+from pcim.quality import digest_pixels, judge
 from pcim.stores import FieldImage
 
 if TYPE_CHECKING:
@@ -26,108 +26,114 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pcim.config import IngestSettings
+    from pcim.source import Source
 
-FULL_SCALE = tuple(2**bits - 1 for bits in (8, 10, 12, 14, 16))
-"""Highest values of the cameras and file types in use."""
+UNKNOWN: dict[str, Any] = {
+    "channels": [], "height": 0, "width": 0, "dtype": "", "pixel_size_um": np.nan, "labels": [], "checksum": "", "digest": "",
+    "digests": [],
+}  # fmt: skip
+"""What is said of a field that cannot be opened."""
 
 
 @dataclass(frozen=True)
-class Quality:
-    """A field's verdict, one of `pcim.config.Verdict` or ``ok``, and its reason in words with numbers."""
+class Inspection:
+    """What was found of one field: its columns of the table, chunks that are not stored, and what its writer does with empty ones.
 
-    verdict: str
-    reason: str = ""
+    `absent` says which chunks are missing, empty text = none; `stores_all` is True where a stored chunk holds nothing but the
+    fill value, or the store says that every chunk is stored.
+    """
 
-
-def judge(image: NDArray[Any], channels: Sequence[str], settings: IngestSettings) -> Quality:
-    """Judge a field's pixels (channel, y, x); the first fault found gives the verdict."""
-    pixels = image.astype(np.float32)
-    if not np.isfinite(pixels).all():
-        return Quality("nan", f"{np.count_nonzero(~np.isfinite(pixels))} pixels are NaN or infinite")
-    flat = [channel for channel, plane in enumerate(pixels) if plane.min() == plane.max()]
-    if flat:
-        return Quality("constant", f"channel {channels[flat[0]]!r} is {pixels[flat[0]].flat[0]:g} everywhere")
-    full = [float(np.mean(plane == plane.max())) if plane.max() in FULL_SCALE else 0.0 for plane in pixels]
-    if max(full) > settings.saturated_share:
-        where = int(np.argmax(full))
-        return Quality(
-            "saturated",
-            f"{max(full):.0%} of channel {channels[where]!r} sits at its highest value {pixels[where].max():g}",
-        )
-    contrast = max(_contrast(plane) for plane in pixels)
-    if contrast < settings.empty_contrast:
-        return Quality("empty", f"nothing rises above {contrast:.1f} noise units in any channel")
-    focus = max(_fine_share(plane) for plane in pixels)
-    if focus < settings.focus:
-        return Quality(
-            "out_of_focus", f"fine detail is {focus:.2g} of the variance; expected {settings.focus:g} or more"
-        )
-    return Quality("ok")
+    columns: dict[str, Any]
+    absent: str = ""
+    stores_all: bool = False
 
 
-def _contrast(plane: NDArray[np.float32]) -> float:
-    """Distance of the brightest or darkest 0.5 % from the median, in units of the pixel noise."""
-    low, middle, high = np.percentile(plane, [0.5, 50, 99.5])
-    differences = np.abs(np.diff(plane, axis=-1))
-    noise = max(1.4826 * float(np.median(differences)) / np.sqrt(2), 0.5)  # half a grey level: digitisation
-    return float(max(high - middle, middle - low) / noise)
-
-
-def _fine_share(plane: NDArray[np.float32]) -> float:
-    """Share of the variance in the band between Gaussians of 1 and 2 px: detail, but not single-pixel noise."""
-    band = gaussian_filter(plane, 1) - gaussian_filter(plane, 2)
-    return float(band.var() / plane.var())
-
-
-def inspect_field(path: Path, settings: IngestSettings) -> dict[str, Any]:
-    """Read one field and return its columns of the field table; a broken field is a row with a reason."""
-    unknown = {
-        "channels": [],
-        "height": 0,
-        "width": 0,
-        "dtype": "",
-        "pixel_size_um": np.nan,
-        "labels": [],
-        "digest": "",
-    }
+def inspect_field(source: Source, field: str, settings: IngestSettings) -> Inspection:
+    """Read one field and return what was found; a broken field is a row with a reason."""
     try:
-        field = FieldImage.open(path)
+        image = FieldImage.open(source, field)
+        known = UNKNOWN | _described(image)
+        absent, expected = image.absent_chunks()
+        torn = image.torn_chunks()
     except (ngff.NgffError, OSError) as error:
-        return unknown | {"qc": "missing", "reason": str(error)}
-    size = field.layout.pixel_size_um
-    known = {
-        "channels": field.channels,
-        "height": field.shape[0],
-        "width": field.shape[1],
-        "dtype": field.dtype,
-        "pixel_size_um": np.nan if size is None else size[0],
-        "labels": ngff.read_labels(path),
-        "digest": "",
-    }
-    absent, expected = field.absent_chunks()
-    if absent:
-        return known | {"qc": "missing", "reason": f"{absent} of {expected} chunks are not stored"}
-    torn = field.torn_chunks()
+        return Inspection(UNKNOWN | {"qc": "missing", "reason": str(error)})
     if torn:
-        return known | {"qc": "truncated", "reason": f"chunk {torn[0]} is not as long as its header says"}
+        return Inspection(known | {"qc": "truncated", "reason": f"chunk {torn[0]} is not as long as its header says"})
     try:
-        image = field.read()
+        pixels = image.read()
     except (ngff.NgffError, OSError) as error:
-        return known | {"qc": "truncated", "reason": str(error)}
-    quality = judge(image, field.channels, settings)
-    return known | {"digest": digest_pixels(image), "qc": quality.verdict, "reason": quality.reason}
+        return Inspection(known | {"qc": "truncated", "reason": str(error)})
+    digests = [digest_pixels(plane) for plane in pixels]
+    quality = judge(pixels, image.channels, settings)
+    return Inspection(
+        known | {"digest": combined(digests), "digests": digests, "qc": quality.verdict, "reason": quality.reason},
+        f"{len(absent)} of {expected} chunks are not stored, {absent[0]} the first" if absent else "",
+        image.is_complete_by_rule or _empty_chunks(image, pixels) > len(absent),
+    )
 
 
-def digest_pixels(image: NDArray[Any]) -> str:
-    """Return a digest of an array's shape, type and values, whatever its compression."""
-    head = f"{image.shape}{image.dtype.str}".encode()
-    return hashlib.blake2b(head + np.ascontiguousarray(image).tobytes(), digest_size=16).hexdigest()
+def _described(image: FieldImage) -> dict[str, Any]:
+    size = image.layout.space.pixel_size_um
+    return {
+        "channels": image.channels,
+        "height": image.shape[0],
+        "width": image.shape[1],
+        "dtype": image.dtype,
+        "pixel_size_um": np.nan if size is None else size[0],
+        "labels": ngff.read_labels(image.path),
+        "checksum": image.checksum,
+    }
+
+
+def combined(digests: Sequence[str]) -> str:
+    """Return one digest for the digests of a field's channels, in their order."""
+    return hashlib.blake2b("".join(digests).encode(), digest_size=16).hexdigest()
+
+
+def _empty_chunks(image: FieldImage, pixels: NDArray[Any]) -> int:
+    """Count the chunks, stored or not, of nothing but the fill value; 0 for a field that was projected."""
+    fill, chunk = image.array.fill_value, image.array.chunks
+    if pixels.size != image.array.size:
+        return 0
+    count = 0
+    planes = [plane for plane in pixels if plane.min() == fill or plane.max() == fill]
+    for plane in planes:
+        for top in range(0, plane.shape[0], chunk[-2]):
+            for left in range(0, plane.shape[1], chunk[-1]):
+                count += bool((plane[top : top + chunk[-2], left : left + chunk[-1]] == fill).all())
+    channels = chunk[image.layout.axes.index("c")] if "c" in image.layout.axes else 1
+    return count // channels
+
+
+def settle_absence(found: Sequence[Inspection]) -> list[dict[str, Any]]:
+    """Return the columns of a plate's fields, those with absent chunks judged by what the plate's writer does.
+
+    An absent chunk reads as the fill value. Where the writer stores empty chunks too, it is ``missing``; where it may leave
+    them out, the field is ``suspect``: black, or lost.
+    """
+    stores_all = any(inspection.stores_all for inspection in found)
+    settled = []
+    for inspection in found:
+        columns = dict(inspection.columns)
+        if inspection.absent:
+            why = "the writer stores every chunk" if stores_all else "the writer may leave out empty ones"
+            columns |= {"qc": "missing" if stores_all else "suspect", "reason": f"{inspection.absent}; {why}"}
+        settled.append(columns)
+    return settled
 
 
 def ingest_plate(  # noqa: PLR0913 - a job's inputs
-    *, plate: str, store: Path, platemap: Path, table: str, settings: IngestSettings, workers: int, revision: int
+    *,
+    plate: str,
+    store: Source,
+    platemap: Path,
+    conversion: Sequence[str] = (),
+    table: str,
+    settings: IngestSettings,
+    workers: int,
+    revision: int,
 ) -> None:
-    """Check every field of a plate and write its field table.
+    """Check every field of a plate and write its field table; `conversion` is the table of its conversion, if it had one.
 
     Raises
     ------
@@ -138,24 +144,17 @@ def ingest_plate(  # noqa: PLR0913 - a job's inputs
     plate_map = read_platemap(platemap, faults)
     if faults:
         raise CampaignError(faults)
-    layout = ngff.read_plate(store)
-    keys, paths, broken = [], [], []
-    for well in layout.wells:
-        try:
-            fields = ngff.read_well(store, well)
-        except ngff.NgffError as error:
-            broken.append((well, str(error)))
-            continue
-        for field in fields:
-            keys.append((well, field))
-            paths.append(store / well.path / field)
-    bar = progress(len(paths), f"ingest {plate}", unit="field")
+    keys, broken = _fields_of(store)
+    bar = progress(len(keys), f"ingest {plate}", unit="field")
     with bar, Callback(posttask=lambda *_: bar.update()):
-        inspected = compute(
-            *(delayed(inspect_field)(path, settings) for path in paths), scheduler="threads", num_workers=workers
-        )
-    keys += [(well, "0") for well, _ in broken]
-    inspected += tuple(inspect_field(store / well.path / "0", settings) | {"reason": why} for well, why in broken)
+        tasks = [delayed(inspect_field)(store, f"{well.path}/{field}", settings) for well, field in keys]
+        inspected = settle_absence(compute(*tasks, scheduler="threads", num_workers=workers))
+    for well, why in broken.items():
+        keys.append((well, "0"))
+        inspected.append(UNKNOWN | {"qc": "missing", "reason": why})
+    for well, field, why in _unconverted(conversion):
+        keys.append((well, field))
+        inspected.append(UNKNOWN | {"qc": "missing", "reason": why})
     rows = [
         {
             **_key(plate, well, field),
@@ -169,6 +168,28 @@ def ingest_plate(  # noqa: PLR0913 - a job's inputs
     fields_table = pd.DataFrame(rows).sort_values(list(FIELD_COLUMNS), ignore_index=True)
     log.info("%s: %s", plate, fields_table["qc"].value_counts().to_dict())
     write_table(fields_table, table)
+
+
+def _fields_of(store: Source) -> tuple[list[tuple[ngff.WellLayout, str]], dict[ngff.WellLayout, str]]:
+    """Return the plate's fields as (well, field), and the wells whose metadata cannot be read with the reason."""
+    keys, broken = [], {}
+    for well in ngff.read_plate(store.place).wells:
+        try:
+            fields = ngff.read_well(store.place, well, store.wanted_acquisition)
+        except (ngff.NgffError, OSError) as error:
+            broken[well] = str(error)
+            continue
+        keys += [(well, field) for field in fields if not store.fields or field in store.fields]
+    return keys, broken
+
+
+def _unconverted(conversion: Sequence[str]) -> list[tuple[ngff.WellLayout, str, str]]:
+    """Return the fields of an export that could not be converted, with the reason."""
+    if not conversion:
+        return []
+    failed = [row for row in rows_of(pd.read_parquet(conversion[0])) if row["status"] != "ok"]
+    place = ngff.WellLayout
+    return [(place(r["row"], r["column"], f"{r['row']}/{r['column']}"), r["field"], r["reason"]) for r in failed]
 
 
 def _key(plate: str, well: ngff.WellLayout, field: str) -> dict[str, str]:

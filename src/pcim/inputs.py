@@ -8,15 +8,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pcim import ngff
 from pcim.contract import Contract, read_contract
+from pcim.exports import FORMATS, OMEZARR
 from pcim.faults import nearest
-from pcim.plate import parse_well, well_name
+from pcim.plate import parse_well, well_order
+from pcim.source import PROJECTIONS, Source
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pcim.config import ClassifierSettings, Config
+    from pcim.survey import Survey
 
 PLATE_COLUMNS = ("plate", "path", "platemap")
+SOURCE_COLUMNS = ("format", "z", "t", "channels", "acquisition", "fields")
 CONTROL_TYPES = ("", "negcon", "poscon")
 _KEPT = {
     "plate", "row", "column", "well", "field", "view", "path", "channels", "height", "width", "dtype", "pixel_size_um", "labels",
@@ -35,10 +40,10 @@ class CampaignError(ValueError):
 
 @dataclass(frozen=True)
 class PlateEntry:
-    """A line of plates.tsv: the plate's name, its OME-Zarr store, and its plate map by well, ``A01``."""
+    """A line of plates.tsv: the plate's name, its source, and its plate map by well, ``A01``."""
 
     plate: str
-    path: Path
+    source: Source
     platemap: Path
     wells: dict[str, dict[str, str]] = field(repr=False)
 
@@ -55,8 +60,36 @@ def read_plates(path: Path, faults: list[str]) -> dict[str, PlateEntry]:
             faults.append(f"{path}:{line}: plate {name!r} is listed twice")
         else:
             platemap = Path(row["platemap"])
-            plates[name] = PlateEntry(name, Path(row["path"]), platemap, read_platemap(platemap, faults))
+            source = _read_source(row, f"{path}:{line}", faults)
+            plates[name] = PlateEntry(name, source, platemap, read_platemap(platemap, faults))
     return plates
+
+
+def _read_source(row: Mapping[str, str], where: str, faults: list[str]) -> Source:
+    """Read where a plate lies and which of its planes, channels and fields are used."""
+    stray = sorted(set(row) - {*PLATE_COLUMNS, *SOURCE_COLUMNS, "batch"})
+    if stray:
+        known = [*PLATE_COLUMNS, *SOURCE_COLUMNS, "batch"]
+        faults.append(f"{where}: column {stray[0]!r} has no meaning here{nearest(stray[0], known)}; expected {known}")
+    told = {name: row.get(name, "") for name in SOURCE_COLUMNS}
+    if told["format"] not in ("", *FORMATS):
+        faults.append(f"{where}: format {told['format']!r}: expected one of {', '.join(FORMATS)}")
+    for name, words in (("z", PROJECTIONS), ("t", ()), ("acquisition", ())):
+        if told[name] and not told[name].isdecimal() and told[name] not in words:
+            faults.append(f"{where}: {name} {told[name]!r}: expected {' or '.join(['a number', *words])}")
+    lists = {
+        name: tuple(part.strip() for part in told[name].split(",") if part.strip()) for name in ("channels", "fields")
+    }
+    if len(set(lists["channels"])) < len(lists["channels"]):
+        faults.append(f"{where}: channels {told['channels']!r} names one twice")
+    return Source(
+        row["path"],
+        z=told["z"],
+        t=told["t"],
+        acquisition=told["acquisition"],
+        format=told["format"] or OMEZARR,
+        **lists,
+    )
 
 
 def read_platemap(path: Path, faults: list[str]) -> dict[str, dict[str, str]]:
@@ -151,38 +184,32 @@ def check_classifier(  # noqa: PLR0913, PLR0917 - one place that sees all inputs
         )
 
 
-def look_at_plate(plate: PlateEntry, config: Config, contracts: dict[str, Contract | None], faults: list[str]) -> None:
-    """Compare a plate's own metadata with its plate map and with the classifiers that will see it."""
-    try:
-        layout = ngff.read_plate(plate.path)
-        on_plate = {well_name(well.row, well.column): well for well in layout.wells}
-        if not on_plate:
-            raise ngff.NgffError(f"{plate.path}: a plate without wells")
-        first = min(on_plate)
-        image = plate.path / on_plate[first].path / ngff.read_well(plate.path, on_plate[first])[0]
-        channels, labels = ngff.read_image(image).channels, ngff.read_labels(image)
-    except (ValueError, IndexError) as error:
-        faults.append(f"plate {plate.plate!r}: {error}")
-        return
+def check_plate(
+    plate: PlateEntry, survey: Survey, config: Config, contracts: dict[str, Contract | None], faults: list[str]
+) -> None:
+    """Compare what a plate's metadata says with its plate map and with the classifiers that will see it."""
     if plate.wells:
         for words, wells in (
-            ("lacks wells of the plate", on_plate.keys() - plate.wells.keys()),
-            ("names wells that the plate has not", plate.wells.keys() - on_plate.keys()),
+            ("lacks wells of the plate", survey.wells.keys() - plate.wells.keys()),
+            ("names wells that the plate has not", plate.wells.keys() - survey.wells.keys()),
         ):
             if wells:
-                faults.append(f"plate {plate.plate!r}: {plate.platemap} {words}: {', '.join(sorted(wells))}")
+                listed = ", ".join(sorted(wells, key=well_order))
+                faults.append(f"plate {plate.plate!r}: {plate.platemap} {words}: {listed}")
     for name, entry in config.classifiers.items():
         contract = contracts[name]
         if contract is None or plate.plate not in entry.plates:
             continue
+        where, channels = f"classifiers.{name}", list(survey.channels)
         lacking = [channel for channel in contract.input.channels if channel not in channels]
         if lacking:
-            faults.append(
-                f"classifiers.{name}: channels {lacking} are not on plate {plate.plate!r}, which has {list(channels)}"
-            )
+            faults.append(f"{where}: channels {lacking} are not on plate {plate.plate!r}, which has {channels}")
+        twice = [channel for channel in contract.input.channels if channels.count(channel) > 1]
+        if twice:
+            faults.append(f"{where}: plate {plate.plate!r} has several channels called {twice}: {channels}")
         wanted = {region.label or region.boundary_of or "" for region in entry.regions.values()}
-        absent = sorted(wanted - set(labels))
+        absent = sorted(wanted - set(survey.labels))
         if absent:
             faults.append(
-                f"classifiers.{name}.regions: labels {absent} are not on plate {plate.plate!r}, which has {labels}"
+                f"{where}.regions: labels {absent} are not on plate {plate.plate!r}, which has {list(survey.labels)}"
             )

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
+from pcim.source import Source
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -26,7 +28,7 @@ _job_log: list[TextIO] = []
 class ChunkJob:
     """What every job on a chunk is told: the source plate, its wells, the classifier, and what it may use."""
 
-    store: Path
+    store: Source
     wells: Sequence[str]
     model: Path
     trusted_packages: Sequence[str]
@@ -41,7 +43,7 @@ class ChunkJob:
         """Read it from a rule with input `model`, params `chunk` and `revision`, and resource `gpu`."""
         told = dict(snakemake.params.chunk)
         return cls(
-            store=Path(told.pop("store")),
+            store=Source.of(told.pop("store")),
             model=Path(snakemake.input.model),
             gpus=gpus_of(snakemake.resources),
             workers=int(snakemake.threads),

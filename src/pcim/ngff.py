@@ -1,25 +1,42 @@
 """OME-Zarr metadata of plates, 0.4 and 0.5, read as JSON: no zarr and no pixel is touched.
 
-https://ngff.openmicroscopy.org/0.4/ and /0.5/, "plate", "well", "multiscales", "omero" and "labels" metadata.
+https://ngff.openmicroscopy.org/0.4/ and /0.5/, "plate", "well", "multiscales", "omero" and "labels" metadata. Plates and wells
+are held to the specification's own JSON schemas; fields are read with the tolerance that real writers need.
 """
 
 from __future__ import annotations
 
-import json
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pcim.ngff_json import NgffError, attributes, conform, read_json
+from pcim.plate import keyed_number
+from pcim.source import PROJECTIONS
+
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Sequence
 
+    from pcim.source import Place
+
+__all__ = [
+    "ImageLayout", "NgffError", "PlateLayout", "Space", "WellLayout", "channel_labels", "chosen_plane", "map_name", "plate_layout",
+    "read_array", "read_image", "read_labels", "read_plate", "read_well", "well_fields",
+]  # fmt: skip
+
+_PART = re.compile(r"(?!\.)[^/\\\x00-\x1f\x7f]+")
 _NAME = re.compile(r"[A-Za-z0-9]+")
-_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. -]*")
+_V2_TYPES = {
+    "u1": "uint8",
+    "u2": "uint16",
+    "u4": "uint32",
+    "i2": "int16",
+    "i4": "int32",
+    "f4": "float32",
+    "f8": "float64",
+}
 _MICROMETRES = {"micrometer": 1.0, "nanometer": 1e-3, "millimeter": 1e3, "meter": 1e6}
-
-
-class NgffError(ValueError):
-    """A store that is not what it should be; the message says where and what was expected."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +50,7 @@ class WellLayout:
 
 @dataclass(frozen=True)
 class PlateLayout:
-    """What a plate's metadata says: rows and columns of the grid, and the wells that hold images."""
+    """What a plate's metadata says: rows and columns of the grid, the wells that hold images, acquisitions by id."""
 
     version: str
     rows: tuple[str, ...]
@@ -42,59 +59,32 @@ class PlateLayout:
 
 
 @dataclass(frozen=True)
-class ImageLayout:
-    """What a field's metadata says: axes of the arrays, paths of the levels, channel labels, pixel size.
+class Space:
+    """Where the pixels of level 0 lie, (y, x): the size of one and the place of the first, in `unit` (empty: none given)."""
 
-    `pixel_size_um` is (height, width) of a pixel in micrometres, or None where no unit is given.
-    """
+    scale: tuple[float, float] = (1.0, 1.0)
+    origin: tuple[float, float] = (0.0, 0.0)
+    unit: str = ""
+
+    @property
+    def pixel_size_um(self) -> tuple[float, float] | None:
+        """Height and width of a pixel, micrometres; None where no unit of length is given."""
+        factor = _MICROMETRES.get(self.unit)
+        return None if factor is None else (self.scale[0] * factor, self.scale[1] * factor)
+
+
+@dataclass(frozen=True)
+class ImageLayout:
+    """What a field's metadata says: axes of the arrays, paths of the levels, channel labels, and the space of its pixels."""
 
     axes: tuple[str, ...]
     levels: tuple[str, ...]
     channels: tuple[str, ...]
-    pixel_size_um: tuple[float, float] | None
+    space: Space
 
 
-def metadata_file(group: Path) -> Path:
-    """Return the file that holds a group's attributes: ``zarr.json`` (0.5) or ``.zattrs`` (0.4).
-
-    Raises
-    ------
-    NgffError
-        When the folder has neither.
-    """
-    for name in ("zarr.json", ".zattrs"):
-        if (group / name).is_file():
-            return group / name
-    raise NgffError(
-        f"{group}: not a zarr group (neither zarr.json nor .zattrs)" if group.exists() else f"{group}: no such folder"
-    )
-
-
-def attributes(group: Path) -> tuple[str, dict[str, Any]]:
-    """Return the OME-Zarr version and the OME attributes of a group.
-
-    Raises
-    ------
-    NgffError
-        When the folder is no zarr group or its metadata is not JSON of the expected form.
-    """
-    file = metadata_file(group)
-    try:
-        content = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise NgffError(f"{file}: not readable as JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise NgffError(f"{file}: expected a JSON object")
-    if file.name == ".zattrs":
-        return "0.4", content
-    ome = content.get("attributes", {}).get("ome") if isinstance(content.get("attributes", {}), dict) else None
-    if not isinstance(ome, dict):
-        return "0.5", {}
-    return str(ome.get("version", "")), ome
-
-
-def read_plate(path: Path) -> PlateLayout:
-    """Read a plate's layout and check that it agrees with itself.
+def read_plate(path: Place) -> PlateLayout:
+    """Read a plate's layout and check that it agrees with the specification and with itself.
 
     Raises
     ------
@@ -102,56 +92,69 @@ def read_plate(path: Path) -> PlateLayout:
         When the store is no plate, of another version, or its wells do not agree with its rows and columns.
     """
     version, ome = attributes(path)
-    plate = ome.get("plate")
-    if not isinstance(plate, dict):
+    if not isinstance(ome.get("plate"), dict):
         raise NgffError(f"{path}: a zarr group, but not an OME-Zarr plate (no 'plate' metadata)")
+    return plate_layout(version, ome, str(path))
+
+
+def plate_layout(version: str, ome: dict[str, Any], where: str) -> PlateLayout:
+    """Return the layout that a plate's OME attributes describe; raises as `read_plate`."""
     if version not in ("0.4", "0.5"):
-        raise NgffError(f"{path}: OME-Zarr version {version!r}; read are 0.4 and 0.5")
-    try:
-        rows = tuple(str(row["name"]) for row in plate["rows"])
-        columns = tuple(str(column["name"]) for column in plate["columns"])
-        entries = [(str(well["path"]), int(well["rowIndex"]), int(well["columnIndex"])) for well in plate["wells"]]
-    except (KeyError, TypeError, ValueError) as error:
-        raise NgffError(f"{path}: plate metadata without valid rows, columns and wells ({error!r})") from error
-    wells = []
-    for well_path, row_index, column_index in entries:
-        row, _, column = well_path.partition("/")
-        in_grid = 0 <= row_index < len(rows) and 0 <= column_index < len(columns)
-        if (
-            not in_grid
-            or (rows[row_index], columns[column_index]) != (row, column)
-            or not _NAME.fullmatch(row + column)
-        ):
-            raise NgffError(
-                f"{path}: well {well_path!r} does not lie at row {row_index}, column {column_index} of the plate"
-            )
-        wells.append(WellLayout(row, column, well_path))
-    if len({well.path for well in wells}) < len(wells):
-        raise NgffError(f"{path}: a well is listed twice")
+        raise NgffError(f"{where}: OME-Zarr version {version!r}; read are 0.4 and 0.5")
+    conform("plate", version, ome, where)
+    plate = ome["plate"]
+    rows = tuple(row["name"] for row in plate["rows"])
+    columns = tuple(column["name"] for column in plate["columns"])
+    wells = [_place_well(well, rows, columns, version, where) for well in plate["wells"]]
+    if len({(well.row, well.column) for well in wells}) < len(wells):
+        raise NgffError(f"{where}: a well is listed twice")
     return PlateLayout(version, rows, columns, tuple(wells))
 
 
-def read_well(plate: Path, well: WellLayout) -> list[str]:
-    """Return the paths of a well's fields, in the well's own order.
+def _place_well(
+    well: dict[str, Any], rows: tuple[str, ...], columns: tuple[str, ...], version: str, where: str
+) -> WellLayout:
+    """Return where a well lies; its path and its indices must agree (the path is row/column; 0.4's own suite swaps them)."""
+    path, row_index, column_index = well["path"], int(well["rowIndex"]), int(well["columnIndex"])
+    if row_index < len(rows) and column_index < len(columns):
+        row, column = rows[row_index], columns[column_index]
+        if path == f"{row}/{column}" or (version == "0.4" and path == f"{column}/{row}"):
+            return WellLayout(row, column, path)
+    raise NgffError(f"{where}: well {path!r} does not lie at row {row_index}, column {column_index} of the plate")
+
+
+def read_well(plate: Place, well: WellLayout, acquisition: int | None = None) -> list[str]:
+    """Return the paths of a well's fields, in the well's own order; those of one acquisition where its id is given.
 
     Raises
     ------
     NgffError
-        When the well has no valid 'well' metadata.
+        When the well has no valid 'well' metadata, or has several acquisitions and none is named.
     """
-    _, ome = attributes(plate / well.path)
-    try:
-        names = [str(image["path"]) for image in ome["well"]["images"]]
-    except (KeyError, TypeError) as error:
-        raise NgffError(f"{plate / well.path}: no valid 'well' metadata ({error!r})") from error
+    version, ome = attributes(plate / well.path)
+    return well_fields(version, ome, str(plate / well.path), acquisition)
+
+
+def well_fields(version: str, ome: dict[str, Any], where: str, acquisition: int | None = None) -> list[str]:
+    """Return the field paths that a well's OME attributes list; raises as `read_well`."""
+    if version not in ("0.4", "0.5") or not isinstance(ome.get("well"), dict):
+        raise NgffError(f"{where}: no valid 'well' metadata (OME-Zarr {version or 'without version'})")
+    conform("well", version, ome, where)
+    images = ome["well"]["images"]
+    found = sorted({int(image["acquisition"]) for image in images if "acquisition" in image})
+    if acquisition is None and len(found) > 1:
+        raise NgffError(f"{where}: acquisitions {found}; name one in the column 'acquisition' of the table of plates")
+    names = [str(i["path"]) for i in images if acquisition is None or i.get("acquisition", acquisition) == acquisition]
     bad = [name for name in names if not _PART.fullmatch(name)]
     if bad:
-        raise NgffError(f"{plate / well.path}: field path {bad[0]!r} is not a plain name")
+        raise NgffError(f"{where}: field path {bad[0]!r} is not a plain name")
+    if len(set(names)) < len(names):
+        raise NgffError(f"{where}: a field is listed twice")
     return names
 
 
-def read_image(image: Path) -> ImageLayout:
-    """Read a field's axes, levels, channel labels and pixel size.
+def read_image(image: Place) -> ImageLayout:
+    """Read a field's axes, levels, channel labels, and where its pixels lie.
 
     Raises
     ------
@@ -163,20 +166,81 @@ def read_image(image: Path) -> ImageLayout:
         multiscale = ome["multiscales"][0]
         axes = tuple(str(axis["name"]) for axis in multiscale["axes"])
         levels = tuple(str(dataset["path"]) for dataset in multiscale["datasets"])
-        units = [axis.get("unit") for axis in multiscale["axes"]]
-        scale = [float(v) for v in multiscale["datasets"][0]["coordinateTransformations"][0].get("scale", [])]
+        transforms = [*multiscale["datasets"][0]["coordinateTransformations"]]
+        space = _space(len(axes), [*transforms, *multiscale.get("coordinateTransformations", [])])
+        unit = str(multiscale["axes"][-1].get("unit") or "")
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise NgffError(f"{image}: no valid 'multiscales' metadata ({error!r})") from error
-    if axes[-2:] != ("y", "x") or not levels or not all(_PART.fullmatch(level) for level in levels):
+    known = axes[-2:] == ("y", "x") and set(axes) <= set("tczyx") and len(set(axes)) == len(axes)
+    if not known or not levels or not all(_PART.fullmatch(level) for level in levels):
         raise NgffError(f"{image}: axes {axes}, levels {levels}; expected axes that end in y, x and plain level names")
     channels = ome.get("omero", {}).get("channels", []) if isinstance(ome.get("omero", {}), dict) else []
-    labels = tuple(str(channel.get("label", "")) for channel in channels if isinstance(channel, dict))
-    known = len(scale) == len(axes) and all(unit in _MICROMETRES for unit in units[-2:])
-    size = (scale[-2] * _MICROMETRES[units[-2]], scale[-1] * _MICROMETRES[units[-1]]) if known else None
-    return ImageLayout(axes, levels, labels, size)
+    labels = tuple(str(channel.get("label") or "") for channel in channels if isinstance(channel, dict))
+    return ImageLayout(axes, levels, labels, Space(*space, unit))
 
 
-def read_labels(image: Path) -> list[str]:
+def _space(axes: int, transforms: list[dict[str, Any]]) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return scale and origin (y, x) after the transformations; 1 and 0 where a writer left numbers that mean nothing."""
+    scale, origin = [1.0, 1.0], [0.0, 0.0]
+    for transform in transforms:
+        values = [float(value) for value in transform.get(transform.get("type", ""), [0.0] * axes)][-2:]
+        if transform.get("type") == "scale" and all(math.isfinite(v) and v > 0 for v in values):
+            scale = [a * b for a, b in zip(scale, values, strict=True)]
+            origin = [a * b for a, b in zip(origin, values, strict=True)]
+        elif transform.get("type") == "translation" and all(map(math.isfinite, values)):
+            origin = [a + b for a, b in zip(origin, values, strict=True)]
+    return (scale[0], scale[1]), (origin[0], origin[1])
+
+
+def channel_labels(own: Sequence[str], given: Sequence[str], count: int) -> list[str]:
+    """Return the labels of `count` channels: the field's own, else those given for the plate, else each one's number."""
+    for labels in (own, given):
+        if len(labels) == count and any(labels):
+            return [label or str(number) for number, label in enumerate(labels)]
+    return [str(number) for number in range(count)]
+
+
+def chosen_plane(axis: str, length: int, wanted: str, where: str) -> int | None:
+    """Return which plane of a depth or time axis is read, None for a projection of all.
+
+    Raises
+    ------
+    NgffError
+        When there are several and `wanted` names none of them.
+    """
+    if length == 1 and wanted in ("", "0", *PROJECTIONS):
+        return 0
+    if wanted in PROJECTIONS and axis == "z":
+        return None
+    if wanted.isdecimal() and int(wanted) < length:
+        return int(wanted)
+    allowed = f"a number below {length}" + (" or one of max, mean" if axis == "z" else "")
+    raise NgffError(
+        f"{where}: axis {axis} has {length} planes and column {axis!r} of the table of plates is {wanted!r}; expected {allowed}"
+    )
+
+
+def read_array(path: Place) -> tuple[tuple[int, ...], str]:
+    """Return the shape and data type, ``uint16``, that an array's metadata states.
+
+    Raises
+    ------
+    NgffError
+        When there is no array or its metadata is not of the expected form.
+    """
+    file = path / ("zarr.json" if (path / "zarr.json").is_file() else ".zarray")
+    content = read_json(file)
+    try:
+        shape = tuple(int(length) for length in content["shape"])
+        dtype = str(content["data_type"] if file.name == "zarr.json" else content["dtype"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise NgffError(f"{file}: no valid array metadata ({error!r})") from error
+    if len(shape) < 2:  # noqa: PLR2004 - y and x
+        raise NgffError(f"{file}: an array of shape {shape}; expected at least y and x")
+    return shape, _V2_TYPES.get(dtype.lstrip("<>|="), dtype)
+
+
+def read_labels(image: Place) -> list[str]:
     """Return the names of a field's label images, none where it has no labels group."""
     try:
         _, ome = attributes(image / "labels")
@@ -186,3 +250,13 @@ def read_labels(image: Path) -> list[str]:
     return (
         [name for name in names if isinstance(name, str) and _PART.fullmatch(name)] if isinstance(names, list) else []
     )
+
+
+def map_name(field: str) -> str:
+    """Return a field's path in a plate of maps: its own where OME-Zarr 0.5 allows it, else one made from it.
+
+    ``0`` stays ``0``; ``0_mip`` becomes ``0mip`` and six digits that keep it apart from ``0-mip``.
+    """
+    if _NAME.fullmatch(field):
+        return field
+    return re.sub(r"[^A-Za-z0-9]", "", field) + f"{keyed_number(field) % 16**6:06x}"

@@ -12,8 +12,9 @@ from PIL import Image
 from scipy import ndimage
 
 from pcim.chunks import Box
+from pcim.mapplates import MapPlate
 from pcim.plate import ViewKey
-from pcim.stores import FieldImage, MapPlate
+from pcim.stores import FieldImage
 from pcim.views import read_regions
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pcim.config import Region
+    from pcim.source import Source
 
 CHANNEL_COLOURS = {
     1: ((1.0, 1.0, 1.0),),
@@ -78,7 +80,7 @@ def view_key(row: Mapping[Any, Any]) -> ViewKey:
 def read_example(
     row: Mapping[Any, Any],
     *,
-    store: Path,
+    store: Source,
     maps: Mapping[str, Path],
     channels: Sequence[str],
     regions: Mapping[str, Region],
@@ -86,7 +88,7 @@ def read_example(
     """Read what is shown of one view; `maps` = method -> plate of maps. A map that cannot be read is left out."""
     path = str(row["path"])
     seen = Box(int(row["top"]), int(row["left"]), int(row["height"]), int(row["width"])).slices
-    image = FieldImage.open(store / path)
+    image = FieldImage.open(store, path)
     masks = {name: mask[seen] for name, mask in read_regions(image, regions).items()}
     found = {}
     for method, place in maps.items():

@@ -24,6 +24,7 @@ from pcim.jobs import log, whole_file
 from pcim.page import ClassifierPage
 from pcim.plate import FIELD_COLUMNS
 from pcim.reading import ReadingSettings
+from pcim.source import Source
 from pcim.words import METHOD_NAMES, interval, number, percent
 
 if TYPE_CHECKING:
@@ -70,14 +71,14 @@ def report_campaign(  # noqa: PLR0913 - a job's inputs
     tables: str,
     figures: str,
     config: Mapping[str, Any],
-    stores: Mapping[str, str],
+    stores: Mapping[str, Mapping[str, Any]],
     revisions: Mapping[str, int],
     software: Mapping[str, str],
 ) -> None:
     """Write the page, its tables and its figures.
 
     The paths are the campaign's, laid out as ``results/{campaign}/{stage}/{model}/...``; `plates` are the ``zarr.json`` of
-    the plates of maps, `models` the classifiers' model.yaml in the order of the config, `stores` plate -> OME-Zarr store.
+    the plates of maps, `models` the classifiers' model.yaml in the order of the config, `stores` plate -> plain form of its source.
     """
     settings = Config.model_validate(config)
     root = Path(page).parent.parent
@@ -96,7 +97,7 @@ def report_campaign(  # noqa: PLR0913 - a job's inputs
             scores=_in_order(_read(of.this(scores)), settings.attribute.methods),
             interventions=_read(of.this(interventions)),
             mean_maps={Path(path).parent.name: read_mean_maps(path) for path in of.this(mean_maps)},
-            stores={plate: Path(store) for plate, store in stores.items()},
+            stores={plate: Source.of(store) for plate, store in stores.items()},
             maps={plate: _maps_of(plate, settings.attribute.methods, of.this(plates)) for plate in entry.plates},
         )
         pages.append(
@@ -111,7 +112,7 @@ def report_campaign(  # noqa: PLR0913 - a job's inputs
         shown_fields,
         doubts,
         maps_root=root / "maps",
-        stores=stores,
+        stores={plate: store["address"] for plate, store in stores.items()},
         revisions=revisions,
         software=software,
     )

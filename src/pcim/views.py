@@ -1,33 +1,38 @@
-"""Views: what the classifier sees, cut from fields that Dask reads ahead of the network."""
+"""Views: what the classifier sees, cut from fields that are read ahead of the network."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 import pandas as pd
-from dask.base import compute
-from dask.delayed import delayed
 
 from pcim import ngff
 from pcim.chunks import Box, Tile, tile_field
 from pcim.jobs import rows_of
 from pcim.plate import FIELD_COLUMNS, KEY_COLUMNS, ViewKey
+from pcim.quality import digest_pixels
 from pcim.regions import boundary_region, label_region, partition
 from pcim.stores import FieldImage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from pcim.config import Region
     from pcim.contract import InputContract
+    from pcim.source import Source
 
-_FIELDS_AHEAD = 8
+_FIELDS_AHEAD = 4
+"""Fields that each reading thread may be ahead of the network."""
+
+Item = TypeVar("Item")
+Digests: TypeAlias = "Mapping[str, Mapping[str, str]]"
 
 
 @dataclass(frozen=True)
@@ -74,45 +79,82 @@ def views_of_wells(
 
 
 def read_fields(
-    plate: Path, paths: Iterable[str], channels: Sequence[str], workers: int
+    plate: Source, paths: Iterable[str], channels: Sequence[str], workers: int
 ) -> Iterator[tuple[str, NDArray[Any] | ngff.NgffError]]:
     """Yield (path, pixels (channel, y, x) or what went wrong), in order; the next fields are read meanwhile."""
-    ordered = list(dict.fromkeys(paths))
-    groups = [ordered[start : start + _FIELDS_AHEAD] for start in range(0, len(ordered), _FIELDS_AHEAD)]
-    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as background:
-        coming = [background.submit(_read_group, plate, group, channels, workers) for group in groups[:1]]
-        for number, group in enumerate(groups):
-            pixels = coming.pop().result()
-            if number + 1 < len(groups):
-                coming.append(background.submit(_read_group, plate, groups[number + 1], channels, workers))
-            yield from zip(group, pixels, strict=True)
+    ahead: deque[tuple[str, Future[NDArray[Any] | ngff.NgffError]]] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="read-ahead") as pool:
+        for path in dict.fromkeys(paths):
+            ahead.append((path, pool.submit(_read_field, plate, path, channels)))
+            if len(ahead) > workers * _FIELDS_AHEAD:
+                first, pixels = ahead.popleft()
+                yield first, pixels.result()
+        while ahead:
+            first, pixels = ahead.popleft()
+            yield first, pixels.result()
 
 
-def _read_group(
-    plate: Path, paths: Sequence[str], channels: Sequence[str], workers: int
-) -> tuple[NDArray[Any] | ngff.NgffError, ...]:
-    tasks = [delayed(_read_field)(plate / path, channels) for path in paths]
-    return compute(*tasks, scheduler="threads", num_workers=workers)  # type: ignore[no-any-return]
-
-
-def _read_field(path: Path, channels: Sequence[str]) -> NDArray[Any] | ngff.NgffError:
+def _read_field(plate: Source, path: str, channels: Sequence[str]) -> NDArray[Any] | ngff.NgffError:
     try:
-        return FieldImage.open(path).read(channels)
+        return FieldImage.open(plate, path).read(channels)
     except (ngff.NgffError, OSError) as error:
         return error if isinstance(error, ngff.NgffError) else ngff.NgffError(str(error))
 
 
+def field_digests(fields: pd.DataFrame) -> Digests:
+    """Return what ingest saw: the field's path -> channel label -> digest of its pixels."""
+    return {row["path"]: dict(zip(row["channels"], row["digests"], strict=False)) for row in rows_of(fields)}
+
+
 def read_views(
-    plate: Path, views: Sequence[View], channels: Sequence[str], workers: int
+    plate: Source, views: Sequence[View], channels: Sequence[str], workers: int, digests: Digests
 ) -> Iterator[tuple[View, NDArray[Any] | str]]:
-    """Yield (view, raw pixels (channel, y, x) or the reason why there are none) for the views whose status is ok."""
+    """Yield (view, raw pixels (channel, y, x) or the reason why there are none) for the views whose status is ok.
+
+    Pixels that are not those of `digests` (a plate that changed after it was ingested) are no pixels.
+    """
     waiting: dict[str, list[View]] = {}
     for view in views:
         if view.status == "ok":
             waiting.setdefault(view.path, []).append(view)
     for path, pixels in read_fields(plate, waiting, channels, workers):
+        reason = (
+            str(pixels) if isinstance(pixels, ngff.NgffError) else _changed(pixels, channels, digests.get(path, {}))
+        )
         for view in waiting[path]:
-            yield view, str(pixels) if isinstance(pixels, ngff.NgffError) else pixels[:, *view.tile.seen.slices]
+            yield view, reason or pixels[:, *view.tile.seen.slices]  # type: ignore[index]
+
+
+def _changed(pixels: NDArray[Any], channels: Sequence[str], known: Mapping[str, str]) -> str:
+    """Say which channels are not what ingest saw; nothing where all are."""
+    stray = [c for c, plane in zip(channels, pixels, strict=True) if known.get(c, "") not in ("", digest_pixels(plane))]
+    return f"the pixels of channels {stray} changed after the plate was ingested" if stray else ""
+
+
+class Waiting:
+    """How long a network waited for its data."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+        self.seconds = 0.0
+
+    def over(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Pass the items on and note how long each was waited for."""
+        waited = iter(items)
+        while True:
+            asked = time.perf_counter()
+            try:
+                item = next(waited)
+            except StopIteration:
+                return
+            finally:
+                self.seconds += time.perf_counter() - asked
+            yield item
+
+    def __str__(self) -> str:
+        """Say it in words, as a share of the time since the start."""
+        elapsed = max(time.perf_counter() - self._started, 1e-9)
+        return f"the network waited for data {self.seconds / elapsed:.1%} of {elapsed:.1f} s"
 
 
 def batches(

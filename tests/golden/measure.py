@@ -25,9 +25,9 @@ def measure() -> dict[str, dict[str, object]]:
     from pcim.attribute.methods import explain_images
     from pcim.config import AttributeSettings, EvaluateSettings, IngestSettings, PeerSettings
     from pcim.evaluate import Case, score
-    from pcim.ingest import _contrast, _fine_share, judge
     from pcim.models import load_classifier, pick_device
     from pcim.plate import ViewKey
+    from pcim.quality import _contrast, _fine_share, judge
     from pcim.regions import partition
     from pcim.revisions import REVISIONS
 

@@ -21,10 +21,11 @@ from pcim.classify import check_failures, classify_views
 from pcim.config import METHODS, AttributeSettings, IngestSettings, PcimSettings, PeerSettings, Select
 from pcim.ingest import inspect_field
 from pcim.jobs import Journal
+from pcim.mapplates import MapPlate
 from pcim.models import load_classifier, pick_device
 from pcim.plate import ViewKey
-from pcim.stores import MapPlate
-from pcim.views import views_of_wells
+from pcim.source import Source
+from pcim.views import field_digests, views_of_wells
 
 FEW = PeerSettings(ig_steps=5, shap_samples=2, smooth_samples=2, segment_samples=16, rise_masks=20, mask_steps=5)
 SETTINGS = AttributeSettings(batch_size=4, pcim=PcimSettings(steps=5), peers=FEW, levels=1)
@@ -37,15 +38,15 @@ def world(tmp_path: Path) -> dict[str, Any]:
     fields = {("A", str(c), "0"): spot_field(rng, (70, 96), (20, 30) if c == 2 else None) for c in (1, 2)}
     plate = write_plate(tmp_path / "p.zarr", fields)
     classifier = load_classifier(write_model(tmp_path / "model"), ["makers"], pick_device(0))
-    rows = []
+    rows, source = [], Source(str(plate))
     for row, column, field in fields:
         key = {"plate": "p", "row": row, "column": column, "well": f"A0{column}", "field": field}
         place = {"path": f"{row}/{column}/{field}", "treatment": "t", "control_type": ""}
-        rows.append(key | place | inspect_field(plate / row / column / field, IngestSettings()))
+        rows.append(key | place | inspect_field(source, place["path"], IngestSettings()).columns)
     table = pd.DataFrame(rows)
     views = views_of_wells(table, ["A01", "A02"], classifier.contract.input, [])
-    calls = classify_views(classifier, plate, views, 4, 1)
-    job = Job(classifier, "pcim", SETTINGS, plate, MapPlate(tmp_path / "maps.zarr"), 1, 1)
+    calls = classify_views(classifier, source, views, field_digests(table), batch_size=4, workers=1)
+    job = Job(classifier, "pcim", SETTINGS, source, MapPlate(tmp_path / "maps.zarr"), 1, 1)
     return {
         "job": job,
         "views": views,
@@ -122,7 +123,7 @@ def test_a_map_that_is_not_finite_and_a_field_that_cannot_be_read_are_rows_with_
         return Attribution(maps, {"steps": torch.zeros(len(images))}, [""] * len(images))
 
     monkeypatch.setattr(stage, "explain_images", broken)
-    (world["job"].plate / "A/1/0/0/c/0/0/0").write_bytes(b"torn")
+    (world["job"].plate.place / "A/1/0/0/c/0/0/0").write_bytes(b"torn")
     rows = pd.DataFrame(run(world))
     torn = rows[rows["well"] == "A01"]
     assert set(torn["status"]) == {"failed"}

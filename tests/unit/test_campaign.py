@@ -22,9 +22,9 @@ def values(tmp_path: Path) -> dict[str, Any]:
     return write_campaign(tmp_path, plates=2)
 
 
-def faults(values: dict[str, Any]) -> str:
+def faults(values: dict[str, Any], **how: Any) -> str:
     with pytest.raises(CampaignError) as error:
-        Campaign.load(values)
+        Campaign.load(values, **how)
     return str(error.value)
 
 
@@ -127,7 +127,12 @@ def test_a_well_that_does_not_lie_where_its_path_says_is_refused(values: dict[st
     assert "well 'A/2' does not lie at row 1, column 1 of the plate" in faults(values)
 
 
-def test_jobs_do_not_look_at_the_plates_again(values: dict[str, Any], tmp_path: Path) -> None:
+def test_jobs_do_not_look_at_the_plates_again(
+    values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "no plan; a run writes it before its first job" in faults(values, look_at_plates=False)
+    Campaign.load(values).write_plans()
     (tmp_path / "plate1.zarr").rename(tmp_path / "elsewhere.zarr")
     assert Campaign.load(values, look_at_plates=False).name == "planted"
 

@@ -11,7 +11,9 @@ from makers import CHANNELS, spot_field, write_plate
 from scipy.ndimage import gaussian_filter
 
 from pcim.config import IngestSettings
-from pcim.ingest import ingest_plate, judge
+from pcim.ingest import ingest_plate
+from pcim.quality import judge
+from pcim.source import Source
 
 RNG = np.random.default_rng(3)
 GOOD = spot_field(RNG, (64, 64), (30, 30))
@@ -54,7 +56,15 @@ def ingest(folder: Path, plate: Path) -> pd.DataFrame:
     platemap.write_text("\n".join(["well_position,dose", *(f"{well},0.5" for well in wells)]) + "\n")
     table = folder / "fields.parquet"
     settings = IngestSettings()
-    ingest_plate(plate="p", store=plate, platemap=platemap, table=str(table), settings=settings, workers=2, revision=1)
+    ingest_plate(
+        plate="p",
+        store=Source(str(plate)),
+        platemap=platemap,
+        table=str(table),
+        settings=settings,
+        workers=2,
+        revision=1,
+    )
     return pd.read_parquet(table).set_index(["well", "field"])
 
 
@@ -68,6 +78,9 @@ def test_a_plate_with_holes_and_faults_becomes_a_table_with_reasons(tmp_path: Pa
         ("B", "3", "0"): GOOD,
     }
     plate = write_plate(tmp_path / "p.zarr", fields, version=version, chunks=(1, 64, 64))
+    black = GOOD.copy()
+    black[1] = 0
+    write_plate(tmp_path / "p.zarr", fields | {("B", "1", "0"): black}, version=version, chunks=(1, 64, 64), empty=True)
     chunk = "0/0/0" if version == "0.4" else "c/0/0/0"
     (plate / "A/3/0/0" / chunk).unlink()
     stored = plate / "B/2/0/0" / chunk
@@ -78,10 +91,13 @@ def test_a_plate_with_holes_and_faults_becomes_a_table_with_reasons(tmp_path: Pa
         ("A01", "0"): "ok",
         ("A01", "1"): "ok",
         ("A03", "0"): "missing",
+        ("B01", "0"): "constant",
         ("B02", "0"): "truncated",
         ("B03", "0"): "missing",
     }
-    assert table.loc[("A03", "0"), "reason"] == "1 of 2 chunks are not stored"
+    assert table.loc[("A03", "0"), "reason"] == (
+        f"1 of 2 chunks are not stored, {chunk} the first; the writer stores every chunk"
+    )
     wording = {"0.4": "chunk 0/0/0 is not as long as its header says", "0.5": "cannot be decoded"}
     assert wording[version] in table.loc[("B02", "0"), "reason"]
     assert "not readable as JSON" in table.loc[("B03", "0"), "reason"]

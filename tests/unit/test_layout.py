@@ -12,7 +12,22 @@ import pytest
 from pcim.revisions import REVISIONS
 
 ROOT = Path(__file__).parents[2]
-LIGHT = ("plate", "config", "faults", "contract", "inputs", "campaign", "chunks", "ngff", "jobs", "revisions")
+LIGHT = (
+    "plate",
+    "config",
+    "faults",
+    "contract",
+    "inputs",
+    "campaign",
+    "chunks",
+    "ngff",
+    "jobs",
+    "revisions",
+    "source",
+    "plan",
+    "survey",
+    "exports",
+)
 HEAVY = {"torch", "zarr", "dask", "captum", "pandas", "scipy", "matplotlib"}
 
 

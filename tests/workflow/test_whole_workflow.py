@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from makers import write_campaign
 
-from pcim.stores import MapPlate
+from pcim.mapplates import MapPlate
 
 pytestmark = pytest.mark.workflow
 

@@ -1,7 +1,30 @@
+rule convert:
+    output:
+        table="results/{campaign}/ingest/{plate}/conversion.parquet",
+    log:
+        "results/{campaign}/logs/convert/{plate}.log",
+    benchmark:
+        "results/{campaign}/benchmarks/convert/{plate}.tsv"
+    conda:
+        "../../envs/tables.yaml"
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    params:
+        source=campaign.export,
+        store="results/{campaign}/ingest/{plate}/plate.zarr",
+        metadata=campaign.metadata,
+        levels=campaign.config.ingest.levels,
+        revision=REVISIONS["convert"],
+    script:
+        "../scripts/convert.py"
+
+
 rule ingest:
     input:
-        plate=campaign.plate_metadata,
         platemap=campaign.platemap,
+        conversion=campaign.conversion,
     output:
         fields="results/{campaign}/ingest/{plate}/fields.parquet",
     log:
@@ -15,8 +38,9 @@ rule ingest:
         mem_mb=4000,
         runtime=60,
     params:
-        settings=campaign.config.ingest.model_dump(exclude={"accept"}),
+        settings=campaign.config.ingest.model_dump(exclude={"accept", "levels"}),
         store=campaign.store,
+        metadata=campaign.metadata,
         revision=REVISIONS["ingest"],
     script:
         "../scripts/ingest.py"

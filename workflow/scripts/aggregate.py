@@ -1,11 +1,11 @@
 """Write a plate's tables of shares and its mean maps, and finish its plates of maps."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pcim.aggregate import aggregate_plate
 from pcim.config import AggregateSettings, regions_of
 from pcim.jobs import log_to, sole_writer
+from pcim.source import Source
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -14,7 +14,7 @@ with log_to(snakemake.log[0]), sole_writer(snakemake.output[0]):
     aggregate_plate(
         **snakemake.input,
         **snakemake.output,
-        store=Path(snakemake.params.store),
+        store=Source.of(snakemake.params.store),
         methods=snakemake.params.methods,
         regions=regions_of(snakemake.params.regions),
         settings=AggregateSettings.model_validate(snakemake.params.settings),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from pcim.config import IngestSettings
 from pcim.ingest import ingest_plate
 from pcim.jobs import log_to, sole_writer
+from pcim.source import Source
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -13,8 +14,9 @@ if TYPE_CHECKING:
 with log_to(snakemake.log[0]), sole_writer(snakemake.output[0]):
     ingest_plate(
         plate=snakemake.wildcards.plate,
-        store=Path(snakemake.params.store),
+        store=Source.of(snakemake.params.store),
         platemap=Path(snakemake.input.platemap),
+        conversion=snakemake.input.conversion,
         table=snakemake.output.fields,
         settings=IngestSettings.model_validate(snakemake.params.settings),
         workers=snakemake.threads,

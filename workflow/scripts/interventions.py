@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from pcim.config import EvaluateSettings, regions_of
 from pcim.exchanges import intervene
 from pcim.jobs import gpus_of, log_to
+from pcim.source import Source
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -20,5 +21,6 @@ with log_to(snakemake.log[0]):
         regions=regions_of(snakemake.params.regions),
         settings=EvaluateSettings.model_validate(snakemake.params.settings),
         gpus=gpus_of(snakemake.resources),
-        **{name: snakemake.params[name] for name in ("stores", "objects", "halo_px", "trusted_packages", "revision")},
+        stores={plate: Source.of(told) for plate, told in snakemake.params.stores.items()},
+        **{name: snakemake.params[name] for name in ("objects", "halo_px", "trusted_packages", "revision")},
     )

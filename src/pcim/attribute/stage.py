@@ -17,12 +17,12 @@ from pcim.attribute.assembly import Assembly
 from pcim.attribute.methods import Attribution, explain_images
 from pcim.chunks import is_selected, thin_wells
 from pcim.classify import check_failures
-from pcim.ingest import digest_pixels
 from pcim.jobs import Journal, log, progress, rows_of, sole_writer, write_table
+from pcim.mapplates import MapPlate
 from pcim.models import Classifier, load_classifier, pick_device
 from pcim.plate import KEY_COLUMNS
-from pcim.stores import MapPlate
-from pcim.views import View, batches, read_views, views_of_wells
+from pcim.quality import digest_pixels
+from pcim.views import View, Waiting, batches, field_digests, read_views, views_of_wells
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from pcim.config import AttributeSettings
     from pcim.jobs import ChunkJob
+    from pcim.source import Source
+    from pcim.views import Digests
 
 LEDGER_COLUMNS = [
     *KEY_COLUMNS, "top", "left", "height", "width", "status", "reason", "method", "target", "steps", "stop",
@@ -58,7 +60,7 @@ class Job:
     classifier: Classifier
     method: str
     settings: AttributeSettings
-    plate: Path
+    plate: Source
     maps: MapPlate
     revision: int
     workers: int
@@ -128,7 +130,7 @@ def explain(
     rows |= {key: row for known in finished.values() for key, row in known.items()}
     waiting = {path: members for path, members in tasks.items() if path not in finished}
     log.info("%d of %d fields are finished already", len(finished), len(tasks))
-    for path_rows in _explain_fields(job, waiting, shapes):
+    for path_rows in _explain_fields(job, waiting, shapes, field_digests(fields)):
         journal.append(path_rows)
         rows |= {_key_text(row): row for row in path_rows}
     return [rows[str(view.key)] for view in views]
@@ -153,21 +155,22 @@ def _finished(job: Job, tasks: dict[str, list[Task]], journal: Journal) -> dict[
 def _stored_fingerprints(job: Job, path: str) -> dict[str, str]:
     """Return what a stored field says it was made from; nothing when it is not there (a field appears whole)."""
     try:
-        content = json.loads((job.maps.path / path / "zarr.json").read_bytes())
+        content = json.loads((job.maps.place(path) / "zarr.json").read_bytes())
     except OSError:
         return {}
     return dict(content["attributes"].get("pcim", {}).get("fingerprints", {}))
 
 
 def _explain_fields(
-    job: Job, waiting: dict[str, list[Task]], shapes: dict[str, tuple[int, int]]
+    job: Job, waiting: dict[str, list[Task]], shapes: dict[str, tuple[int, int]], digests: Digests
 ) -> Iterator[list[dict[str, Any]]]:
     """Explain the tasks batch by batch; when the last view of a field is done, store the field and yield its rows."""
     tasks = {task.view: task for members in waiting.values() for task in members}
     pending = {path: Assembly(shapes[path], len(members)) for path, members in waiting.items()}
     bar = progress(len(tasks), f"{job.method} {job.plate.name}")
-    readings = read_views(job.plate, list(tasks), job.classifier.contract.input.channels, job.workers)
-    for views, pixels, unread in batches(readings, BATCHES_AHEAD * job.settings.batch_size):
+    readings = read_views(job.plate, list(tasks), job.classifier.contract.input.channels, job.workers, digests)
+    clock = Waiting()
+    for views, pixels, unread in clock.over(batches(readings, BATCHES_AHEAD * job.settings.batch_size)):
         for view, reason in unread:
             pending[view.path].add(_row(view, job) | {"status": "failed", "reason": reason}, view.tile)
         for view, row, arrays in _explain_batch(job, [tasks[view] for view in views], pixels) if views else ():
@@ -176,6 +179,7 @@ def _explain_fields(
             yield _store(job, path, pending.pop(path), tasks)
         bar.update(len(views) + len(unread))
     bar.close()
+    log.info("%s: %s", job.plate.name, clock)
 
 
 def _explain_batch(
@@ -246,7 +250,7 @@ def _store(job: Job, path: str, assembly: Assembly, tasks: dict[View, Task]) -> 
     """Write a finished field in one step and return its rows."""
     if assembly.top is not None:
         made = {task.view.key.view: task for view, task in tasks.items() if view.path == path}
-        layout, maps = ngff.read_image(job.plate / path), assembly.arrays["map"]
+        layout, maps = ngff.read_image(job.plate.place / path), assembly.arrays["map"]
         of_channels = job.classifier.contract.input.channels if len(maps) > 1 else ["all channels"]
         job.maps.write_field(
             path,
@@ -256,7 +260,7 @@ def _store(job: Job, path: str, assembly: Assembly, tasks: dict[View, Task]) -> 
             top=("top", assembly.top),
             levels=job.settings.levels,
             dtype=job.settings.dtype,
-            pixel_size_um=layout.pixel_size_um,
+            space=layout.space,
             provenance={
                 "method": job.method,
                 "model": job.classifier.contract.name,

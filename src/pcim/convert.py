@@ -1,0 +1,173 @@
+"""Convert: a vendor's export becomes an OME-Zarr 0.5 plate, once: sharded, checksummed, resumable field by field."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from pcim import ngff
+from pcim.exports import read_export
+from pcim.exports.export import digest_of, read_page, row_letters
+from pcim.jobs import log, progress, write_table
+from pcim.plate import well_name, well_order
+from pcim.writing import finish_plate, mean_of_four, multiscale, new_field, omero, write_levels
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from pcim.exports.export import Export, Plane
+    from pcim.source import Source
+
+_COLOURS = ("0080FF", "00FF00", "FF0000", "FF00FF", "FFFF00", "00FFFF", "FFFFFF")
+Key = tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What the conversion of each field needs: the export, where the plate goes, and how it is stored."""
+
+    export: Export
+    plate: Path
+    levels: int
+    window: tuple[float, float]
+    revision: int
+
+    def fingerprint(self, planes: Sequence[Sequence[Plane]]) -> str:
+        """Return a digest of all that a converted field depends on: its files by name, size and time, and the settings."""
+        files = sorted({plane.file for channel in planes for plane in channel})
+        stats = [(name, (self.export.root / name).stat()) for name in files]
+        told: list[Any] = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+        told += [repr(planes), self.export.source.plain(), self.export.channels, self.export.pixel_size_um]
+        return digest_of([json.dumps([*told, self.levels, self.window, self.revision], default=str)])
+
+
+def convert_plate(  # noqa: PLR0913 - a job's inputs
+    *, plate: str, source: Source, store: Path, table: str, levels: int, workers: int, revision: int
+) -> None:
+    """Write an export as an OME-Zarr plate and a table with a row a field; a field that cannot be read is a row with a reason.
+
+    Fields that are there already, from the same files and settings, are left as they are.
+
+    Raises
+    ------
+    NgffError
+        When no field could be read.
+    OSError
+        When the plate cannot be written (a full disk, say): what is written stays, and the next run goes on from there.
+    """
+    export = read_export(source)
+    keys = [key for key in export.fields if not source.fields or key[2] in source.fields]
+    keys.sort(key=lambda key: (well_order(well_name(*key[:2])), len(key[2]), key[2]))
+    job = Conversion(export, store, levels, _window(export, keys), revision)
+    bar = progress(len(keys), f"convert {plate}", unit="field")
+    with bar, ThreadPoolExecutor(workers) as pool:
+        reasons: dict[Key, str] = {}
+        for key, reason in zip(keys, pool.map(lambda key: convert_field(job, key), keys), strict=True):
+            reasons[key] = reason
+            bar.update()
+    if all(reasons.values()):
+        raise ngff.NgffError(f"{source.address}: no field could be converted; the first: {reasons[keys[0]]}")
+    _finish(job, plate, [key for key in keys if not reasons[key]])
+    rows = [
+        {
+            "plate": plate, "row": row, "column": column, "well": well_name(row, column), "field": field,
+            "status": "failed" if reasons[row, column, field] else "ok", "reason": reasons[row, column, field],
+            "files": sorted({plane.file for plane in export.fields[row, column, field]}), "revision": revision,
+        }
+        for row, column, field in keys
+    ]  # fmt: skip
+    failed = sum(bool(reason) for reason in reasons.values())
+    log.info("%s: %d fields converted, %d could not be", plate, len(rows) - failed, failed)
+    write_table(pd.DataFrame(rows), table)
+
+
+def convert_field(job: Conversion, key: Key) -> str:
+    """Write one field and return why it could not be read, empty text when it could."""
+    field = "/".join(key)
+    try:
+        planes = job.export.planes_of(key)
+        fingerprint = job.fingerprint(planes)
+        if _stored_fingerprint(job.plate / field) == fingerprint:
+            return ""
+        pixels = np.stack([_read_channel(job.export, channel) for channel in planes])
+    except Exception as error:  # noqa: BLE001 - decoders raise what they like on broken files: it becomes the field's reason
+        return f"{error}" or type(error).__name__
+    size = job.export.pixel_size_um
+    space = ngff.Space(size, unit="micrometer") if size else ngff.Space()
+    with new_field(job.plate, field) as root:
+        write_levels(root, pixels, job.levels, mean_of_four)
+        image: dict[str, Any] = {"version": "0.5", "multiscales": [multiscale(field, "cyx", job.levels, space)]}
+        shown = {"omero": omero(job.export.channels, lambda n: _COLOURS[n % len(_COLOURS)], job.window)}
+        root.attrs.update({"ome": image | shown, "pcim": {"fingerprint": fingerprint}})
+    return ""
+
+
+def _read_channel(export: Export, planes: Sequence[Plane]) -> NDArray[Any]:
+    """Decode the planes of one channel and project them as the table of plates says."""
+    pages = [_read_plane(export, plane) for plane in planes]
+    if len(pages) == 1:
+        return pages[0]
+    if export.source.z == "max":
+        return np.asarray(np.max(pages, axis=0))
+    mean = np.mean(pages, axis=0, dtype=np.float64)
+    return (np.rint(mean) if pages[0].dtype.kind in "iu" else mean).astype(pages[0].dtype)
+
+
+def _read_plane(export: Export, plane: Plane) -> NDArray[Any]:
+    file = export.root / plane.file
+    try:
+        pixels = read_page(file, plane.page)
+    except Exception as error:
+        size = file.stat().st_size if file.is_file() else None
+        what = "no such file" if size is None else "an empty file" if size == 0 else f"cannot be decoded: {error}"
+        raise ngff.NgffError(f"{plane.file}: {what}") from error
+    native = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+    if (native.shape, native.dtype.name) != (export.shape, export.dtype):
+        raise ngff.NgffError(
+            f"{plane.file}: {native.dtype.name} of {native.shape}; the plate's images are {export.dtype} of {export.shape}"
+        )
+    return native
+
+
+def _stored_fingerprint(place: Path) -> str:
+    """Return what a converted field says it was made from; nothing when it is not there (a field appears whole)."""
+    try:
+        return str(json.loads((place / "zarr.json").read_bytes())["attributes"]["pcim"]["fingerprint"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _window(export: Export, keys: Sequence[Key]) -> tuple[float, float]:
+    """Return the display window of the whole plate: what holds 99.8 % of the pixels of its first field that can be read."""
+    for key in keys[:20]:
+        try:
+            planes = [_read_channel(export, channel) for channel in export.planes_of(key)]
+        except Exception as error:  # noqa: BLE001 - its own conversion says what is wrong with it
+            log.info("%s: not used for the display window: %s", "/".join(key), error)
+            continue
+        low, high = np.percentile(np.stack(planes), [0.1, 99.9])
+        return float(low), float(max(high, low + 1))
+    return 0.0, 1.0
+
+
+def _finish(job: Conversion, plate: str, keys: Sequence[Key]) -> None:
+    """Write the metadata of the plate and its wells for the fields that are there."""
+    found: dict[str, list[str]] = {}
+    for row, column, field in keys:
+        found.setdefault(f"{row}/{column}", []).append(field)
+    letters = {row for row, _, _ in job.export.fields}
+    numbers = {int(column) for _, column, _ in job.export.fields}
+    grid = [row_letters(n) for n in range(1, job.export.rows + 1)]
+    rows = grid if letters <= set(grid) else sorted(letters, key=lambda row: (len(row), row))
+    wide = range(1, job.export.columns + 1)
+    columns = [str(n) for n in (wide if numbers <= set(wide) else sorted(numbers))]
+    wells = [ngff.WellLayout(row, column, f"{row}/{column}") for row, column in dict.fromkeys(key[:2] for key in keys)]
+    finish_plate(job.plate, ngff.PlateLayout("0.5", tuple(rows), tuple(columns), tuple(wells)), found, plate)

@@ -1,0 +1,37 @@
+"""Vendor exports: what a folder of TIFF files holds, read from the vendor's own index, before any image is decoded.
+
+Each reader turns one vendor's index into one `Export`; `pcim.convert` then writes every export as OME-Zarr in the same way.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from pcim.ngff_json import NgffError
+
+if TYPE_CHECKING:
+    from pcim.exports.export import Export
+    from pcim.source import Source
+
+OMEZARR = "omezarr"
+READERS = ("imagexpress", "operetta", "cellvoyager", "tiles", "ometiff")
+"""Modules of this package, each with a function ``read(source) -> Export``."""
+
+FORMATS = (OMEZARR, *READERS)
+
+
+@lru_cache(maxsize=64)
+def read_export(source: Source) -> Export:
+    """Read the index of a vendor's export.
+
+    Raises
+    ------
+    NgffError
+        When the index is not there, cannot be read, or names files outside the export.
+    """
+    if source.format not in READERS:
+        raise NgffError(f"{source.address}: format {source.format!r}; expected one of {', '.join(FORMATS)}")
+    export: Export = import_module(f"pcim.exports.{source.format}").read(source)
+    return export.checked()

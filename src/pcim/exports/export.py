@@ -1,0 +1,249 @@
+"""What every vendor's export comes down to: the planes of each field, the channels, the grid of the plate."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import defusedxml.ElementTree as ET  # noqa: N817 - its usual name
+
+from pcim.ngff_json import NgffError
+from pcim.plate import well_name, well_order
+from pcim.source import PROJECTIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from pcim.source import Source
+
+PROJECTED = -1
+"""`Plane.z` of a projection that the microscope's own software made."""
+
+MAX_XML_BYTES = 512_000_000
+_LOOKED_AT = 9
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One plane of a field: which page of which file, relative to the export, holds which channel, depth and time."""
+
+    file: str
+    page: int = 0
+    channel: int = 1
+    z: int = 0
+    t: int = 0
+
+
+@dataclass
+class Export:
+    """A vendor's plate: (row, column, field) -> planes, channel number -> label, and the names of all rows and columns."""
+
+    source: Source
+    root: Path
+    digest: str
+    fields: dict[tuple[str, str, str], list[Plane]]
+    labels: dict[int, str]
+    rows: int = 0
+    columns: int = 0
+    pixel_size_um: tuple[float, float] | None = None
+    _pages: dict[str, Any] = field(default_factory=dict)
+
+    def checked(self) -> Export:
+        """Return the export, or refuse it: nothing in it, files outside it, or labels that are not one a channel."""
+        if not self.fields:
+            raise NgffError(f"{self.source.address}: no image of a well in this {self.source.format} export")
+        wanted = self.source.channels
+        if wanted and (len(wanted) != len(self.numbers) or len(set(wanted)) < len(wanted)):
+            raise NgffError(
+                f"{self.source.address}: channels {list(wanted)} for the {len(self.numbers)} channels {self.own_labels}"
+            )
+        root = self.root.resolve()
+        for name in {plane.file for planes in self.fields.values() for plane in planes}:
+            if not (self.root / name).resolve().is_relative_to(root):
+                raise NgffError(f"{self.source.address}: {name!r} lies outside the export")
+        return self
+
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers of the channels that have at least one plane, in order."""
+        return sorted({plane.channel for planes in self.fields.values() for plane in planes})
+
+    @property
+    def own_labels(self) -> list[str]:
+        """The vendor's labels, made distinct by their numbers where they are not."""
+        labels = [self.labels.get(number) or f"C{number:02d}" for number in self.numbers]
+        return [
+            label if labels.count(label) == 1 else f"{label} {n}" for n, label in zip(self.numbers, labels, strict=True)
+        ]
+
+    @property
+    def channels(self) -> list[str]:
+        """Channel labels: those of the table of plates, else the vendor's."""
+        return list(self.source.channels) or self.own_labels
+
+    @cached_property
+    def wells(self) -> dict[str, tuple[str, list[str]]]:
+        """Well name -> path in the plate and field names, in plate order."""
+        found: dict[str, tuple[str, list[str]]] = {}
+        for row, column, name in self.fields:
+            if not self.source.fields or name in self.source.fields:
+                found.setdefault(well_name(row, column), (f"{row}/{column}", []))[1].append(name)
+        for _, names in found.values():
+            names.sort(key=lambda name: (len(name), name))
+        return {well: found[well] for well in sorted(found, key=well_order)}
+
+    @cached_property
+    def looks(self) -> tuple[tuple[int, int], str]:
+        """Shape (height, width) and data type of the commonest of a few files, spread over the plate.
+
+        Raises
+        ------
+        NgffError
+            When none of them can be opened.
+        """
+        planes = [planes[0] for _, planes in sorted(self.fields.items()) if planes]
+        seen: Counter[tuple[tuple[int, int], str]] = Counter()
+        reason = ""
+        for plane in planes[:: max(1, len(planes) // _LOOKED_AT)]:
+            try:
+                seen[page_looks(self.root / plane.file, plane.page)] += 1
+            except (OSError, ValueError, IndexError) as error:
+                reason = reason or f"{self.root / plane.file}: {error}"
+        if not seen:
+            raise NgffError(f"{self.source.address}: no image can be opened; {reason}")
+        return seen.most_common(1)[0][0]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of a field, px."""
+        return self.looks[0]
+
+    @property
+    def dtype(self) -> str:
+        """Data type of the pixels."""
+        return self.looks[1]
+
+    def planes_of(self, key: tuple[str, str, str]) -> list[list[Plane]]:
+        """Return, for each channel, the planes that make it: one, or those that are projected.
+
+        Raises
+        ------
+        NgffError
+            When a channel has no plane, or several of which the table of plates does not choose.
+        """
+        return [self._chosen([p for p in self.fields[key] if p.channel == number], number) for number in self.numbers]
+
+    def _chosen(self, planes: list[Plane], number: int) -> list[Plane]:
+        label = self.channels[self.numbers.index(number)]
+        times = sorted({plane.t for plane in planes})
+        if self.source.t:
+            planes = [plane for plane in planes if plane.t == int(self.source.t)]
+        elif len(times) > 1:
+            raise NgffError(f"time points {times}; name one in the column 't' of the table of plates")
+        depths = sorted(plane.z for plane in planes if plane.z != PROJECTED)
+        if self.source.z in PROJECTIONS:
+            chosen = [p for p in planes if p.z != PROJECTED] or planes
+        elif self.source.z:
+            chosen = [plane for plane in planes if plane.z == int(self.source.z)]
+        else:
+            chosen = [plane for plane in planes if plane.z == PROJECTED] or planes
+            if len(chosen) > 1:
+                raise NgffError(f"{len(depths)} depths {depths[:5]}; name one, max or mean in the column 'z'")
+        if not chosen:
+            wanted = {name: value for name, value in (("z", self.source.z), ("t", self.source.t)) if value}
+            raise NgffError(f"channel {label!r} has no image" + (f" at {wanted}" if wanted else ""))
+        if len({(p.z, p.t) for p in chosen}) < len(chosen):
+            raise NgffError(f"channel {label!r} has two images of one plane: {chosen[0].file}, {chosen[1].file}")
+        return sorted(chosen, key=lambda plane: plane.z)
+
+
+def page_looks(file: Path, page: int) -> tuple[tuple[int, int], str]:
+    """Return shape and data type of one page of an image file, from its header."""
+    if file.suffix.lower() == ".png":
+        pixels = read_page(file, page)
+        return (pixels.shape[0], pixels.shape[1]), pixels.dtype.name
+    from tifffile import TiffFile
+
+    with TiffFile(file) as opened:
+        found: Any = opened.pages[page]
+        return (int(found.shape[0]), int(found.shape[1])), found.dtype.newbyteorder("=").name
+
+
+def read_page(file: Path, page: int) -> NDArray[Any]:
+    """Decode one page (y, x) of a TIFF or PNG file; raises what the decoder raises."""
+    if file.suffix.lower() == ".png":
+        import numpy as np
+        from PIL import Image
+
+        with Image.open(file) as opened:
+            return np.asarray(opened)
+    from tifffile import TiffFile
+
+    with TiffFile(file) as opened:
+        pixels: NDArray[Any] = opened.pages[page].asarray()
+        return pixels
+
+
+def digest_of(texts: Sequence[str | bytes]) -> str:
+    """Return a digest of an index: its bytes, or the names of the files that are the index."""
+    digest = hashlib.sha256()
+    for text in texts:
+        digest.update(text if isinstance(text, bytes) else text.encode())
+        digest.update(b"\0")
+    return digest.hexdigest()
+
+
+def row_letters(number: int) -> str:
+    """Return a row's letters for its number from 1: 1 is A, 27 is AA.
+
+    Raises
+    ------
+    ValueError
+        When there is no such row.
+    """
+    if not 1 <= number <= 26 * 27:
+        raise ValueError(f"row {number}: expected 1 to {26 * 27}")
+    first, last = divmod(number - 1, 26)
+    return (chr(64 + first) if first else "") + chr(65 + last)
+
+
+def elements(file: Path, tag: str) -> Iterator[tuple[Mapping[str, str], Mapping[str, str], str]]:
+    """Yield (attributes, children's texts, own text) of every element of that name, namespaces left out; one at a time.
+
+    Entities, DTDs and external references are refused (defusedxml): a bomb is an error, not a hang.
+
+    Raises
+    ------
+    NgffError
+        When the file is not there, not XML, hostile, or too large.
+    """
+    try:
+        bounded(file)
+        for _, element in ET.iterparse(file, forbid_dtd=True):
+            if _local(element.tag) == tag:
+                children = {_local(child.tag): (child.text or "").strip() for child in element}
+                attributes = {_local(name): value for name, value in element.attrib.items()}
+                yield attributes, children, (element.text or "").strip()
+                element.clear()
+    except NgffError:
+        raise
+    except FileNotFoundError as error:
+        raise NgffError(f"{file}: no such file") from error
+    except (OSError, ValueError, SyntaxError) as error:  # ParseError is a SyntaxError, defusedxml's are ValueErrors
+        raise NgffError(f"{file}: not readable as XML: {error!r:.200}") from error
+
+
+def bounded(file: Path) -> None:
+    """Refuse an index that is too large to be one."""
+    if file.stat().st_size > MAX_XML_BYTES:
+        raise NgffError(f"{file}: {file.stat().st_size} bytes; at most {MAX_XML_BYTES} are read")
+
+
+def _local(name: str) -> str:
+    return name.rpartition("}")[2]

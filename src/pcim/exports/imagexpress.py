@@ -1,0 +1,92 @@
+"""ImageXpress (MetaXpress): the file names are the index, the ``.HTD`` beside them names the channels and the grid.
+
+``[TimePoint_1/][ZStep_2/]{name}_{A01}[_s1][_w1][GUID].tif``; ``ZStep_0``, or a file beside ``ZStep_n`` folders, is the microscope's
+own projection; ``_thumb`` files are skipped.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pcim.exports.export import PROJECTED, Export, Plane, digest_of
+from pcim.ngff_json import NgffError
+from pcim.plate import parse_well
+
+if TYPE_CHECKING:
+    from pcim.source import Source
+
+_FILE = re.compile(
+    r".*?_(?P<well>[A-Z]{1,2}[0-9]{2})(?:_s(?P<site>[0-9]+?))?(?:_w(?P<wave>[0-9]))?"
+    r"(?:[0-9A-F]{8}(?:-[0-9A-F]{4}){3}-[0-9A-F]{12})?\.tiff?",
+    re.IGNORECASE,
+)
+_FOLDER = re.compile(r"(TimePoint|ZStep)_([0-9]+)", re.IGNORECASE)
+_SETTING = re.compile(r'^"(\w+)",\s*"?(.*?)"?\s*$', re.MULTILINE)
+
+
+def read(source: Source) -> Export:
+    """Read a plate's folder."""
+    root = Path(source.address)
+    if not root.is_dir():
+        raise NgffError(f"{root}: no such folder")
+    names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if _is_image(path))
+    folders = {name.rpartition("/")[0] for name in names}
+    stacked = {f.rpartition("/")[0] for f in folders if f.rpartition("/")[2].lower().startswith("zstep_")}
+    fields: dict[tuple[str, str, str], list[Plane]] = {}
+    for name in names:
+        found = _FILE.fullmatch(name.rpartition("/")[2])
+        if found is None:
+            continue
+        well = parse_well(found["well"])
+        row, column = well.rstrip("0123456789"), str(int(well.lstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ")))
+        t, z = _place(name, stacked)
+        plane = Plane(name, 0, int(found["wave"] or 1), z, t)
+        fields.setdefault((row, column, found["site"] or "1"), []).append(plane)
+    settings = _settings(root)
+    return Export(
+        source,
+        root,
+        digest_of(names),
+        fields,
+        {number: settings[f"WaveName{number}"] for number in range(1, 10) if f"WaveName{number}" in settings},
+        rows=int(settings.get("YWells", "0")),
+        columns=int(settings.get("XWells", "0")),
+        pixel_size_um=_pixel_size(root, names),
+    )
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in {".tif", ".tiff"} and "_thumb" not in path.name.lower()
+
+
+def _place(name: str, stacked: set[str]) -> tuple[int, int]:
+    """Return a file's time point and depth, both from 0, by the folders that it lies in."""
+    found = {kind.lower(): int(number) for kind, number in _FOLDER.findall(name)}
+    beside_a_stack = "zstep" not in found and name.rpartition("/")[0] in stacked
+    z = PROJECTED if beside_a_stack or found.get("zstep") == 0 else found.get("zstep", 1) - 1
+    return found.get("timepoint", 1) - 1, z
+
+
+def _settings(root: Path) -> dict[str, str]:
+    """Return the settings of the first ``.HTD``: lines of ``"Key", value``, in whatever encoding the operator typed."""
+    for file in sorted(path for path in root.rglob("*") if path.suffix.lower() == ".htd"):
+        return dict(_SETTING.findall(file.read_bytes().decode("latin-1").replace("\r", "")))
+    return {}
+
+
+def _pixel_size(root: Path, names: list[str]) -> tuple[float, float] | None:
+    """Return the pixel size that MetaXpress wrote into the first image that can be opened."""
+    from tifffile import TiffFile
+
+    for name in names[:20]:
+        try:
+            with TiffFile(root / name) as opened:
+                told = (opened.metaseries_metadata or {}).get("PlaneInfo", {})
+        except (OSError, ValueError):
+            continue
+        if told.get("spatial-calibration-units") == "um":
+            return float(told["spatial-calibration-y"]), float(told["spatial-calibration-x"])
+        return None
+    return None

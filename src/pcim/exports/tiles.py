@@ -1,0 +1,119 @@
+"""Any folder of TIFF files, described by a ``tiles.csv`` and an ``acquisition_details.toml``.
+
+The format is that of the custom TIFF converter of fractal-uzh-converters: columns ``file_path``, ``row`` and ``column``, then
+``fov_name`` and, for each of the axes c, z and t, ``start_*`` (where the file begins, from 0) and ``length_*`` (how many it holds).
+Stage positions are not used: a field is one image, so two files for one plane of one field are refused.
+"""
+
+from __future__ import annotations
+
+import csv
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pcim.exports.export import Export, Plane, digest_of, row_letters
+from pcim.ngff_json import NgffError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pcim.source import Source
+
+_TABLE, _DETAILS = "tiles.csv", "acquisition_details.toml"
+_REQUIRED = ("file_path", "row", "column")
+
+
+def read(source: Source) -> Export:
+    """Read the folder that holds both files; image paths are relative to it."""
+    root = Path(source.address)
+    table, details = _read_table(root / _TABLE), _read_details(root / _DETAILS)
+    depths = {axis: _ranks(table, f"start_{axis}") for axis in "czt"}
+    axes = ""
+    fields: dict[tuple[str, str, str], list[Plane]] = {}
+    for line, tile in enumerate(table, 2):
+        try:
+            row = tile["row"]
+            key = (
+                row_letters(int(row)) if row.isdecimal() else row,
+                str(int(tile["column"])),
+                tile.get("fov_name") or "0",
+            )
+            start = {axis: depths[axis].get(tile.get(f"start_{axis}") or "0", 0) for axis in "czt"}
+            length = {axis: int(float(tile.get(f"length_{axis}") or 1)) for axis in "czt"}
+        except ValueError as error:
+            raise NgffError(f"{root / _TABLE}:{line}: {error}") from error
+        axes = axes or _axes_of(root / tile["file_path"], details)
+        fields.setdefault(key, []).extend(_planes(tile["file_path"], axes, start, length))
+    size = details.get("pixelsize")
+    labels = [c["channel_label"] if isinstance(c, dict) else str(c) for c in details.get("channels") or []]
+    raw = [(root / name).read_bytes() for name in (_TABLE, _DETAILS) if (root / name).is_file()]
+    return Export(
+        source,
+        root,
+        digest_of(raw),
+        fields,
+        dict(enumerate(labels)),
+        pixel_size_um=(float(size), float(size)) if size else None,
+    )
+
+
+def _planes(file: str, axes: str, start: Mapping[str, int], length: Mapping[str, int]) -> Iterator[Plane]:
+    """Yield the planes of one file, page by page, in the order of its leading axes."""
+    inner = [axis for axis in axes if axis in "czt"]
+    total = 1
+    for axis in inner:
+        total *= length[axis]
+    for page in range(total):
+        place, rest = dict(start), page
+        for axis in reversed(inner):
+            rest, offset = divmod(rest, length[axis])
+            place[axis] += offset
+        yield Plane(file, page, place["c"], place["z"], place["t"])
+
+
+def _read_table(file: Path) -> list[dict[str, str]]:
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as handle:
+            rows = [{k: (v or "").strip() for k, v in row.items() if k} for row in csv.DictReader(handle)]
+    except FileNotFoundError as error:
+        raise NgffError(f"{file}: no such file") from error
+    except (OSError, ValueError, csv.Error) as error:
+        raise NgffError(f"{file}: not readable as a table: {error}") from error
+    lacking = [name for name in _REQUIRED if rows and name not in rows[0]]
+    if lacking or not rows:
+        raise NgffError(f"{file}: columns {lacking} are missing" if rows else f"{file}: no rows")
+    return rows
+
+
+def _read_details(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise NgffError(f"{file}: not readable as TOML: {error}") from error
+
+
+def _ranks(table: list[dict[str, str]], column: str) -> dict[str, int]:
+    """Return the place of every value of a column: itself where all are whole numbers, else its rank."""
+    texts = {row.get(column) or "0" for row in table}
+    values = {text: float(text) for text in texts}
+    if all(value.is_integer() and value >= 0 for value in values.values()):
+        return {text: int(value) for text, value in values.items()}
+    ordered = sorted(set(values.values()))
+    return {text: ordered.index(value) for text, value in values.items()}
+
+
+def _axes_of(file: Path, details: Mapping[str, Any]) -> str:
+    """Return the order of a file's axes: as the details say, else as the first file says, else t, c, z."""
+    if details.get("axes"):
+        return "".join(str(axis).lower() for axis in details["axes"])
+    from tifffile import TiffFile
+
+    try:
+        with TiffFile(file) as opened:
+            found = str(opened.series[0].axes).lower()
+    except (OSError, ValueError, IndexError):
+        return "tczyx"
+    return found if set(found) <= set("tczyx") else "tczyx"

@@ -1,0 +1,112 @@
+"""Quality: is a field worth a classifier's time? Pixels in, verdict and reason out.
+
+Extremes and defects are counted over all pixels; contrast, noise and focus are measured on rows spread over the field, at their
+full resolution, so that judging a field costs a small part of reading it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xxhash
+from scipy.ndimage import gaussian_filter1d
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from pcim.config import IngestSettings
+
+FULL_SCALE = tuple(2**bits - 1 for bits in (8, 10, 12, 14, 16))
+"""Highest values of the cameras and file types in use."""
+
+_SAMPLE_PX = 2**14
+"""About so many pixels a channel stand for its contrast and focus."""
+
+
+@dataclass(frozen=True)
+class Quality:
+    """A field's verdict, one of `pcim.config.Verdict` or ``ok``, and its reason in words with numbers."""
+
+    verdict: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class _Plane:
+    """What is measured of one channel."""
+
+    lowest: float
+    highest: float
+    at_full: float
+    at_zero: float
+    contrast: float
+    detail: float
+
+
+def judge(image: NDArray[Any], channels: Sequence[str], settings: IngestSettings) -> Quality:  # noqa: PLR0911 - one a verdict
+    """Judge a field's pixels (channel, y, x); the first fault found gives the verdict."""
+    if image.dtype.kind == "f" and not np.isfinite(image).all():
+        return Quality("nan", f"{np.count_nonzero(~np.isfinite(image))} pixels are NaN or infinite")
+    planes = [_measure(plane) for plane in image]
+    flat = [number for number, plane in enumerate(planes) if plane.lowest == plane.highest]
+    if flat:
+        return Quality("constant", f"channel {channels[flat[0]]!r} is {planes[flat[0]].lowest:g} everywhere")
+    full = int(np.argmax([plane.at_full for plane in planes]))
+    if planes[full].at_full > settings.saturated_share:
+        share, value = planes[full].at_full, planes[full].highest
+        return Quality("saturated", f"{share:.0%} of channel {channels[full]!r} sits at its highest value {value:g}")
+    zero = int(np.argmax([plane.at_zero for plane in planes]))
+    if planes[zero].at_zero > settings.clipped_share:
+        return Quality(
+            "clipped", f"{planes[zero].at_zero:.0%} of channel {channels[zero]!r} sits at 0, its lowest value"
+        )
+    contrast = max(plane.contrast for plane in planes)
+    if contrast < settings.empty_contrast:
+        return Quality("empty", f"nothing rises above {contrast:.1f} noise units in any channel")
+    detail = max(plane.detail for plane in planes)
+    if detail < settings.focus:
+        return Quality(
+            "out_of_focus", f"fine detail is {detail:.2g} of the variance; expected {settings.focus:g} or more"
+        )
+    return Quality("ok")
+
+
+def _measure(plane: NDArray[Any]) -> _Plane:
+    """Measure one channel (y, x)."""
+    lowest, highest = float(plane.min()), float(plane.max())
+    at_full = np.count_nonzero(plane == plane.dtype.type(highest)) / plane.size if highest in FULL_SCALE else 0.0
+    at_zero = np.count_nonzero(plane == 0) / plane.size if lowest == 0 else 0.0
+    if lowest == highest:
+        return _Plane(lowest, highest, at_full, at_zero, 0.0, 0.0)
+    step = max(1, plane.size // _SAMPLE_PX)
+    rows = plane[step // 2 % len(plane) :: step].astype(np.float32)
+    return _Plane(lowest, highest, at_full, at_zero, _contrast(rows), _fine_share(rows))
+
+
+def _contrast(rows: NDArray[np.float32]) -> float:
+    """Distance of the brightest or darkest 0.5 % from the median, in units of the pixel noise."""
+    low, middle, high = np.percentile(rows, [0.5, 50, 99.5])
+    differences = np.abs(np.diff(rows, axis=-1))
+    noise = max(1.4826 * float(np.median(differences)) / np.sqrt(2), 0.5)  # half a grey level: digitisation
+    return float(max(high - middle, middle - low) / noise)
+
+
+def _fine_share(rows: NDArray[np.float32]) -> float:
+    """Share of the rows' variance in the band between Gaussians of 1 and 2 px: detail, but not single-pixel noise."""
+    band = gaussian_filter1d(rows, 1, axis=-1) - gaussian_filter1d(rows, 2, axis=-1)
+    variance = float(rows.var())
+    return float(band.var()) / variance if variance > 0 else 0.0
+
+
+def digest_pixels(image: NDArray[Any]) -> str:
+    """Return a digest (XXH3, 128 bit) of an array's shape, type and values, whatever its compression.
+
+    It finds accidents, at memory speed; it is no defence against forgery.
+    """
+    digest = xxhash.xxh3_128(f"{image.shape}{image.dtype.str}".encode())
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.hexdigest()

@@ -1,0 +1,124 @@
+"""Survey: what a plate holds, read from its metadata alone: wells, fields, channels, labels, the size of a field. No pixel is read."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from pcim import ngff
+from pcim.exports import OMEZARR, read_export
+from pcim.ngff_json import metadata_file
+from pcim.plate import well_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pcim.exports.export import Export
+    from pcim.source import Source
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a plate's metadata says. `wells` is well name -> its path in the plate and its fields' names, in plate order.
+
+    `channels`, `labels`, `shape` (height, width, px) and `dtype` are those of the first well's first field.
+    """
+
+    digest: str
+    wells: Mapping[str, tuple[str, tuple[str, ...]]]
+    channels: tuple[str, ...]
+    labels: tuple[str, ...]
+    shape: tuple[int, int]
+    dtype: str
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as JSON holds it."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> Survey:
+        """Read it from its plain form."""
+        wells = {well: (str(path), tuple(fields)) for well, (path, fields) in told["wells"].items()}
+        height, width = told["shape"]
+        names = {name: tuple(told[name]) for name in ("channels", "labels")}
+        return cls(told["digest"], wells, **names, shape=(height, width), dtype=told["dtype"])
+
+
+def metadata_digest(source: Source) -> str:
+    """Return a digest of the one metadata file that says which wells a plate has.
+
+    Raises
+    ------
+    ngff.NgffError
+        When it is not there.
+    """
+    if source.format != OMEZARR:
+        return read_export(source).digest
+    return hashlib.sha256(metadata_file(source.place).read_bytes()).hexdigest()
+
+
+def survey_plate(source: Source) -> Survey:
+    """Read a plate's metadata.
+
+    Raises
+    ------
+    ngff.NgffError
+        When the plate, or its first field, is not what it should be. A later well that cannot be read counts as one field:
+        ingest says what is wrong with it.
+    """
+    if source.format != OMEZARR:
+        export = read_export(source)
+        _choose_planes(export)
+        wells = {well: (path, tuple(fields)) for well, (path, fields) in export.wells.items()}
+        return Survey(export.digest, wells, tuple(export.channels), (), export.shape, export.dtype)
+    layout = ngff.read_plate(source.place)
+    if not layout.wells:
+        raise ngff.NgffError(f"{source.address}: a plate without wells")
+    found: dict[str, tuple[str, tuple[str, ...]]] = {}
+    for number, well in enumerate(layout.wells):
+        name = well_name(well.row, well.column)
+        if name in found:
+            raise ngff.NgffError(f"{source.address}: wells {found[name][0]!r} and {well.path!r} are both {name}")
+        try:
+            fields = ngff.read_well(source.place, well, source.wanted_acquisition)
+        except ngff.NgffError:
+            if number == 0:
+                raise
+            fields = ["0"]
+        found[name] = (well.path, tuple(f for f in fields if not source.fields or f in source.fields))
+    path, names = next(((path, names) for path, names in found.values() if names), ("", ()))
+    if not names:
+        raise ngff.NgffError(f"{source.address}: no well has a field {list(source.fields)}")
+    return _with_first_field(source, found, f"{path}/{names[0]}")
+
+
+def _choose_planes(export: Export) -> None:
+    """Refuse an export of which no field has all its channels at the chosen depth and time."""
+    faults = []
+    for key in export.fields:
+        try:
+            export.planes_of(key)
+        except ngff.NgffError as error:
+            faults.append(f"{export.source.address}: field {'/'.join(key)}: {error}")
+        else:
+            return
+    raise ngff.NgffError(faults[0])
+
+
+def _with_first_field(source: Source, wells: Mapping[str, tuple[str, tuple[str, ...]]], field: str) -> Survey:
+    image = ngff.read_image(source.place / field)
+    shape, dtype = ngff.read_array(source.place / field / image.levels[0])
+    if len(shape) != len(image.axes):
+        raise ngff.NgffError(f"{source.place / field}: axes {image.axes} for an array of shape {shape}")
+    lengths = dict(zip(image.axes, shape, strict=True))
+    for axis, wanted in (("z", source.z), ("t", source.t)):
+        ngff.chosen_plane(axis, lengths.get(axis, 1), wanted, str(source.place / field))
+    return Survey(
+        metadata_digest(source),
+        wells,
+        tuple(ngff.channel_labels(image.channels, source.channels, lengths.get("c", 1))),
+        tuple(ngff.read_labels(source.place / field)),
+        (shape[-2], shape[-1]),
+        dtype,
+    )

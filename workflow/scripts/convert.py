@@ -1,0 +1,22 @@
+"""Write a vendor's export as an OME-Zarr plate."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pcim.convert import convert_plate
+from pcim.jobs import log_to, sole_writer
+from pcim.source import Source
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with log_to(snakemake.log[0]), sole_writer(snakemake.output[0]):
+    convert_plate(
+        plate=snakemake.wildcards.plate,
+        source=Source.of(snakemake.params.source),
+        store=Path(snakemake.params.store),
+        table=snakemake.output.table,
+        levels=snakemake.params.levels,
+        workers=snakemake.threads,
+        revision=snakemake.params.revision,
+    )
