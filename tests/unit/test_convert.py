@@ -1,0 +1,189 @@
+"""Vendor exports become OME-Zarr plates: every plane in its place, broken files as rows with a reason, resumable, valid."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import exports
+import numpy as np
+import pandas as pd
+import pytest
+import zarr
+from exports import image
+from ome_zarr_models import v05
+
+from pcim import ngff
+from pcim.convert import convert_plate
+from pcim.exports import FORMATS, read_export
+from pcim.source import Source
+from pcim.stores import FieldImage
+from pcim.survey import survey_plate
+
+
+def convert(source: Source, folder: Path, **changes: Any) -> pd.DataFrame:
+    told: dict[str, Any] = {"plate": "p", "levels": 2, "workers": 2, "revision": 1} | changes
+    table = folder / "conversion.parquet"
+    convert_plate(source=source, store=folder / "plate.zarr", table=str(table), **told)
+    return pd.read_parquet(table).set_index(["well", "field"])
+
+
+def read(folder: Path, field: str) -> np.ndarray:
+    return FieldImage.open(Source(str(folder / "plate.zarr")), field).read()
+
+
+def tree(root: Path) -> dict[str, tuple[int, bytes]]:
+    return {str(p.relative_to(root)): (p.stat().st_mtime_ns, p.read_bytes()) for p in root.rglob("*") if p.is_file()}
+
+
+EXPECTED = {
+    "imagexpress": ({}, ["DAPI", "FITC", "Texas Red"], "B/3/2", lambda c: image(3, 2, c + 1, 0), (8, 12), None),
+    "operetta": ({}, ["Alexa 488", "HOECHST 33342"], "E/11/2", lambda c: image(5, 11, 2, c + 1), (16, 24), (0.5, 0.65)),
+    "cellvoyager": ({"z": "2"}, ["C01", "C02"], "E/3/4", lambda c: image(3, 4, c + 1, 3), (8, 12), (0.325, 0.325)),
+    "tiles": ({"z": "1"}, ["DNA", "GFP"], "P/24/x", lambda c: image(24, c, 1), (2, 2), (0.65, 0.65)),
+    "ometiff": ({}, ["DNA", "GFP"], "C/5/0", lambda c: image(2, 4, c), (8, 12), (0.5, 0.65)),
+}
+
+
+@pytest.mark.parametrize("kind", FORMATS[1:])
+def test_every_plane_of_an_export_comes_out_where_it_belongs(tmp_path: Path, kind: str) -> None:
+    choices, channels, field, expected, grid, size = EXPECTED[kind]
+    root = getattr(exports, kind)(tmp_path / "export [1] #ü")
+    before = tree(root)
+    source = Source(str(root), format=kind, **choices)
+    survey = survey_plate(source)
+    table = convert(source, tmp_path)
+    assert set(table["status"]) == {"ok"}
+    assert list(survey.channels) == channels
+    assert (survey.shape, survey.dtype) == (exports.SHAPE, "uint16")
+    np.testing.assert_allclose(read(tmp_path, field), np.stack([expected(c) for c in range(len(channels))]))
+    plate = Source(str(tmp_path / "plate.zarr"))
+    layout = ngff.read_plate(plate.place)
+    assert (len(layout.rows), len(layout.columns)) == grid
+    converted = survey_plate(plate)
+    assert (converted.wells, converted.channels) == (survey.wells, survey.channels)
+    opened = FieldImage.open(plate, field)
+    assert opened.layout.space.pixel_size_um == size
+    assert opened.checksum == "crc32c"
+    assert opened.is_complete_by_rule
+    v05.HCS.from_zarr(zarr.open_group(plate.address, mode="r"))
+    assert tree(root) == before  # not a byte, not a time stamp
+
+
+@pytest.mark.parametrize(("z", "expected"), [("max", np.max), ("mean", lambda p, axis: np.rint(np.mean(p, axis)))])
+def test_depths_are_projected_as_declared(tmp_path: Path, z: str, expected: Any) -> None:
+    convert(Source(str(exports.cellvoyager(tmp_path / "x")), format="cellvoyager", z=z), tmp_path)
+    stack = np.stack([image(8, 2, 1, depth) for depth in (1, 2, 3, 4)])
+    np.testing.assert_array_equal(read(tmp_path, "D/8/2")[0], expected(stack, axis=0))
+
+
+def test_a_stack_without_a_declared_depth_is_refused_before_any_work(tmp_path: Path) -> None:
+    source = Source(str(exports.cellvoyager(tmp_path / "x")), format="cellvoyager")
+    with pytest.raises(ngff.NgffError, match=r"4 depths .* name one, max or mean in the column 'z'"):
+        survey_plate(source)
+
+
+def test_harmony_6_keeps_names_in_its_maps(tmp_path: Path) -> None:
+    export = read_export(Source(str(exports.operetta(tmp_path / "x", version=6)), format="operetta"))
+    assert export.channels == ["Alexa 488", "HOECHST 33342"]
+    assert export.pixel_size_um == (0.5, 0.65)
+
+
+def test_channels_of_the_table_of_plates_name_an_exports(tmp_path: Path) -> None:
+    root = str(exports.cellvoyager(tmp_path / "x"))
+    assert read_export(Source(root, format="cellvoyager", channels=("DNA", "GFP"))).channels == ["DNA", "GFP"]
+    with pytest.raises(ngff.NgffError, match=r"channels \['DNA'\] for the 2 channels \['C01', 'C02'\]"):
+        read_export(Source(root, format="cellvoyager", channels=("DNA",)))
+
+
+def test_broken_files_are_rows_with_a_reason_and_the_plate_goes_on(tmp_path: Path) -> None:
+    root = exports.imagexpress(tmp_path / "x")
+    folder = root / "TimePoint_1/ZStep_0"
+    (folder / "9987_B02_s1_w1.TIF").write_bytes(b"")
+    exports.write(folder / "9987_B02_s2_w2.TIF", image(1)[:6])
+    whole = (folder / "9987_B03_s1_w3.TIF").read_bytes()
+    (folder / "9987_B03_s1_w3.TIF").write_bytes(whole[: len(whole) // 2])
+    source = Source(str(root), format="imagexpress")
+    reasons = convert(source, tmp_path)["reason"].to_dict()
+    assert reasons["B02", "1"] == "TimePoint_1/ZStep_0/9987_B02_s1_w1.TIF: an empty file"
+    assert reasons["B02", "2"].endswith("w2.TIF: uint16 of (6, 17); the plate's images are uint16 of (12, 17)")
+    assert "9987_B03_s1_w3.TIF: cannot be decoded" in reasons["B03", "1"]
+    assert reasons["B03", "2"] == ""
+    assert survey_plate(Source(str(tmp_path / "plate.zarr"))).wells == {"B03": ("B/3", ("2",))}
+
+
+def test_a_plane_that_is_missing_in_one_field_is_that_fields_fault(tmp_path: Path) -> None:
+    root = exports.imagexpress(tmp_path / "x")
+    for depth in (0, 1, 2):
+        (root / f"TimePoint_1/ZStep_{depth}/9987_B02_s1_w3.TIF").unlink()
+    reasons = convert(Source(str(root), format="imagexpress"), tmp_path)["reason"].to_dict()
+    assert reasons.pop(("B02", "1")) == "channel 'Texas Red' has no image"
+    assert set(reasons.values()) == {""}
+
+
+def test_a_second_run_writes_nothing_and_a_changed_file_its_field_alone(tmp_path: Path) -> None:
+    root = exports.imagexpress(tmp_path / "x")
+    source = Source(str(root), format="imagexpress")
+    convert(source, tmp_path)
+    first = tree(tmp_path / "plate.zarr/B")
+    convert(source, tmp_path)
+    assert {k: v for k, v in tree(tmp_path / "plate.zarr/B").items() if k.count("/") > 2} == {
+        k: v for k, v in first.items() if k.count("/") > 2
+    }
+    exports.write(root / "TimePoint_1/ZStep_0/9987_B03_s2_w1.TIF", image(7))
+    convert(source, tmp_path)
+    again = tree(tmp_path / "plate.zarr/B")
+    changed = {name.split("/")[:2][0] + "/" + name.split("/")[1] for name in again if again[name][1] != first[name][1]}
+    assert changed == {"3/2"}
+    np.testing.assert_array_equal(read(tmp_path, "B/3/2")[0], image(7))
+
+
+@pytest.mark.parametrize("kind", ["operetta", "cellvoyager"])
+def test_a_bomb_in_an_index_is_refused(tmp_path: Path, kind: str) -> None:
+    root = getattr(exports, kind)(tmp_path / "x")
+    index = next(path for path in root.rglob("*") if path.suffix in {".xml", ".mlf"})
+    entities = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10 if n else "lol"}">' for n in range(10))
+    index.write_text(f'<?xml version="1.0"?><!DOCTYPE x [{entities}]><Images><Image>&l9;</Image></Images>')
+    with pytest.raises(ngff.NgffError, match=r"not readable as XML: (DTDForbidden|EntitiesForbidden)"):
+        read_export(Source(str(root), format=kind))
+
+
+def test_an_index_that_names_files_outside_the_export_is_refused(tmp_path: Path) -> None:
+    root = exports.operetta(tmp_path / "x")
+    index = root / "Images/Index.idx.xml"
+    index.write_text(index.read_text("utf-8-sig").replace("r02c03f01p01", "../../../r02c03f01p01"))
+    with pytest.raises(ngff.NgffError, match="lies outside the export"):
+        read_export(Source(str(root), format="operetta"))
+
+
+@pytest.mark.parametrize("kind", FORMATS[1:])
+def test_a_folder_without_an_index_is_refused(tmp_path: Path, kind: str) -> None:
+    with pytest.raises(ngff.NgffError, match=str(tmp_path)):
+        read_export(Source(str(tmp_path), format=kind))
+
+
+FULL = """
+import resource, signal, sys
+from pcim.convert import convert_plate
+from pcim.source import Source
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
+convert_plate(plate="p", source=Source(sys.argv[1], format="imagexpress"), store=__import__("pathlib").Path(sys.argv[2]) / "plate.zarr",
+    table=sys.argv[2] + "/conversion.parquet", levels=2, workers=1, revision=1)
+"""
+
+
+def test_a_disk_that_is_full_ends_the_job_and_leaves_no_half_field(tmp_path: Path) -> None:
+    root = exports.imagexpress(tmp_path / "x")
+    command = [sys.executable, "-c", textwrap.dedent(FULL), str(root), str(tmp_path)]
+    ended = subprocess.run([*command, "700"], capture_output=True, text=True, check=False)
+    assert ended.returncode != 0
+    assert "File too large" in ended.stderr
+    assert not (tmp_path / "conversion.parquet").exists()
+    assert not list((tmp_path / "plate.zarr").glob("B/*/*"))
+    subprocess.run([*command, str(resource.RLIM_INFINITY)], capture_output=True, check=True)
+    assert set(pd.read_parquet(tmp_path / "conversion.parquet")["status"]) == {"ok"}
