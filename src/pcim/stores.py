@@ -5,6 +5,7 @@ Nothing is ever written into a source plate: its stores are opened read-only.
 
 from __future__ import annotations
 
+import os
 import struct
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,9 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
-from zarr.abc.store import SuffixByteRequest
-from zarr.core.buffer import default_buffer_prototype
-from zarr.core.sync import sync
 from zarr.storage import FsspecStore, LocalStore
 
 from pcim import ngff
@@ -136,26 +134,21 @@ class FieldImage:
         ours = self.array.attrs.get("pcim")
         return isinstance(ours, dict) and ours.get("write_empty_chunks") is True
 
-    def _store_path(self) -> tuple[Any, str]:
-        place = self.array.store_path
-        return place.store, f"{place.path}/" if place.path else ""
-
     def absent_chunks(self) -> tuple[list[str], int]:
         """Return the keys of chunks that are not stored (``c/0/0/0``; in a shard ``c/0/0/0#3``), and how many there should be."""
-        store, prefix = self._store_path()
-        shards = self.array.shards
+        shards, level = self.array.shards, self.path / self.layout.levels[0]
         inner = 1 if shards is None else int(np.prod([s // c for s, c in zip(shards, self.array.chunks, strict=True)]))
         absent: list[str] = []
         total = 0
         for key in self.array._iter_shard_keys():
             total += inner
-            if not sync(store.exists(prefix + key)):
+            if not (level / key).is_file():
                 absent.append(key)
             elif shards is not None:
-                absent += [f"{key}#{number}" for number in self._empty_in_shard(store, prefix + key, inner)]
+                absent += [f"{key}#{number}" for number in self._empty_in_shard(level / key, key, inner)]
         return absent, total
 
-    def _empty_in_shard(self, store: Any, key: str, inner: int) -> Iterator[int]:
+    def _empty_in_shard(self, file: Place, key: str, inner: int) -> Iterator[int]:
         """Yield the numbers of the inner chunks that a shard's index, at its end, says are not there.
 
         https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/: offset and length a chunk, uint64, then CRC32C.
@@ -165,11 +158,13 @@ class FieldImage:
         if names not in (["BytesCodec"], ["BytesCodec", "Crc32cCodec"]) or codec.index_location.value != "end":
             return
         length = 16 * inner + 4 * (len(names) - 1)
-        found = sync(store.get(key, default_buffer_prototype(), byte_range=SuffixByteRequest(length)))
-        raw = b"" if found is None else found.to_bytes()
-        if len(raw) < length:
+        if file.stat().st_size < length:
             return  # torn: reading it will say so
-        words = struct.unpack(f"<{2 * inner}Q", raw[: 16 * inner])
+        with file.open("rb") as handle:
+            handle.seek(-length, os.SEEK_END)
+            words = struct.unpack(f"<{2 * inner}Q", handle.read(16 * inner))
+        if _ABSENT not in words:
+            return
         beyond = np.ceil(np.array(self.array.shape) / self.array.chunks)
         shard = np.array([int(part) for part in key.rpartition("c/")[2].split("/")])
         grid = np.array(self.array.shards) // self.array.chunks

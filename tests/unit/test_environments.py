@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-ON_CONDA = {"dask-core": "dask", "matplotlib-base": "matplotlib", "pytorch": "torch", "python-xxhash": "xxhash"}
+ON_CONDA = {"dask-core": "dask", "matplotlib-base": "matplotlib", "pytorch": "torch", "python-xxhash": "xxhash", "universal_pathlib": "universal-pathlib"}
 
 
 def lock(name: str) -> dict[str, str]:
