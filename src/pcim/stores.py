@@ -43,7 +43,7 @@ def _open_array(path: Place) -> zarr.Array[Any]:
         LocalStore(path, read_only=True) if isinstance(path, Path) else FsspecStore.from_url(str(path), read_only=True)
     )
     try:
-        return zarr.open_array(store, mode="r")
+        return zarr.Array.open(store)
     except Exception as error:  # metadata is anybody's: zarr raises what its parts raise
         raise ngff.NgffError(f"{path}: the array cannot be opened: {error}") from error
 
