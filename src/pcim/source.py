@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -54,7 +55,7 @@ class Source:
         """Return it as text, as rules and tables hold it."""
         return asdict(self) | {"channels": list(self.channels), "fields": list(self.fields)}
 
-    @property
+    @cached_property
     def place(self) -> Place:
         """The plate's root."""
         return place(self.address)

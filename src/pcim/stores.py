@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import struct
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +92,7 @@ class FieldImage:
         opened._index(0)
         return opened
 
-    @property
+    @cached_property
     def path(self) -> Place:
         """Where the field lies."""
         return self.source.place / self.field
