@@ -1,7 +1,10 @@
 """PCIM: what does an image classifier look at? From OME-Zarr plates to maps, metrics and a report."""
 
+import sys
+
 from snakemake.utils import min_version
 
+from pcim import budget
 from pcim.campaign import Campaign
 from pcim.jobs import hold_campaign
 from pcim.revisions import REVISIONS
@@ -19,6 +22,10 @@ report: "workflow/report/workflow.rst"
 
 
 campaign = Campaign.load(config, look_at_plates=workflow.is_main_process)
+
+
+if workflow.is_main_process:
+    print(budget.table(campaign), file=sys.stderr)
 
 
 onstart:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from pcim import budget
 from pcim.config import Config
 from pcim.exports import OMEZARR
 from pcim.faults import parse
@@ -74,7 +75,13 @@ class Campaign:
                 check_plate(plate, plan.survey, config, contracts, faults)
         if faults:
             raise CampaignError(faults)
-        return cls(config, plates, {name: contract for name, contract in contracts.items() if contract}, plans)
+        campaign = cls(config, plates, {name: contract for name, contract in contracts.items() if contract}, plans)
+        over = (
+            budget.excess(sum(budget.costs(campaign).values(), budget.Cost()), config.budget) if look_at_plates else []
+        )
+        if over:
+            raise CampaignError([*over, budget.table(campaign)])
+        return campaign
 
     def write_plans(self) -> None:
         """Write the plan of every plate whose plan is new or has grown."""

@@ -254,6 +254,18 @@ class ReportSettings(Settings):
     draws: int = Field(10_000, ge=100, description="Bootstrap draws of the intervals (resampled by well).")
 
 
+class BudgetSettings(Settings):
+    """What a campaign may cost: a run that would cost more is refused before its first job (none: no limit)."""
+
+    max_jobs: int | None = Field(None, ge=1, description="Jobs.")
+    max_files: int | None = Field(None, ge=1, description="Files in plates of maps.")
+    max_gb: float | None = Field(None, gt=0, description="Size of the plates of maps before compression, 10^9 bytes.")
+    max_hours: float | None = Field(None, gt=0, description="Time of the devices that explain: GPU-hours on GPUs.")
+    seconds_per_view: float = Field(
+        1.0, gt=0, description="Time of a view and method that is assumed until the campaign has measured it."
+    )
+
+
 class Config(Settings):
     """A whole campaign."""
 
@@ -272,6 +284,7 @@ class Config(Settings):
     aggregate: AggregateSettings = AggregateSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     report: ReportSettings = ReportSettings()
+    budget: BudgetSettings = BudgetSettings()
 
 
 def regions_of(values: Mapping[str, Any]) -> dict[str, Region]:

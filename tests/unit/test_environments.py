@@ -11,7 +11,13 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-ON_CONDA = {"dask-core": "dask", "matplotlib-base": "matplotlib", "pytorch": "torch", "python-xxhash": "xxhash", "universal_pathlib": "universal-pathlib"}
+ON_CONDA = {
+    "dask-core": "dask",
+    "matplotlib-base": "matplotlib",
+    "pytorch": "torch",
+    "python-xxhash": "xxhash",
+    "universal_pathlib": "universal-pathlib",
+}
 
 
 def lock(name: str) -> dict[str, str]:

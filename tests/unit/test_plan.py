@@ -1,0 +1,139 @@
+"""The plan is made once and kept, and says beforehand what a campaign will cost."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from makers import spot_field, write_campaign, write_plate
+
+from pcim import budget
+from pcim.campaign import Campaign
+from pcim.inputs import CampaignError
+from pcim.plan import plan_file, plan_plate, read_plan
+from pcim.source import Source
+
+
+@pytest.fixture
+def values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    monkeypatch.chdir(tmp_path)
+    return write_campaign(tmp_path, plates=2)
+
+
+def grown(folder: Path, wells: list[tuple[str, str]]) -> Source:
+    import numpy as np
+
+    pixels = spot_field(np.random.default_rng(0), (20, 24), None)
+    return Source(str(write_plate(folder / "p.zarr", {(row, column, "0"): pixels for row, column in wells})))
+
+
+def test_jobs_read_the_plan_that_the_run_wrote(values: dict[str, Any]) -> None:
+    first = Campaign.load(values)
+    first.write_plans()
+    again = Campaign.load(values, look_at_plates=False)
+    assert again.plans == first.plans
+    assert again.chunks["plate1"] == {"A01-A04": ["A01", "A02", "A03", "A04"], "B01-B04": ["B01", "B02", "B03", "B04"]}
+
+
+def test_chunks_that_are_planned_never_change(values: dict[str, Any]) -> None:
+    Campaign.load(values).write_plans()
+    before = plan_file("planted", "plate1").read_bytes()
+    changed = Campaign.load(values | {"wells_per_chunk": 1})
+    changed.write_plans()
+    assert len(changed.chunks["plate1"]) == 2
+    assert plan_file("planted", "plate1").read_bytes() == before
+    shutil.rmtree("results")
+    assert len(Campaign.load(values | {"wells_per_chunk": 1}).chunks["plate1"]) == 8
+
+
+def test_a_plate_that_gains_wells_gets_new_chunks_for_them_alone(tmp_path: Path) -> None:
+    few, more = [("A", "1"), ("B", "1")], [("A", "1"), ("A", "2"), ("B", "1"), ("C", "9")]
+    first = plan_plate(grown(tmp_path, few), None, 2)
+    assert plan_plate(first.source, first, 5) is first
+    second = plan_plate(grown(tmp_path, more), first, 2)
+    assert second.chunks == {"A01-B01": ["A01", "B01"], "A02-C09": ["A02", "C09"]}
+    with pytest.raises(ValueError, match=r"wells \['A02', 'C09'\] were planned and are gone"):
+        plan_plate(grown(tmp_path, few), second, 2)
+
+
+def test_a_plan_of_another_form_is_refused_not_guessed_at(values: dict[str, Any]) -> None:
+    Campaign.load(values).write_plans()
+    file = plan_file("planted", "plate1")
+    for content in ('{"form": 0}', "{", "[]"):
+        file.write_text(content)
+        with pytest.raises(CampaignError, match=r"plate1\.json: .*delete it to plan the plate anew"):
+            Campaign.load(values)
+    assert read_plan(file.with_name("nothing.json")) is None
+
+
+def test_planning_reads_no_pixel(values: dict[str, Any], tmp_path: Path) -> None:
+    for chunk in tmp_path.glob("plate*.zarr/*/*/*/0/**/0"):
+        if chunk.is_file():
+            chunk.unlink()
+    assert Campaign.load(values).plans["plate1"].survey.shape == (70, 96)
+
+
+def test_what_is_to_come_is_counted_by_plate_and_shrinks_with_what_is_done(values: dict[str, Any]) -> None:
+    campaign = Campaign.load(values)
+    found = budget.costs(campaign)
+    # 8 wells of 2 x 2 tiles; 3 methods; 2 chunks: ingest + classify + 3 methods + evaluate, and one aggregate.
+    assert found["plate1"] == budget.Cost(
+        views=32, explained=96, jobs=1 + 2 + 6 + 2 + 1, files=3 * 8 * 14,
+        gigabytes=pytest.approx(3 * 8 * 4 * 70 * 96 * 4 * 4 / 3 / 1e9), hours=pytest.approx(96 / 3600),
+    )  # fmt: skip
+    for name in ("classify/spots/plate1/A01-A04", "attribute/spots/pcim/plate1/A01-A04"):
+        file = Path(f"results/planted/{name}.parquet")
+        file.parent.mkdir(parents=True)
+        file.touch()
+    left = budget.costs(campaign)["plate1"]
+    assert (left.views, left.explained, left.jobs) == (16, 80, 10)
+    text = budget.table(campaign)
+    assert "1 s a view, assumed (budget.seconds_per_view)" in text
+    assert "Estimated from the plates' metadata" in text
+
+
+def test_hours_follow_what_the_campaign_has_measured(values: dict[str, Any]) -> None:
+    campaign = Campaign.load(values)
+    file = Path("results/planted/benchmarks/attribute/spots/pcim/plate1/A01-A04.tsv")
+    file.parent.mkdir(parents=True)
+    file.write_text("s\th:m:s\n8.0\t0:00:08\n")
+    assert budget.seconds_a_view(campaign) == 0.5
+    assert "0.50 s a view, measured" in budget.table(campaign)
+
+
+@pytest.mark.parametrize(
+    ("quota", "words"),
+    [
+        ({"max_jobs": 20}, "budget.max_jobs: 26.0 jobs to come; allowed are 20"),
+        ({"max_files": 10}, "files to come; allowed are 10"),
+        ({"max_gb": 1e-6}, "GB to come"),
+        ({"max_hours": 0.001, "seconds_per_view": 60}, "budget.max_hours: 3.2 device hours to come"),
+    ],
+)
+def test_a_campaign_above_its_quota_is_refused_before_any_work(
+    values: dict[str, Any], quota: dict[str, float], words: str
+) -> None:
+    with pytest.raises(CampaignError, match=words):
+        Campaign.load(values | {"budget": quota})
+
+
+def test_a_source_column_with_a_wrong_value_or_name_is_refused(values: dict[str, Any], tmp_path: Path) -> None:
+    table = tmp_path / "plates.tsv"
+    head, first, second = table.read_text().splitlines()
+    table.write_text(f"{head}\tformat\tz\tchanels\n{first}\tomezar\ttop\tx\n{second}\t\t\t\n")
+    with pytest.raises(CampaignError) as error:
+        Campaign.load(values)
+    text = str(error.value)
+    assert "format 'omezar': expected one of omezarr, imagexpress" in text
+    assert "z 'top': expected a number or max or mean" in text
+    assert "column 'chanels' has no meaning here (did you mean 'channels'?)" in text
+
+
+def test_a_plan_is_text_that_a_person_can_read(values: dict[str, Any]) -> None:
+    Campaign.load(values).write_plans()
+    content = json.loads(plan_file("planted", "plate2").read_text())
+    assert content["survey"]["wells"]["A01"] == ["A/1", ["0"]]
+    assert content["source"]["format"] == "omezarr"
