@@ -1,10 +1,13 @@
 #!/bin/sh
-# Installs Chromium on Debian or Ubuntu, where it is missing and this user may: the browser tests need it.
+# Installs Chromium, a virtual display and what Qt needs on Debian or Ubuntu, where they are missing and this user may: the
+# tests of the report and of the viewers need them.
 set -eu
-command -v chromium >/dev/null && exit 0
+command -v chromium >/dev/null && command -v xvfb-run >/dev/null && ldconfig -p | grep -q libxcb-icccm.so.4 && exit 0
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
-    echo "no Chromium: install it by hand, or the browser tests are skipped" >&2
+    echo "no Chromium or no xvfb-run: install them by hand, or the tests that need them are skipped" >&2
     exit 0
 fi
 apt-get update -qq
-DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null
+DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core xvfb xauth \
+    libgl1 libegl1 libgl1-mesa-dri libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 libxcb-image0 libxcb-keysyms1 \
+    libxcb-randr0 libxcb-render-util0 libxcb-shape0 libxcb-xinerama0 >/dev/null
