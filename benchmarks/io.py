@@ -24,6 +24,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from pcim import ngff
 from pcim.chunks import tile_field
 from pcim.config import IngestSettings
+from pcim.contract import InputContract
 from pcim.convert import convert_plate
 from pcim.ingest import ingest_plate
 from pcim.jobs import log_to
@@ -43,6 +44,9 @@ DENSITY = 2e-4
 FIELD_BYTES = 2 * len(CHANNELS) * SIDE * SIDE
 """A field as a camera of 1080 x 1080 px gives it, uint16."""
 TILE = (216, 216)
+CONTRACT = InputContract(
+    channels=list(CHANNELS), view="tile", size=TILE, dtype="uint16", mean=[0.0, 0.0], std=[1.0, 1.0]
+)
 
 
 def scene(rng: np.random.Generator) -> NDArray[np.uint16]:
@@ -103,7 +107,7 @@ def load(plate: Path, paths: Iterable[str]) -> None:
         for row, column, field in (path.split("/") for path in paths)
         for tile in tiles
     ]
-    for _ in batches(read_views(Source(str(plate)), views, CHANNELS, WORKERS, {}), 32):
+    for _ in batches(read_views(Source(str(plate)), views, CONTRACT, WORKERS, {}), 32):
         pass
 
 

@@ -183,7 +183,7 @@ def read_fields(recipe: Recipe, part: str) -> Labelled:
 def cut_views(fields: Labelled, size: tuple[int, int]) -> Labelled:
     """Cut every field into the tiles that the product classifies; a field of that size stays as it is."""
     height, width = fields.images.shape[-2:]
-    tiles = [tile.seen.slices for tile in tile_field((height, width), size)]
+    tiles = [box.slices for box in tile_field((height, width), size)]
     views = torch.stack([fields.images[:, :, rows, columns] for rows, columns in tiles], dim=1).flatten(0, 1)
     return Labelled(views, fields.targets.repeat_interleave(len(tiles)))
 

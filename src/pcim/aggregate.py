@@ -14,6 +14,7 @@ from zarr.storage import MemoryStore
 
 from pcim import ngff
 from pcim.chunks import Box
+from pcim.fitting import fit_mask
 from pcim.jobs import log, rows_of, whole_file, write_table
 from pcim.mapplates import MapPlate
 from pcim.plate import KEY_COLUMNS
@@ -94,11 +95,12 @@ def aggregate_plate(  # noqa: PLR0913 - a job's inputs
         image = FieldImage.open(store, str(path))
         masks = read_regions(image, regions)
         for method, of_method in views.groupby("method", sort=False):
-            field_maps = MapPlate(maps[str(method)]).read(str(path))
+            boxes = {str(row["view"]): Box.of(row) for row in rows_of(of_method)}
+            of_views = MapPlate(maps[str(method)]).read_views(str(path), boxes)
             for view in rows_of(of_method):
                 seen = Box.of(view).slices
-                pixels = np.nan_to_num(field_maps[:, *seen])
-                inside = {name: mask[seen] for name, mask in masks.items()}
+                pixels = np.nan_to_num(of_views[view["view"]])
+                inside = {name: fit_mask(mask[seen], pixels.shape[1:]) for name, mask in masks.items()}
                 key = {name: view[name] for name in (*KEY_COLUMNS, "treatment", "call", "method")}
                 rows += [key | vars(share) for share in region_shares(pixels, list(view["channels"]), inside)]
                 means.add(str(method), {name: str(view[name]) for name in settings.mean_maps}, pixels.sum(0))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from pcim.campaign import Campaign
     from pcim.config import BudgetSettings
+    from pcim.contract import InputContract
 
 FILES_A_FIELD = (("image", 1, 2), ("label", 2, 2))
 """Files of a field in a plate of maps: of each part, those that every field has and those a level adds."""
@@ -77,7 +78,7 @@ def _of_classifier(campaign: Campaign, model: str, plate: str, rate: float, resu
         }
         called = (results / campaign.name / "classify" / model / plate / f"{chunk}.parquet").exists()
         scored = (results / campaign.name / "evaluate" / model / plate / f"{chunk}.parquet").exists()
-        tiles = _tiles(survey.shape, contract.size)
+        tiles = _tiles(survey.shape, contract)
         views = tiles * sum(len(survey.wells[well][1]) for well in wells)
         explained, touched = _selected(campaign, model, plate, wells, tiles)
         missing = [method for method, is_done in done.items() if not is_done]
@@ -99,9 +100,11 @@ def _of_classifier(campaign: Campaign, model: str, plate: str, rate: float, resu
     return total
 
 
-def _tiles(shape: tuple[int, int], size: tuple[int, int]) -> int:
-    fits = shape[0] >= size[0] and shape[1] >= size[1]
-    return len(tile_field(shape, size)) if fits else 1
+def _tiles(shape: tuple[int, int], contract: InputContract) -> int:
+    """Return the views of a field; those of another pixel size are counted as if they had the classifier's."""
+    size = contract.size
+    fits = contract.view == "tile" and shape[0] >= size[0] and shape[1] >= size[1]
+    return len(tile_field(shape, size, contract.overlap)) if fits else 1
 
 
 def _selected(campaign: Campaign, model: str, plate: str, wells: Iterable[str], tiles: int) -> tuple[int, int]:
@@ -126,7 +129,7 @@ def seconds_a_view(campaign: Campaign, results: Path = Path("results")) -> float
     seconds = views = 0.0
     for model, plate in campaign.explained_plates:
         place = results / campaign.name / "benchmarks" / "attribute" / model
-        tiles = _tiles(campaign.plans[plate].survey.shape, campaign.contracts[model].input.size)
+        tiles = _tiles(campaign.plans[plate].survey.shape, campaign.contracts[model].input)
         for file in sorted(place.glob(f"*/{plate}/*.tsv")):
             wells: Mapping[str, list[str]] = campaign.chunks[plate]
             if file.stem in wells:

@@ -34,45 +34,34 @@ class Box:
         """The rectangle as an index into the last two axes of an image."""
         return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
 
-
-@dataclass(frozen=True)
-class Tile:
-    """One view of a field: the rectangle that the classifier sees, and the part of it whose map is kept.
-
-    Tiles at the far edges are moved inwards to stay inside the field and so overlap their neighbours. `owned` are disjoint
-    and cover the field: every pixel's attribution comes from exactly one view.
-    """
-
-    seen: Box
-    owned: Box
-
     @property
     def name(self) -> str:
-        """The view's name in its field: its top left corner."""
-        return f"{self.seen.top}_{self.seen.left}"
+        """The name of a view that lies there: its top left corner."""
+        return f"{self.top}_{self.left}"
 
 
-def tile_field(shape: tuple[int, int], size: tuple[int, int]) -> list[Tile]:
-    """Cut a field of `shape` (height, width) px into tiles of `size`, in raster order; every pixel is owned once.
+def tile_field(shape: tuple[int, int], size: tuple[int, int], overlap: int = 0) -> list[Box]:
+    """Cut a field of `shape` (height, width) px into tiles of `size`, in raster order, so that every pixel is in one or more.
+
+    Neighbours share `overlap` px; the last tiles of a row or column are moved inwards to stay inside the field and share more.
 
     Raises
     ------
     ValueError
-        When the field is smaller than a tile.
+        When the field is smaller than a tile, or the overlap is not smaller than half a tile.
     """
     if shape[0] < size[0] or shape[1] < size[1]:
         raise ValueError(f"a field of {shape[0]} x {shape[1]} px is smaller than the view of {size[0]} x {size[1]} px")
-    rows, columns = (_cut(length, step) for length, step in zip(shape, size, strict=True))
-    return [
-        Tile(Box(top, left, *size), Box(own_top, own_left, own_height, own_width))
-        for (top, own_top, own_height), (left, own_left, own_width) in product(rows, columns)
-    ]
+    if not 0 <= overlap <= min(size) // 2:
+        raise ValueError(f"an overlap of {overlap} px; expected 0 to {min(size) // 2}, half a view")
+    rows, columns = (_starts(length, step, overlap) for length, step in zip(shape, size, strict=True))
+    return [Box(top, left, *size) for top, left in product(rows, columns)]
 
 
-def _cut(length: int, step: int) -> list[tuple[int, int, int]]:
-    """Return (start seen, start owned, length owned) of the pieces that cover one axis."""
-    starts = range(0, length, step)
-    return [(min(start, length - step), start, min(step, length - start)) for start in starts]
+def _starts(length: int, size: int, overlap: int) -> list[int]:
+    """Return where the tiles begin that cover one axis."""
+    step = size - overlap
+    return sorted({min(start, length - size) for start in range(0, length - overlap if length > size else 1, step)})
 
 
 def plan_chunks(wells: Iterable[str], wells_per_chunk: int) -> dict[str, list[str]]:

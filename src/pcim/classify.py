@@ -28,7 +28,7 @@ def classify_views(  # noqa: PLR0913 - a job's inputs
     found: dict[View, dict[str, Any]] = {}
     unread: dict[View, str] = {}
     bar = progress(len(views), f"classify {plate.name}")
-    readings = read_views(plate, views, classifier.contract.input.channels, workers, digests)
+    readings = read_views(plate, views, classifier.contract.input, workers, digests)
     waiting = Waiting()
     for group, pixels, lost in waiting.over(batches(readings, batch_size)):
         unread.update(lost)

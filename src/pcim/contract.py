@@ -24,6 +24,12 @@ class InputContract(Settings):
         description="'field': a whole field is one view; 'tile': fields are cut into tiles."
     )
     size: tuple[PositiveInt, PositiveInt] = Field(description="Height and width of a view, px of level 0.")
+    overlap: int = Field(0, ge=0, description="Tiles share so many pixels of a view with their neighbours.")
+    pixel_size_um: PositiveFloat | None = Field(
+        None,
+        description="Pixel size that it was trained at, micrometres: views of plates with another are resized to it. None: px of level 0 as they are.",
+    )
+    resize: bool = Field(False, description="Fields of another size than `size` are resized to it ('field' views).")
     dtype: Literal["uint8", "uint16", "float32"] = Field(description="Data type of the plate's pixels.")
     mean: list[float] = Field(description="A value a channel, intensity units of the plate: the training set's mean.")
     std: list[PositiveFloat] = Field(description="A value a channel, intensity units of the plate.")
@@ -33,6 +39,10 @@ class InputContract(Settings):
         for name in ("mean", "std"):
             if len(getattr(self, name)) != len(self.channels):
                 raise ValueError(f"{name}: expected one value for each of the {len(self.channels)} channels")
+        if self.overlap > min(self.size) // 2:
+            raise ValueError(f"overlap: {self.overlap} px; expected at most {min(self.size) // 2}, half a view")
+        if self.resize and (self.view != "field" or self.pixel_size_um):
+            raise ValueError("resize: for 'field' views without a pixel_size_um; those with one are resized by it")
         if len(set(self.channels)) != len(self.channels):
             raise ValueError(f"channels: {self.channels} names one twice")
         return self

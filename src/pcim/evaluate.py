@@ -14,6 +14,7 @@ from pcim import metrics
 from pcim.attribute.backgrounds import make_background
 from pcim.attribute.methods import backgrounds_given
 from pcim.chunks import Box
+from pcim.fitting import fit, fit_mask
 from pcim.jobs import log, progress, rows_of, sole_writer, write_table
 from pcim.mapplates import MapPlate
 from pcim.models import Classifier, load_classifier, pick_device
@@ -138,13 +139,14 @@ def evaluate_chunk(  # noqa: PLR0913 - a job's inputs
             image = FieldImage.open(job.store, str(path))
             pixels = image.read(classifier.contract.input.channels)
             mask = read_regions(image, regions)[objects] if objects else None
-            of_methods = {m: np.nan_to_num(stores[m].read(str(path)).sum(0)) for m in of_field["method"].unique()}
+            boxes = {str(row["view"]): Box.of(row) for row in rows_of(of_field)}
+            of_methods = {method: stores[method].read_views(str(path), boxes) for method in of_field["method"].unique()}
             for _, views in of_field.groupby(list(KEY_COLUMNS), sort=True):
                 view = rows_of(views)[0]
-                seen = Box.of(view).slices
-                inside = None if mask is None else mask[seen]
-                of_view = {method: of_methods[method][seen] for method in views["method"]}
-                case = Case(ViewKey.of(view), pixels[:, *seen], view["target"], of_view, inside)
+                seen, size = Box.of(view).slices, classifier.contract.input.size
+                inside = None if mask is None else fit_mask(mask[seen], size)
+                of_view = {m: np.nan_to_num(of_methods[m][view["view"]].sum(0)) for m in views["method"]}
+                case = Case(ViewKey.of(view), fit(pixels[:, *seen], size), view["target"], of_view, inside)
                 rows += score(classifier, case, settings, background)
                 bar.update()
         bar.close()

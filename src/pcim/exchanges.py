@@ -13,6 +13,7 @@ import pandas as pd
 from scipy.special import softmax
 
 from pcim.chunks import Box
+from pcim.fitting import fit, fit_mask
 from pcim.interventions import control_region, exchange, partners
 from pcim.jobs import log, progress, rows_of, sole_writer, write_table
 from pcim.models import Classifier, load_classifier, pick_device
@@ -176,8 +177,10 @@ def _subjects(  # noqa: PLR0913, PLR0917 - what a subject is made of
     for row in rows_of(views):
         image = FieldImage.open(stores[row["plate"]], row["path"])
         seen = Box.of(row).slices
-        pixels = image.read(classifier.contract.input.channels)[:, *seen]
-        inside = {name: mask[seen] for name, mask in read_regions(image, regions).items()}
-        halo = widen(inside[objects], halo_px) if objects else np.zeros(pixels.shape[1:], bool)
+        size = classifier.contract.input.size
+        pixels = fit(image.read(classifier.contract.input.channels)[:, *seen], size)
+        cut = {name: mask[seen] for name, mask in read_regions(image, regions).items()}
+        inside = {name: fit_mask(mask, size) for name, mask in cut.items()}
+        halo = fit_mask(widen(cut[objects], halo_px), size) if objects else np.zeros(pixels.shape[1:], bool)
         subjects.append(Subject(ViewKey.of(row), row["call"], row["probabilities"], pixels, inside, halo))
     return subjects

@@ -9,7 +9,16 @@ import numpy as np
 import zarr
 
 from pcim import ngff
-from pcim.writing import every_second, finish_plate, mean_of_four, multiscale, new_field, omero, write_levels
+from pcim.writing import (
+    every_second,
+    finish_plate,
+    mean_of_four,
+    multiscale,
+    new_field,
+    omero,
+    write_levels,
+    write_whole,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,9 +26,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pcim.chunks import Box
+
 MAP_WINDOW = (0.0, 10.0)
 """Display window of every stored map: maps are stored in units of their view's mean, so 1 is an average pixel."""
 
+VIEWS = "views"
 _ORANGE = "FF8000"
 
 
@@ -44,6 +56,19 @@ class MapPlate:
         """
         return np.asarray(zarr.open_array(self.place(field) / name / "0", mode="r")[:], dtype=np.float32)
 
+    def read_views(self, field: str, boxes: Mapping[str, Box]) -> dict[str, NDArray[Any]]:
+        """Read the maps (channel, y, x) of views, by name, each of the classifier's size: as scored, not as shown.
+
+        They are stored by themselves where views overlap or were resized; else they are parts of the field's maps.
+        """
+        own = self.place(field) / VIEWS
+        if not own.exists():
+            whole = self.read(field)
+            return {name: whole[:, *box.slices] for name, box in boxes.items()}
+        array = zarr.open_array(own, mode="r")
+        stack, names = np.asarray(array[:], np.float32), list(array.attrs["views"])  # type: ignore[arg-type]
+        return {name: stack[names.index(name)] for name in boxes}
+
     def write_field(  # noqa: PLR0913 - each is one part of what a viewer needs
         self,
         field: str,
@@ -56,9 +81,11 @@ class MapPlate:
         dtype: str,
         space: ngff.Space,
         provenance: Mapping[str, Any],
+        views: Mapping[str, NDArray[np.floating]] | None = None,
     ) -> None:
         """Store the maps (channel, y, x) of one field, arrays `beside` them, and the label of its highest pixels (y, x).
 
+        `views` are the maps of single views, by name, where the field's maps are not simply these side by side.
         What lies beside is for computing: it has level 0 only. float16 ends at 65504: what is higher is stored as that.
         """
         place = self.place(field)
@@ -73,6 +100,9 @@ class MapPlate:
             labels = root.create_group("labels", attributes={"ome": {"version": "0.5", "labels": [label_name]}})
             group = labels.create_group(label_name, attributes={"ome": _label_metadata(label_name, levels, space)})
             write_levels(group, label, levels, every_second)
+            if views:
+                stack = _narrowed(np.stack(list(views.values())), dtype)
+                write_whole(root, VIEWS, stack, attributes={"views": list(views)})
             root.attrs.update({"ome": image | _omero(channels), "pcim": {"source_field": field, **provenance}})
 
     def finish(self, source: ngff.PlateLayout, fields: Mapping[str, Sequence[str]], name: str) -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 from scipy import ndimage
 
 from pcim.chunks import Box
+from pcim.fitting import fit
 from pcim.mapplates import MapPlate
 from pcim.plate import ViewKey
 from pcim.stores import FieldImage
@@ -87,13 +88,14 @@ def read_example(
 ) -> Example:
     """Read what is shown of one view; `maps` = method -> plate of maps. A map that cannot be read is left out."""
     path = str(row["path"])
-    seen = Box(int(row["top"]), int(row["left"]), int(row["height"]), int(row["width"])).slices
+    box, name = Box(int(row["top"]), int(row["left"]), int(row["height"]), int(row["width"])), str(row["view"])
+    seen = box.slices
     image = FieldImage.open(store, path)
-    masks = {name: mask[seen] for name, mask in read_regions(image, regions).items()}
+    masks = {region: mask[seen] for region, mask in read_regions(image, regions).items()}
     found = {}
     for method, place in maps.items():
         try:
-            field = MapPlate(place).read(path)[:, *seen]
+            field = fit(MapPlate(place).read_views(path, {name: box})[name], (box.height, box.width))
         except (OSError, ValueError, KeyError):
             continue
         if not np.isnan(field).all():

@@ -9,7 +9,7 @@ REVISIONS: dict[str, int] = {
     "convert": 1,
     "ingest": 2,
     "classify": 1,
-    "attribute": 2,
+    "attribute": 3,
     "aggregate": 1,
     "evaluate": 2,
     "report": 1,

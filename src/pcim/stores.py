@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
+from zarr.core.sync import sync
 from zarr.storage import FsspecStore, LocalStore
 
 from pcim import ngff
@@ -44,7 +45,8 @@ def _open_array(path: Place) -> zarr.Array[Any]:
         LocalStore(path, read_only=True) if isinstance(path, Path) else FsspecStore.from_url(str(path), read_only=True)
     )
     try:
-        return zarr.Array.open(store)
+        # the format is known: zarr.open_array would look for both, which takes longer than all the rest of opening
+        return zarr.Array(sync(zarr.AsyncArray.open(store, zarr_format=3 if (path / "zarr.json").is_file() else 2)))
     except Exception as error:  # metadata is anybody's: zarr raises what its parts raise
         raise ngff.NgffError(f"{path}: the array cannot be opened: {error}") from error
 

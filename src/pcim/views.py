@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from pcim import ngff
-from pcim.chunks import Box, Tile, tile_field
+from pcim.chunks import Box, tile_field
+from pcim.fitting import fit
 from pcim.jobs import rows_of
 from pcim.plate import FIELD_COLUMNS, KEY_COLUMNS, ViewKey
 from pcim.quality import digest_pixels
@@ -41,20 +42,20 @@ class View:
 
     key: ViewKey
     path: str
-    tile: Tile
+    box: Box
     status: str = "ok"
     reason: str = ""
 
     def columns(self) -> dict[str, Any]:
         """Return the columns that name and place the view in every table."""
-        seen = self.tile.seen
+        seen = self.box
         place = {"top": seen.top, "left": seen.left, "height": seen.height, "width": seen.width}
         return self.key.columns() | place | {"status": self.status, "reason": self.reason}
 
 
 def views_of(field: Mapping[str, Any], contract: InputContract, accept: Sequence[str]) -> list[View]:
     """Return the views of one row of the field table; a field that cannot be classified gives views with a reason."""
-    shape, size = (int(field["height"]), int(field["width"])), contract.size
+    shape, size = (int(field["height"]), int(field["width"])), _extent(field, contract)
     status, reason = "ok", ""
     if field["qc"] != "ok" and field["qc"] not in accept:
         status, reason = "skipped", f"{field['qc']}: {field['reason']}"
@@ -62,12 +63,29 @@ def views_of(field: Mapping[str, Any], contract: InputContract, accept: Sequence
         status, reason = "failed", f"pixels are {field['dtype']}, the classifier was trained on {contract.dtype}"
     elif lacking := sorted(set(contract.channels) - set(field["channels"])):
         status, reason = "failed", f"channels {lacking} are not in this field, which has {list(field['channels'])}"
+    elif size is None:
+        status, reason = "failed", f"no pixel size is given; the classifier was trained at {contract.pixel_size_um} µm"
     elif shape[0] < size[0] or shape[1] < size[1] or (contract.view == "field" and shape != size):
         status, reason = "failed", f"the field is {shape[0]} x {shape[1]} px, the view {size[0]} x {size[1]} px"
-    fits = shape[0] >= size[0] and shape[1] >= size[1]
-    tiles = tile_field(shape, size) if fits else [Tile(Box(0, 0, *size), Box(0, 0, *shape))]
+    extent = size or contract.size
+    fits = shape[0] >= extent[0] and shape[1] >= extent[1]
+    overlap = round(contract.overlap * extent[0] / contract.size[0])
+    boxes = tile_field(shape, extent, overlap) if fits else [Box(0, 0, *extent)]
     identity = (str(field["plate"]), str(field["row"]), str(field["column"]), str(field["field"]))
-    return [View(ViewKey(*identity, tile.name), str(field["path"]), tile, status, reason) for tile in tiles]
+    return [View(ViewKey(*identity, box.name), str(field["path"]), box, status, reason) for box in boxes]
+
+
+def _extent(field: Mapping[str, Any], contract: InputContract) -> tuple[int, int] | None:
+    """Return the height and width of a view in the field's own pixels; None where its pixel size is wanted and not given."""
+    if contract.resize and contract.view == "field":
+        return int(field["height"]), int(field["width"])
+    if contract.pixel_size_um is None:
+        return contract.size
+    if not field["pixel_size_um"] > 0:
+        return None
+    scale = contract.pixel_size_um / field["pixel_size_um"]
+    height, width = (max(1, round(length * scale)) for length in contract.size)
+    return height, width
 
 
 def views_of_wells(
@@ -107,9 +125,9 @@ def field_digests(fields: pd.DataFrame) -> Digests:
 
 
 def read_views(
-    plate: Source, views: Sequence[View], channels: Sequence[str], workers: int, digests: Digests
+    plate: Source, views: Sequence[View], contract: InputContract, workers: int, digests: Digests
 ) -> Iterator[tuple[View, NDArray[Any] | str]]:
-    """Yield (view, raw pixels (channel, y, x) or the reason why there are none) for the views whose status is ok.
+    """Yield (view, raw pixels (channel, y, x) of the classifier's size or why there are none) for the views that are ok.
 
     Pixels that are not those of `digests` (a plate that changed after it was ingested) are no pixels.
     """
@@ -117,12 +135,13 @@ def read_views(
     for view in views:
         if view.status == "ok":
             waiting.setdefault(view.path, []).append(view)
+    channels = contract.channels
     for path, pixels in read_fields(plate, waiting, channels, workers):
         reason = (
             str(pixels) if isinstance(pixels, ngff.NgffError) else _changed(pixels, channels, digests.get(path, {}))
         )
         for view in waiting[path]:
-            yield view, reason or pixels[:, *view.tile.seen.slices]  # type: ignore[index]
+            yield view, reason or fit(pixels[:, *view.box.slices], contract.size)  # type: ignore[index]
 
 
 def _changed(pixels: NDArray[Any], channels: Sequence[str], known: Mapping[str, str]) -> str:

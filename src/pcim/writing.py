@@ -62,20 +62,27 @@ def write_levels(
     for level in range(levels):
         chunk = tuple(1 if name == "c" else min(n, _CHUNK_PX) for name, n in zip(names, array.shape, strict=True))
         shard = tuple(-(-n // c) * c for n, c in zip(array.shape, chunk, strict=True))
-        target = group.create_array(
-            str(level),
-            shape=array.shape,
-            dtype=array.dtype,
-            chunks=chunk,
-            shards=shard,
-            compressors=[ZstdCodec(level=0), Crc32cCodec()],
-            dimension_names=names,
-            attributes=STORED_WHOLE,
-            config={"write_empty_chunks": True},
+        _write_array(
+            group, str(level), array, chunk, {"dimension_names": names, "attributes": STORED_WHOLE, "shards": shard}
         )
-        target[...] = array
         if level + 1 < levels:
             array = reduce(array)
+
+
+def write_whole(group: zarr.Group, name: str, array: NDArray[Any], attributes: Mapping[str, Any]) -> None:
+    """Write an array that no viewer reads, as one chunk, so one file."""
+    _write_array(group, name, array, array.shape, {"attributes": {**STORED_WHOLE, **attributes}})
+
+
+def _write_array(
+    group: zarr.Group, name: str, array: NDArray[Any], chunks: tuple[int, ...], how: Mapping[str, Any]
+) -> None:
+    codecs = [ZstdCodec(level=0), Crc32cCodec()]
+    whole: Any = {"write_empty_chunks": True}
+    target = group.create_array(
+        name, shape=array.shape, dtype=array.dtype, chunks=chunks, compressors=codecs, config=whole, **how
+    )
+    target[...] = array
 
 
 def multiscale(name: str, axes: str, levels: int, space: Space) -> dict[str, Any]:

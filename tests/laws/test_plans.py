@@ -1,10 +1,13 @@
 """Laws of the plans: every pixel once, every well once, every view by itself."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pcim.attribute.assembly import Assembly
 from pcim.chunks import is_selected, plan_chunks, thin_wells, tile_field
 from pcim.config import Select
 from pcim.plate import ViewKey
@@ -12,26 +15,49 @@ from pcim.plate import ViewKey
 lengths = st.integers(1, 90)
 
 
-@given(size=st.tuples(lengths, lengths), extra=st.tuples(st.integers(0, 200), st.integers(0, 200)))
-def test_every_pixel_of_a_field_is_owned_by_exactly_one_tile(size: tuple[int, int], extra: tuple[int, int]) -> None:
+@given(
+    size=st.tuples(lengths, lengths),
+    extra=st.tuples(st.integers(0, 200), st.integers(0, 200)),
+    share=st.floats(0, 1),
+)
+def test_every_pixel_of_a_field_is_seen_and_its_neighbours_share_the_overlap(
+    size: tuple[int, int], extra: tuple[int, int], share: float
+) -> None:
+    shape, overlap = (size[0] + extra[0], size[1] + extra[1]), int(share * (min(size) // 2))
+    seen = np.zeros(shape, int)
+    boxes = tile_field(shape, size, overlap)
+    for box in boxes:
+        assert (box.height, box.width) == size
+        assert 0 <= box.top <= shape[0] - size[0]
+        assert 0 <= box.left <= shape[1] - size[1]
+        seen[box.slices] += 1
+    assert (seen > 0).all()
+    assert len({box.name for box in boxes}) == len(boxes)
+    tops = sorted({box.top for box in boxes})
+    assert all(second - first <= size[0] - overlap for first, second in itertools.pairwise(tops))
+    if overlap == 0 and shape[0] % size[0] == shape[1] % size[1] == 0:
+        assert (seen == 1).all()
+
+
+@given(size=st.tuples(st.integers(2, 20), st.integers(2, 20)), extra=st.tuples(st.integers(0, 40), st.integers(0, 40)))
+def test_stitched_views_have_no_seam_and_every_pixel_counts_once(size: tuple[int, int], extra: tuple[int, int]) -> None:
     shape = (size[0] + extra[0], size[1] + extra[1])
-    owners = np.zeros(shape, int)
-    for tile in tile_field(shape, size):
-        owners[tile.owned.slices] += 1
-        seen, owned = tile.seen, tile.owned
-        assert (seen.height, seen.width) == size
-        assert 0 <= seen.top <= owned.top
-        assert owned.top + owned.height <= seen.top + seen.height <= shape[0]
-        assert 0 <= seen.left <= owned.left
-        assert owned.left + owned.width <= seen.left + seen.width <= shape[1]
-    assert (owners == 1).all()
-    names = [tile.name for tile in tile_field(shape, size)]
-    assert len(set(names)) == len(names)
+    whole = np.random.default_rng(0).random((2, *shape)).astype(np.float32)
+    boxes = tile_field(shape, size, min(size) // 3)
+    assembly = Assembly(shape, len(boxes))
+    for box in reversed(boxes):
+        assembly.add({}, box, {"map": whole[:, *box.slices]})
+    np.testing.assert_allclose(assembly.stitched()["map"], whole, rtol=1e-5)
+    assert assembly.are_views_apart == (
+        len(boxes) > 1 and (min(size) // 3 > 0 or any(s % n for s, n in zip(shape, size, strict=True)))
+    )
 
 
 def test_a_field_smaller_than_the_view_is_refused() -> None:
     with pytest.raises(ValueError, match="a field of 10 x 90 px is smaller than the view of 20 x 20 px"):
         tile_field((10, 90), (20, 20))
+    with pytest.raises(ValueError, match="an overlap of 11 px; expected 0 to 10, half a view"):
+        tile_field((40, 90), (20, 20), 11)
 
 
 @given(wells=st.sets(st.sampled_from([f"{r}{c:02d}" for r in "ABCDEFGH" for c in range(1, 13)])), n=st.integers(1, 40))

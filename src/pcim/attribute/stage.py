@@ -89,7 +89,7 @@ def select_views(
     states = {tuple(r[c] for c in KEY_COLUMNS): r for r in rows_of(calls)}
     passing = [v for v in views if is_selected(v.key, plate_map[v.key.well, v.key.field], settings.select)]
     known = [states[tuple(view.key.columns().values())] for view in passing]
-    updated = [View(v.key, v.path, v.tile, s["status"], s["reason"]) for v, s in zip(passing, known, strict=True)]
+    updated = [View(v.key, v.path, v.box, s["status"], s["reason"]) for v, s in zip(passing, known, strict=True)]
     unfit = {view.key for view in updated if view.status != "ok"}
     kept = set(thin_wells([view.key for view in updated if view.key not in unfit], settings.select.per_well))
     return [view for view in updated if view.key in kept | unfit]
@@ -168,13 +168,13 @@ def _explain_fields(
     tasks = {task.view: task for members in waiting.values() for task in members}
     pending = {path: Assembly(shapes[path], len(members)) for path, members in waiting.items()}
     bar = progress(len(tasks), f"{job.method} {job.plate.name}")
-    readings = read_views(job.plate, list(tasks), job.classifier.contract.input.channels, job.workers, digests)
+    readings = read_views(job.plate, list(tasks), job.classifier.contract.input, job.workers, digests)
     clock = Waiting()
     for views, pixels, unread in clock.over(batches(readings, BATCHES_AHEAD * job.settings.batch_size)):
         for view, reason in unread:
-            pending[view.path].add(_row(view, job) | {"status": "failed", "reason": reason}, view.tile)
+            pending[view.path].add(_row(view, job) | {"status": "failed", "reason": reason}, view.box)
         for view, row, arrays in _explain_batch(job, [tasks[view] for view in views], pixels) if views else ():
-            pending[view.path].add(row, view.tile, arrays, job.settings.top_percent)
+            pending[view.path].add(row, view.box, arrays)
         for path in [path for path, assembly in pending.items() if assembly.waiting_for == 0]:
             yield _store(job, path, pending.pop(path), tasks)
         bar.update(len(views) + len(unread))
@@ -248,16 +248,20 @@ def _row(view: View, job: Job) -> dict[str, Any]:
 
 def _store(job: Job, path: str, assembly: Assembly, tasks: dict[View, Task]) -> list[dict[str, Any]]:
     """Write a finished field in one step and return its rows."""
-    if assembly.top is not None:
+    if assembly.done:
+        arrays = assembly.stitched()
         made = {task.view.key.view: task for view, task in tasks.items() if view.path == path}
-        layout, maps = ngff.read_image(job.plate.place / path), assembly.arrays["map"]
+        layout, maps = ngff.read_image(job.plate.place / path), arrays["map"]
         of_channels = job.classifier.contract.input.channels if len(maps) > 1 else ["all channels"]
         job.maps.write_field(
             path,
             maps,
             channels=[f"{job.method} {channel}" for channel in of_channels],
-            beside={name: array for name, array in assembly.arrays.items() if name != "map"},
-            top=("top", assembly.top),
+            beside={name: array for name, array in arrays.items() if name != "map"},
+            top=("top", assembly.top(job.settings.top_percent)),
+            views={box.name: of["map"] for box, of in sorted(assembly.done.items())}
+            if assembly.are_views_apart
+            else {},
             levels=job.settings.levels,
             dtype=job.settings.dtype,
             space=layout.space,
