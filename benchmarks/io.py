@@ -27,6 +27,7 @@ from pcim.config import IngestSettings
 from pcim.contract import InputContract
 from pcim.convert import convert_plate
 from pcim.ingest import ingest_plate
+from pcim.intensities import Known
 from pcim.jobs import log_to
 from pcim.mapplates import MapPlate
 from pcim.plate import ViewKey
@@ -107,7 +108,7 @@ def load(plate: Path, paths: Iterable[str]) -> None:
         for row, column, field in (path.split("/") for path in paths)
         for tile in tiles
     ]
-    for _ in batches(read_views(Source(str(plate)), views, CONTRACT, WORKERS, {}), 32):
+    for _ in batches(read_views(Source(str(plate)), views, CONTRACT, WORKERS, Known()), 32):
         pass
 
 

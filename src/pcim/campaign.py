@@ -125,6 +125,18 @@ class Campaign:
         converted = self.plates[wildcards.plate].source.format != OMEZARR
         return [f"results/{self.name}/ingest/{wildcards.plate}/conversion.parquet"] * converted
 
+    def input_contract(self, wildcards: Any) -> dict[str, Any]:
+        """Return the channels and percentiles that a classifier is fed with."""
+        return self.contracts[wildcards.model].input.model_dump(mode="json", include={"channels", "percentiles"})
+
+    def intensities(self, wildcards: Any) -> list[str]:
+        """Return the tables of intensities of the rule's plate, or of all plates of its classifier, where there are any."""
+        if self.contracts[wildcards.model].input.percentiles is None:
+            return []
+        one = wildcards.get("plate")
+        plates = [one] if one else self.config.classifiers[wildcards.model].plates
+        return [f"results/{self.name}/ingest/{plate}/intensities/{wildcards.model}.parquet" for plate in plates]
+
     def export(self, wildcards: Any) -> dict[str, Any]:
         """Return the plain form of a plate's own source, before any conversion."""
         return self.plates[wildcards.plate].source.plain()

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from scipy.special import softmax
 
+from pcim.intensities import Known
 from pcim.jobs import log, progress, sole_writer, write_table
 from pcim.models import Classifier, load_classifier, pick_device
-from pcim.views import View, Waiting, batches, field_digests, read_views, views_of_wells
+from pcim.views import View, Waiting, batches, read_views, views_of_wells
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,18 +18,17 @@ if TYPE_CHECKING:
     from pcim.config import ClassifySettings
     from pcim.jobs import ChunkJob
     from pcim.source import Source
-    from pcim.views import Digests
 
 
 def classify_views(  # noqa: PLR0913 - a job's inputs
-    classifier: Classifier, plate: Source, views: Sequence[View], digests: Digests, *, batch_size: int, workers: int
+    classifier: Classifier, plate: Source, views: Sequence[View], known: Known, *, batch_size: int, workers: int
 ) -> pd.DataFrame:
     """Classify views of one plate; a row a view, in the given order, whatever its status."""
     classes = classifier.contract.classes
     found: dict[View, dict[str, Any]] = {}
     unread: dict[View, str] = {}
     bar = progress(len(views), f"classify {plate.name}")
-    readings = read_views(plate, views, classifier.contract.input, workers, digests)
+    readings = read_views(plate, views, classifier.contract.input, workers, known)
     waiting = Waiting()
     for group, pixels, lost in waiting.over(batches(readings, batch_size)):
         unread.update(lost)
@@ -78,7 +78,12 @@ def classify_chunk(job: ChunkJob, *, fields: str, table: str, settings: Classify
         seen = pd.read_parquet(fields)
         views = views_of_wells(seen, job.wells, classifier.contract.input, job.accept)
         calls = classify_views(
-            classifier, job.store, views, field_digests(seen), batch_size=settings.batch_size, workers=job.workers
+            classifier,
+            job.store,
+            views,
+            Known.of(seen, job.intensities),
+            batch_size=settings.batch_size,
+            workers=job.workers,
         )
         log.info("%s: %s", table, calls["call"].value_counts().to_dict())
         check_failures(calls, job.max_failed, table)

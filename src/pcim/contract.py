@@ -16,6 +16,23 @@ if TYPE_CHECKING:
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 
 
+class Percentiles(Settings):
+    """Intensities are first brought to 0 at the low and 1 at the high percentile of a field, its well, its plate or controls."""
+
+    low: float = Field(1.0, ge=0, lt=100, description="This percentile becomes 0.")
+    high: float = Field(99.0, gt=0, le=100, description="This percentile becomes 1.")
+    over: Literal["field", "well", "plate", "negcon"] = Field(
+        description="Whose pixels are counted: the field's, its well's, its plate's, or those of the plate's negative controls."
+    )
+    clip: bool = Field(True, description="Values below 0 and above 1 become 0 and 1.")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Percentiles:
+        if self.low >= self.high:
+            raise ValueError(f"low {self.low} is not below high {self.high}")
+        return self
+
+
 class InputContract(Settings):
     """What the classifier is fed: views of `size`, these channels in this order, each as (x - mean) / std."""
 
@@ -31,6 +48,10 @@ class InputContract(Settings):
     )
     resize: bool = Field(False, description="Fields of another size than `size` are resized to it ('field' views).")
     dtype: Literal["uint8", "uint16", "float32"] = Field(description="Data type of the plate's pixels.")
+    percentiles: Percentiles | None = Field(
+        None,
+        description="Scale intensities by percentiles first; `mean`, `std` and the test input are then of the scaled ones.",
+    )
     mean: list[float] = Field(description="A value a channel, intensity units of the plate: the training set's mean.")
     std: list[PositiveFloat] = Field(description="A value a channel, intensity units of the plate.")
 

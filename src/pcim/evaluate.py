@@ -15,6 +15,7 @@ from pcim.attribute.backgrounds import make_background
 from pcim.attribute.methods import backgrounds_given
 from pcim.chunks import Box
 from pcim.fitting import fit, fit_mask
+from pcim.intensities import Known
 from pcim.jobs import log, progress, rows_of, sole_writer, write_table
 from pcim.mapplates import MapPlate
 from pcim.models import Classifier, load_classifier, pick_device
@@ -131,13 +132,14 @@ def evaluate_chunk(  # noqa: PLR0913 - a job's inputs
     """Score every map of a chunk; `maps` are the methods' plates of maps."""
     with sole_writer(table):
         classifier = load_classifier(job.model, job.trusted_packages, pick_device(job.gpus))
-        explained = explained_views(ledgers, pd.read_parquet(fields))
+        seen_fields = pd.read_parquet(fields)
+        explained, known = explained_views(ledgers, seen_fields), Known.of(seen_fields, job.intensities)
         stores = {method: MapPlate(Path(place)) for method, place in maps.items()}
         rows: list[dict[str, Any]] = []
         bar = progress(explained.groupby(list(KEY_COLUMNS)).ngroups, f"evaluate {job.store.name}")
         for path, of_field in explained.groupby("path", sort=True):
             image = FieldImage.open(job.store, str(path))
-            pixels = image.read(classifier.contract.input.channels)
+            pixels = known.scaled(str(path), image.read(classifier.contract.input.channels))
             mask = read_regions(image, regions)[objects] if objects else None
             boxes = {str(row["view"]): Box.of(row) for row in rows_of(of_field)}
             of_methods = {method: stores[method].read_views(str(path), boxes) for method in of_field["method"].unique()}

@@ -6,6 +6,7 @@ Maps propose, interventions decide. It needs forward passes across wells, so it 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from scipy.special import softmax
 
 from pcim.chunks import Box
 from pcim.fitting import fit, fit_mask
+from pcim.intensities import Known
 from pcim.interventions import control_region, exchange, partners
 from pcim.jobs import log, progress, rows_of, sole_writer, write_table
 from pcim.models import Classifier, load_classifier, pick_device
@@ -24,7 +26,6 @@ from pcim.views import explained_views, read_regions, read_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -135,6 +136,7 @@ def intervene(  # noqa: PLR0913 - a job's inputs
     halo_px: float,
     settings: EvaluateSettings,
     trusted_packages: Sequence[str],
+    intensities: Sequence[str],
     gpus: int,
     revision: int,
 ) -> None:
@@ -146,8 +148,11 @@ def intervene(  # noqa: PLR0913 - a job's inputs
         called = read_tables(calls)
         keys = list(KEY_COLUMNS)
         views = explained.merge(called[[*keys, "call", "probabilities"]], on=keys, validate="one_to_one")
+        known = {
+            str(plate): Known.of(of, _of_plate(intensities, str(plate))) for plate, of in plate_maps.groupby("plate")
+        }
         sample = _sample(views, settings.intervention_views)
-        subjects = _subjects(classifier, sample, stores, regions, objects, halo_px)
+        subjects = _subjects(classifier, sample, stores, regions, objects, halo_px, known)
         rows = exchange_regions(classifier, subjects, objects, settings)
         probabilities = {
             str(s.key): dict(zip(classifier.contract.classes, s.probabilities, strict=True)) for s in subjects
@@ -156,6 +161,11 @@ def intervene(  # noqa: PLR0913 - a job's inputs
             row["p_before"] = float(probabilities[str(ViewKey.of(row))][row["partner_call"]])
         log.info("%s: %d views, %d exchanges", table, len(subjects), len(rows))
         write_table(pd.DataFrame(rows, columns=COLUMNS).assign(revision=revision), table)
+
+
+def _of_plate(intensities: Sequence[str], plate: str) -> list[str]:
+    """Return the table of intensities of one plate, ``.../ingest/{plate}/intensities/{model}.parquet``, where it has one."""
+    return [path for path in intensities if Path(path).parts[-3] == plate]
 
 
 def _sample(views: pd.DataFrame, most: int) -> pd.DataFrame:
@@ -171,6 +181,7 @@ def _subjects(  # noqa: PLR0913, PLR0917 - what a subject is made of
     regions: Mapping[str, Region],
     objects: str | None,
     halo_px: float,
+    known: Mapping[str, Known],
 ) -> list[Subject]:
     """Read the pixels and regions of the views that take part."""
     subjects = []
@@ -178,7 +189,9 @@ def _subjects(  # noqa: PLR0913, PLR0917 - what a subject is made of
         image = FieldImage.open(stores[row["plate"]], row["path"])
         seen = Box.of(row).slices
         size = classifier.contract.input.size
-        pixels = fit(image.read(classifier.contract.input.channels)[:, *seen], size)
+        pixels = fit(
+            known[row["plate"]].scaled(row["path"], image.read(classifier.contract.input.channels))[:, *seen], size
+        )
         cut = {name: mask[seen] for name, mask in read_regions(image, regions).items()}
         inside = {name: fit_mask(mask, size) for name, mask in cut.items()}
         halo = fit_mask(widen(cut[objects], halo_px), size) if objects else np.zeros(pixels.shape[1:], bool)

@@ -165,6 +165,7 @@ def check_classifier(  # noqa: PLR0913, PLR0917 - one place that sees all inputs
     where = f"classifiers.{name}"
     unknown = [plate for plate in entry.plates if plate not in plates]
     faults.extend(f"{where}.plates: {p!r} is not in {config.plates}{nearest(p, list(plates))}" for p in unknown)
+    needs_controls = bool(contract and contract.input.percentiles and contract.input.percentiles.over == "negcon")
     select = entry.select or config.attribute.select
     named = [("truth", entry.truth), ("split", entry.split), *(("select.where", column) for column in select.where)]
     for plate in (plates[plate] for plate in entry.plates if plate in plates and plates[plate].wells):
@@ -174,6 +175,10 @@ def check_classifier(  # noqa: PLR0913, PLR0917 - one place that sees all inputs
             for key, column in named
             if column is not None and column not in columns
         )
+        if needs_controls and not any(row["control_type"] == "negcon" for row in plate.wells.values()):
+            faults.append(
+                f"{where}: percentiles over negcon, but {plate.platemap} has no well with control_type negcon"
+            )
         if contract and entry.truth in columns:
             found = {row[entry.truth] for row in plate.wells.values()} - {""}
             stray = sorted(found - set(contract.classes))

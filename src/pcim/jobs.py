@@ -37,6 +37,7 @@ class ChunkJob:
     gpus: int
     workers: int
     revision: int
+    intensities: Sequence[str] = ()
 
     @classmethod
     def of(cls, snakemake: Any) -> ChunkJob:
@@ -48,6 +49,7 @@ class ChunkJob:
             gpus=gpus_of(snakemake.resources),
             workers=int(snakemake.threads),
             revision=int(snakemake.params.revision),
+            intensities=list(snakemake.input.intensities),
             **told,
         )
 

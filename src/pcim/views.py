@@ -6,7 +6,7 @@ import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
     from pcim.config import Region
     from pcim.contract import InputContract
+    from pcim.intensities import Known
     from pcim.source import Source
 
 _FIELDS_AHEAD = 4
 """Fields that each reading thread may be ahead of the network."""
 
 Item = TypeVar("Item")
-Digests: TypeAlias = "Mapping[str, Mapping[str, str]]"
 
 
 @dataclass(frozen=True)
@@ -119,17 +119,12 @@ def _read_field(plate: Source, path: str, channels: Sequence[str]) -> NDArray[An
         return error if isinstance(error, ngff.NgffError) else ngff.NgffError(str(error))
 
 
-def field_digests(fields: pd.DataFrame) -> Digests:
-    """Return what ingest saw: the field's path -> channel label -> digest of its pixels."""
-    return {row["path"]: dict(zip(row["channels"], row["digests"], strict=False)) for row in rows_of(fields)}
-
-
 def read_views(
-    plate: Source, views: Sequence[View], contract: InputContract, workers: int, digests: Digests
+    plate: Source, views: Sequence[View], contract: InputContract, workers: int, known: Known
 ) -> Iterator[tuple[View, NDArray[Any] | str]]:
     """Yield (view, raw pixels (channel, y, x) of the classifier's size or why there are none) for the views that are ok.
 
-    Pixels that are not those of `digests` (a plate that changed after it was ingested) are no pixels.
+    Pixels are scaled as `known` says; those that are not what it says (the plate changed after it was ingested) are no pixels.
     """
     waiting: dict[str, list[View]] = {}
     for view in views:
@@ -137,11 +132,12 @@ def read_views(
             waiting.setdefault(view.path, []).append(view)
     channels = contract.channels
     for path, pixels in read_fields(plate, waiting, channels, workers):
-        reason = (
-            str(pixels) if isinstance(pixels, ngff.NgffError) else _changed(pixels, channels, digests.get(path, {}))
-        )
+        reason, scaled = str(pixels), None
+        if not isinstance(pixels, ngff.NgffError):
+            reason = _changed(pixels, channels, known.digests.get(path, {}))
+            scaled = None if reason else known.scaled(path, pixels)
         for view in waiting[path]:
-            yield view, reason or fit(pixels[:, *view.box.slices], contract.size)  # type: ignore[index]
+            yield view, reason if scaled is None else fit(scaled[:, *view.box.slices], contract.size)
 
 
 def _changed(pixels: NDArray[Any], channels: Sequence[str], known: Mapping[str, str]) -> str:

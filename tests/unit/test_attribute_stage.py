@@ -21,12 +21,13 @@ from pcim.chunks import Box
 from pcim.classify import check_failures, classify_views
 from pcim.config import METHODS, AttributeSettings, IngestSettings, PcimSettings, PeerSettings, Select
 from pcim.ingest import inspect_field
+from pcim.intensities import Known
 from pcim.jobs import Journal
 from pcim.mapplates import MapPlate
 from pcim.models import load_classifier, pick_device
 from pcim.plate import ViewKey
 from pcim.source import Source
-from pcim.views import field_digests, views_of_wells
+from pcim.views import views_of_wells
 
 FEW = PeerSettings(ig_steps=5, shap_samples=2, smooth_samples=2, segment_samples=16, rise_masks=20, mask_steps=5)
 SETTINGS = AttributeSettings(batch_size=4, pcim=PcimSettings(steps=5), peers=FEW, levels=1)
@@ -46,7 +47,7 @@ def world(tmp_path: Path) -> dict[str, Any]:
         rows.append(key | place | inspect_field(source, place["path"], IngestSettings()).columns)
     table = pd.DataFrame(rows)
     views = views_of_wells(table, ["A01", "A02"], classifier.contract.input, [])
-    calls = classify_views(classifier, source, views, field_digests(table), batch_size=4, workers=1)
+    calls = classify_views(classifier, source, views, Known.of(table), batch_size=4, workers=1)
     job = Job(classifier, "pcim", SETTINGS, source, MapPlate(tmp_path / "maps.zarr"), 1, 1)
     return {
         "job": job,
@@ -59,7 +60,7 @@ def world(tmp_path: Path) -> dict[str, Any]:
 
 def run(world: dict[str, Any], **changes: Any) -> list[dict[str, Any]]:
     w = world | changes
-    return explain(w["job"], w["views"], w["fields"], w["calls"], w["journal"])
+    return explain(w["job"], w["views"], w["fields"], w["calls"], w["journal"], Known.of(w["fields"]))
 
 
 @pytest.mark.parametrize("method", sorted(set(METHODS) - {"deep_lift", "guided_backprop"}))

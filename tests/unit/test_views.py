@@ -17,11 +17,12 @@ from pcim.config import AttributeSettings, IngestSettings, PcimSettings
 from pcim.contract import InputContract
 from pcim.fitting import fit, fit_mask
 from pcim.ingest import inspect_field
+from pcim.intensities import Known
 from pcim.jobs import Journal
 from pcim.mapplates import MapPlate
 from pcim.models import load_classifier, pick_device
 from pcim.source import Source
-from pcim.views import Waiting, field_digests, read_views, views_of
+from pcim.views import Waiting, read_views, views_of
 
 
 def contract(**changes: Any) -> InputContract:
@@ -103,7 +104,7 @@ def world(folder: Path, changes: dict[str, Any]) -> dict[str, Any]:
     key = {"plate": "p", "row": "A", "column": "1", "well": "A01", "field": "0", "path": "A/1/0"}
     table = pd.DataFrame([key | inspect_field(plate, "A/1/0", IngestSettings(empty_contrast=0)).columns])
     views = views_of(table.to_dict("records")[0], classifier.contract.input, [])
-    calls = classify_views(classifier, plate, views, field_digests(table), batch_size=4, workers=1)
+    calls = classify_views(classifier, plate, views, Known.of(table), batch_size=4, workers=1)
     settings = AttributeSettings(batch_size=4, pcim=PcimSettings(steps=5), levels=1)
     job = Job(classifier, "pcim", settings, plate, MapPlate(folder / "maps.zarr"), 1, 1)
     return {"job": job, "views": views, "fields": table, "calls": calls}
@@ -114,7 +115,14 @@ def test_maps_of_overlapping_and_resized_views_cover_the_field_and_point_at_the_
     tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     made = world(tmp_path, changes)
-    rows = explain(made["job"], made["views"], made["fields"], made["calls"], Journal(tmp_path / "ledger.parquet"))
+    rows = explain(
+        made["job"],
+        made["views"],
+        made["fields"],
+        made["calls"],
+        Journal(tmp_path / "ledger.parquet"),
+        Known.of(made["fields"]),
+    )
     assert {row["status"] for row in rows} == {"ok"}
     whole = made["job"].maps.read("A/1/0").sum(0)
     assert whole.shape == (144, 192)
@@ -137,7 +145,7 @@ def test_pixels_that_changed_after_ingest_are_no_pixels(tmp_path: Path) -> None:
     made = world(tmp_path, {})
     chunk = tmp_path / "p.zarr"
     write_plate(chunk, {("A", "1", "0"): spot_field(np.random.default_rng(9), (144, 192), None)})
-    readings = read_views(made["job"].plate, made["views"], contract(), 1, field_digests(made["fields"]))
+    readings = read_views(made["job"].plate, made["views"], contract(), 1, Known.of(made["fields"]))
     reasons = {reading for _, reading in readings if isinstance(reading, str)}
     assert reasons == {"the pixels of channels ['DNA', 'Reporter'] changed after the plate was ingested"}
 

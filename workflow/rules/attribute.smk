@@ -2,6 +2,7 @@ rule attribute:
     input:
         fields="results/{campaign}/ingest/{plate}/fields.parquet",
         calls="results/{campaign}/classify/{model}/{plate}/{chunk}.parquet",
+        intensities=campaign.intensities,
         model=campaign.model,
         weights=campaign.weights,
     output:

@@ -1,6 +1,7 @@
 rule classify:
     input:
         fields="results/{campaign}/ingest/{plate}/fields.parquet",
+        intensities=campaign.intensities,
         model=campaign.model,
         weights=campaign.weights,
     output:

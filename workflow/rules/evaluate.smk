@@ -4,6 +4,7 @@ rule evaluate:
         ledgers=campaign.of_methods(
             "results/{campaign}/attribute/{model}/{method}/{plate}/{chunk}.parquet"
         ),
+        intensities=campaign.intensities,
         model=campaign.model,
         weights=campaign.weights,
     output:
@@ -44,6 +45,7 @@ rule interventions:
         ledgers=campaign.of_plates(
             "results/{campaign}/attribute/{model}/{method}/{plate}/{chunk}.parquet"
         ),
+        intensities=campaign.intensities,
         model=campaign.model,
         weights=campaign.weights,
     output:

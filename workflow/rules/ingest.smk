@@ -44,3 +44,26 @@ rule ingest:
         revision=REVISIONS["ingest"],
     script:
         "../scripts/ingest.py"
+
+
+rule intensities:
+    input:
+        fields="results/{campaign}/ingest/{plate}/fields.parquet",
+    output:
+        table="results/{campaign}/ingest/{plate}/intensities/{model}.parquet",
+    log:
+        "results/{campaign}/logs/intensities/{plate}/{model}.log",
+    benchmark:
+        "results/{campaign}/benchmarks/intensities/{plate}/{model}.tsv"
+    conda:
+        "../../envs/tables.yaml"
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        store=campaign.store,
+        contract=campaign.input_contract,
+        revision=REVISIONS["ingest"],
+    script:
+        "../scripts/intensities.py"

@@ -16,6 +16,7 @@ with log_to(snakemake.log[0]):
         fields=snakemake.input.fields,
         calls=snakemake.input.calls,
         ledgers=snakemake.input.ledgers,
+        intensities=snakemake.input.intensities,
         model=Path(snakemake.input.model),
         table=snakemake.output.table,
         regions=regions_of(snakemake.params.regions),

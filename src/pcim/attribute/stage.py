@@ -17,12 +17,13 @@ from pcim.attribute.assembly import Assembly
 from pcim.attribute.methods import Attribution, explain_images
 from pcim.chunks import is_selected, thin_wells
 from pcim.classify import check_failures
+from pcim.intensities import Known
 from pcim.jobs import Journal, log, progress, rows_of, sole_writer, write_table
 from pcim.mapplates import MapPlate
 from pcim.models import Classifier, load_classifier, pick_device
 from pcim.plate import KEY_COLUMNS
 from pcim.quality import digest_pixels
-from pcim.views import View, Waiting, batches, field_digests, read_views, views_of_wells
+from pcim.views import View, Waiting, batches, read_views, views_of_wells
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from pcim.config import AttributeSettings
     from pcim.jobs import ChunkJob
     from pcim.source import Source
-    from pcim.views import Digests
 
 LEDGER_COLUMNS = [
     *KEY_COLUMNS, "top", "left", "height", "width", "status", "reason", "method", "target", "steps", "stop",
@@ -65,7 +65,7 @@ class Job:
     revision: int
     workers: int
 
-    def fingerprint(self, image_digest: str, view: View, target: str) -> str:
+    def fingerprint(self, image_digest: str, view: View, target: str, ends: Any = None) -> str:
         """Return a digest of all that the view's map depends on: settings, model, pixels, target, place, revision."""
         parts = {
             "settings": self.settings.of_method(self.method),
@@ -78,6 +78,8 @@ class Job:
             "target": target,
             "revision": self.revision,
         }
+        if ends is not None:
+            parts["intensities"] = ends
         return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
@@ -105,15 +107,17 @@ def attribute_chunk(  # noqa: PLR0913 - a job's inputs
         fields_table, calls_table = pd.read_parquet(fields), pd.read_parquet(calls)
         views = views_of_wells(fields_table, chunk.wells, classifier.contract.input, chunk.accept)
         views = select_views(fields_table, calls_table, views, settings)
-        rows = explain(job, views, fields_table, calls_table, Journal(ledger))
+        rows = explain(
+            job, views, fields_table, calls_table, Journal(ledger), Known.of(fields_table, chunk.intensities)
+        )
         table = pd.DataFrame(rows, columns=LEDGER_COLUMNS)
         log.info("%s: %s", ledger, table["status"].value_counts().to_dict())
         check_failures(table, chunk.max_failed, ledger)
         write_table(table, ledger)
 
 
-def explain(
-    job: Job, views: Sequence[View], fields: pd.DataFrame, calls: pd.DataFrame, journal: Journal
+def explain(  # noqa: PLR0913, PLR0917 - what the rows rest on
+    job: Job, views: Sequence[View], fields: pd.DataFrame, calls: pd.DataFrame, journal: Journal, known: Known
 ) -> list[dict[str, Any]]:
     """Explain views and return a ledger row each, in the given order; views that the journal knows are not redone."""
     digests = {(r["well"], r["field"]): r["digest"] for r in rows_of(fields)}
@@ -123,14 +127,14 @@ def explain(
     for view in (view for view in views if view.status == "ok"):
         call = call_of[tuple(view.key.columns().values())]
         target = call if job.settings.target == "call" else job.settings.target
-        fingerprint = job.fingerprint(digests[view.key.well, view.key.field], view, target)
+        fingerprint = job.fingerprint(digests[view.key.well, view.key.field], view, target, known.ends.get(view.path))
         tasks.setdefault(view.path, []).append(Task(view, target, fingerprint))
     rows = {str(v.key): _row(v, job) for v in views if v.status != "ok"}
     finished = _finished(job, tasks, journal)
     rows |= {key: row for known in finished.values() for key, row in known.items()}
     waiting = {path: members for path, members in tasks.items() if path not in finished}
     log.info("%d of %d fields are finished already", len(finished), len(tasks))
-    for path_rows in _explain_fields(job, waiting, shapes, field_digests(fields)):
+    for path_rows in _explain_fields(job, waiting, shapes, known):
         journal.append(path_rows)
         rows |= {_key_text(row): row for row in path_rows}
     return [rows[str(view.key)] for view in views]
@@ -162,13 +166,13 @@ def _stored_fingerprints(job: Job, path: str) -> dict[str, str]:
 
 
 def _explain_fields(
-    job: Job, waiting: dict[str, list[Task]], shapes: dict[str, tuple[int, int]], digests: Digests
+    job: Job, waiting: dict[str, list[Task]], shapes: dict[str, tuple[int, int]], known: Known
 ) -> Iterator[list[dict[str, Any]]]:
     """Explain the tasks batch by batch; when the last view of a field is done, store the field and yield its rows."""
     tasks = {task.view: task for members in waiting.values() for task in members}
     pending = {path: Assembly(shapes[path], len(members)) for path, members in waiting.items()}
     bar = progress(len(tasks), f"{job.method} {job.plate.name}")
-    readings = read_views(job.plate, list(tasks), job.classifier.contract.input, job.workers, digests)
+    readings = read_views(job.plate, list(tasks), job.classifier.contract.input, job.workers, known)
     clock = Waiting()
     for views, pixels, unread in clock.over(batches(readings, BATCHES_AHEAD * job.settings.batch_size)):
         for view, reason in unread:

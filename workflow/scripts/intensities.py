@@ -1,0 +1,22 @@
+"""Measure the percentiles of a plate's intensities that a classifier's contract asks for."""
+
+from typing import TYPE_CHECKING
+
+from pcim.contract import Percentiles
+from pcim.intensities import measure_intensities
+from pcim.jobs import log_to, sole_writer
+from pcim.source import Source
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with log_to(snakemake.log[0]), sole_writer(snakemake.output[0]):
+    measure_intensities(
+        fields=snakemake.input.fields,
+        store=Source.of(snakemake.params.store),
+        channels=snakemake.params.contract["channels"],
+        percentiles=Percentiles.model_validate(snakemake.params.contract["percentiles"]),
+        table=snakemake.output.table,
+        workers=snakemake.threads,
+        revision=snakemake.params.revision,
+    )
