@@ -7,28 +7,29 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from scipy.special import softmax
 
+from pcim.contract import load_contract
 from pcim.intensities import Known
 from pcim.jobs import log, progress, sole_writer, write_table
 from pcim.models import Classifier, load_classifier, pick_device
 from pcim.views import View, Waiting, batches, read_views, views_of_wells
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
 
     from pcim.config import ClassifySettings
     from pcim.jobs import ChunkJob
-    from pcim.source import Source
 
 
-def classify_views(  # noqa: PLR0913 - a job's inputs
-    classifier: Classifier, plate: Source, views: Sequence[View], known: Known, *, batch_size: int, workers: int
+def classify_views(
+    classifier: Classifier, views: Sequence[View], readings: Iterable[tuple[View, NDArray[Any] | str]], batch_size: int
 ) -> pd.DataFrame:
-    """Classify views of one plate; a row a view, in the given order, whatever its status."""
+    """Classify views, as they are read; a row a view, in the given order, whatever its status."""
     classes = classifier.contract.classes
     found: dict[View, dict[str, Any]] = {}
     unread: dict[View, str] = {}
-    bar = progress(len(views), f"classify {plate.name}")
-    readings = read_views(plate, views, classifier.contract.input, workers, known)
+    bar = progress(len(views), f"classify {views[0].key.plate}" if views else "classify")
     waiting = Waiting()
     for group, pixels, lost in waiting.over(batches(readings, batch_size)):
         unread.update(lost)
@@ -37,7 +38,7 @@ def classify_views(  # noqa: PLR0913 - a job's inputs
             found |= {v: _call(scores.tolist(), classes) for v, scores in zip(group, logits, strict=True)}
         bar.update(len(group) + len(lost))
     bar.close()
-    log.info("%s: %s", plate.name, waiting)
+    log.info("%s", waiting)
     nothing: dict[str, Any] = {"logits": [], "probabilities": [], "call": "", "p": float("nan")}
     rows = []
     for view in views:
@@ -74,17 +75,11 @@ def check_failures(table: pd.DataFrame, max_failed: float, what: str) -> None:
 def classify_chunk(job: ChunkJob, *, fields: str, table: str, settings: ClassifySettings) -> None:
     """Classify every view of a chunk's wells and write the table of calls."""
     with sole_writer(table):
+        contract, seen = load_contract(job.model), pd.read_parquet(fields)
+        views = views_of_wells(seen, job.wells, contract.input, job.accept)
+        readings = read_views(job.store, views, contract.input, job.workers, Known.of(seen, job.intensities))
         classifier = load_classifier(job.model, job.trusted_packages, pick_device(job.gpus))
-        seen = pd.read_parquet(fields)
-        views = views_of_wells(seen, job.wells, classifier.contract.input, job.accept)
-        calls = classify_views(
-            classifier,
-            job.store,
-            views,
-            Known.of(seen, job.intensities),
-            batch_size=settings.batch_size,
-            workers=job.workers,
-        )
+        calls = classify_views(classifier, views, readings, settings.batch_size)
         log.info("%s: %s", table, calls["call"].value_counts().to_dict())
         check_failures(calls, job.max_failed, table)
         write_table(calls.assign(model_sha256=classifier.contract.sha256, revision=job.revision), table)

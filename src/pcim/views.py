@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from pcim.intensities import Known
     from pcim.source import Source
 
-_FIELDS_AHEAD = 4
-"""Fields that each reading thread may be ahead of the network."""
+_BYTES_AHEAD = 2**28
+"""Pixels that may be read before the network asks for them."""
 
 Item = TypeVar("Item")
 
@@ -97,19 +98,27 @@ def views_of_wells(
 
 
 def read_fields(
-    plate: Source, paths: Iterable[str], channels: Sequence[str], workers: int
+    plate: Source, paths: Iterable[str], channels: Sequence[str], workers: int, ahead: int
 ) -> Iterator[tuple[str, NDArray[Any] | ngff.NgffError]]:
-    """Yield (path, pixels (channel, y, x) or what went wrong), in order; the next fields are read meanwhile."""
-    ahead: deque[tuple[str, Future[NDArray[Any] | ngff.NgffError]]] = deque()
-    with ThreadPoolExecutor(workers, thread_name_prefix="read-ahead") as pool:
-        for path in dict.fromkeys(paths):
-            ahead.append((path, pool.submit(_read_field, plate, path, channels)))
-            if len(ahead) > workers * _FIELDS_AHEAD:
-                first, pixels = ahead.popleft()
-                yield first, pixels.result()
-        while ahead:
-            first, pixels = ahead.popleft()
-            yield first, pixels.result()
+    """Return an iterator of (path, pixels (channel, y, x) or what went wrong), in order.
+
+    Reading begins with the call and stays up to `ahead` fields in front of whoever takes them.
+    """
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="read-ahead")
+    waiting = iter(dict.fromkeys(paths))
+    coming = deque((path, pool.submit(_read_field, plate, path, channels)) for path in itertools.islice(waiting, ahead))
+
+    def take() -> Iterator[tuple[str, NDArray[Any] | ngff.NgffError]]:
+        with pool:
+            while coming:
+                path, pixels = coming.popleft()
+                read = pixels.result()
+                following = next(waiting, None)
+                if following is not None:
+                    coming.append((following, pool.submit(_read_field, plate, following, channels)))
+                yield path, read
+
+    return take()
 
 
 def _read_field(plate: Source, path: str, channels: Sequence[str]) -> NDArray[Any] | ngff.NgffError:
@@ -122,7 +131,9 @@ def _read_field(plate: Source, path: str, channels: Sequence[str]) -> NDArray[An
 def read_views(
     plate: Source, views: Sequence[View], contract: InputContract, workers: int, known: Known
 ) -> Iterator[tuple[View, NDArray[Any] | str]]:
-    """Yield (view, raw pixels (channel, y, x) of the classifier's size or why there are none) for the views that are ok.
+    """Return an iterator of (view, raw pixels (channel, y, x) of the classifier's size or why there are none), of views that are ok.
+
+    Reading begins with the call, so that what follows, loading a classifier say, takes no time of its own.
 
     Pixels are scaled as `known` says; those that are not what it says (the plate changed after it was ingested) are no pixels.
     """
@@ -130,8 +141,25 @@ def read_views(
     for view in views:
         if view.status == "ok":
             waiting.setdefault(view.path, []).append(view)
+    channels, ahead = contract.channels, _fields_ahead(waiting, contract)
+    return _cut(read_fields(plate, waiting, channels, workers, ahead), waiting, contract, known)
+
+
+def _fields_ahead(waiting: Mapping[str, Sequence[View]], contract: InputContract) -> int:
+    """Return how many fields may be in memory before their turn: a quarter of a gigabyte, at least 4."""
+    covered = max((sum(view.box.height * view.box.width for view in views) for views in waiting.values()), default=1)
+    return max(4, _BYTES_AHEAD // (covered * len(contract.channels) * np.dtype(contract.dtype).itemsize))
+
+
+def _cut(
+    read: Iterable[tuple[str, NDArray[Any] | ngff.NgffError]],
+    waiting: Mapping[str, Sequence[View]],
+    contract: InputContract,
+    known: Known,
+) -> Iterator[tuple[View, NDArray[Any] | str]]:
+    """Cut the views out of their fields, scaled and of the classifier's size."""
     channels = contract.channels
-    for path, pixels in read_fields(plate, waiting, channels, workers):
+    for path, pixels in read:
         reason, scaled = str(pixels), None
         if not isinstance(pixels, ngff.NgffError):
             reason = _changed(pixels, channels, known.digests.get(path, {}))

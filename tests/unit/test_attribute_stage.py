@@ -27,7 +27,7 @@ from pcim.mapplates import MapPlate
 from pcim.models import load_classifier, pick_device
 from pcim.plate import ViewKey
 from pcim.source import Source
-from pcim.views import views_of_wells
+from pcim.views import read_views, views_of_wells
 
 FEW = PeerSettings(ig_steps=5, shap_samples=2, smooth_samples=2, segment_samples=16, rise_masks=20, mask_steps=5)
 SETTINGS = AttributeSettings(batch_size=4, pcim=PcimSettings(steps=5), peers=FEW, levels=1)
@@ -47,7 +47,8 @@ def world(tmp_path: Path) -> dict[str, Any]:
         rows.append(key | place | inspect_field(source, place["path"], IngestSettings()).columns)
     table = pd.DataFrame(rows)
     views = views_of_wells(table, ["A01", "A02"], classifier.contract.input, [])
-    calls = classify_views(classifier, source, views, Known.of(table), batch_size=4, workers=1)
+    readings = read_views(source, views, classifier.contract.input, 1, Known.of(table))
+    calls = classify_views(classifier, views, readings, 4)
     job = Job(classifier, "pcim", SETTINGS, source, MapPlate(tmp_path / "maps.zarr"), 1, 1)
     return {
         "job": job,

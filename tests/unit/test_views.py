@@ -104,7 +104,8 @@ def world(folder: Path, changes: dict[str, Any]) -> dict[str, Any]:
     key = {"plate": "p", "row": "A", "column": "1", "well": "A01", "field": "0", "path": "A/1/0"}
     table = pd.DataFrame([key | inspect_field(plate, "A/1/0", IngestSettings(empty_contrast=0)).columns])
     views = views_of(table.to_dict("records")[0], classifier.contract.input, [])
-    calls = classify_views(classifier, plate, views, Known.of(table), batch_size=4, workers=1)
+    readings = read_views(plate, views, classifier.contract.input, 1, Known.of(table))
+    calls = classify_views(classifier, views, readings, 4)
     settings = AttributeSettings(batch_size=4, pcim=PcimSettings(steps=5), levels=1)
     job = Job(classifier, "pcim", settings, plate, MapPlate(folder / "maps.zarr"), 1, 1)
     return {"job": job, "views": views, "fields": table, "calls": calls}
