@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from itertools import chain
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,7 @@ from pcim.regions import boundary_region, label_region, partition
 from pcim.stores import FieldImage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -31,10 +31,11 @@ if TYPE_CHECKING:
     from pcim.intensities import Known
     from pcim.source import Source
 
-_BYTES_AHEAD = 2**28
+_BYTES_AHEAD = 2**25
 """Pixels that may be read before the network asks for them."""
 
 Item = TypeVar("Item")
+Reading: TypeAlias = "tuple[View, NDArray[Any] | str]"
 
 
 @dataclass(frozen=True)
@@ -97,80 +98,67 @@ def views_of_wells(
     return [view for row in rows for view in views_of(row, contract, accept)]
 
 
-def read_fields(
-    plate: Source, paths: Iterable[str], channels: Sequence[str], workers: int, ahead: int
-) -> Iterator[tuple[str, NDArray[Any] | ngff.NgffError]]:
-    """Return an iterator of (path, pixels (channel, y, x) or what went wrong), in order.
-
-    Reading begins with the call and stays up to `ahead` fields in front of whoever takes them.
-    """
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="read-ahead")
-    waiting = iter(dict.fromkeys(paths))
-    coming = deque((path, pool.submit(_read_field, plate, path, channels)) for path in itertools.islice(waiting, ahead))
-
-    def take() -> Iterator[tuple[str, NDArray[Any] | ngff.NgffError]]:
-        with pool:
-            while coming:
-                path, pixels = coming.popleft()
-                read = pixels.result()
-                following = next(waiting, None)
-                if following is not None:
-                    coming.append((following, pool.submit(_read_field, plate, following, channels)))
-                yield path, read
-
-    return take()
-
-
-def _read_field(plate: Source, path: str, channels: Sequence[str]) -> NDArray[Any] | ngff.NgffError:
-    try:
-        return FieldImage.open(plate, path).read(channels)
-    except (ngff.NgffError, OSError) as error:
-        return error if isinstance(error, ngff.NgffError) else ngff.NgffError(str(error))
-
-
 def read_views(
     plate: Source, views: Sequence[View], contract: InputContract, workers: int, known: Known
-) -> Iterator[tuple[View, NDArray[Any] | str]]:
+) -> Iterator[Reading]:
     """Return an iterator of (view, raw pixels (channel, y, x) of the classifier's size or why there are none), of views that are ok.
 
-    Reading begins with the call, so that what follows, loading a classifier say, takes no time of its own.
-
-    Pixels are scaled as `known` says; those that are not what it says (the plate changed after it was ingested) are no pixels.
+    Reading begins with the call, so that what follows, loading a classifier say, takes no time of its own. Pixels are scaled as
+    `known` says; those that are not what it says (the plate changed after it was ingested) are no pixels.
     """
     waiting: dict[str, list[View]] = {}
     for view in views:
         if view.status == "ok":
             waiting.setdefault(view.path, []).append(view)
-    channels, ahead = contract.channels, _fields_ahead(waiting, contract)
-    return _cut(read_fields(plate, waiting, channels, workers, ahead), waiting, contract, known)
+
+    def read(path: str) -> list[Reading]:
+        return _read_views_of(plate, path, waiting[path], contract, known)
+
+    return chain.from_iterable(_in_order(read, list(waiting), workers, _fields_ahead(waiting, contract)))
+
+
+def _in_order(
+    read: Callable[[str], list[Reading]], paths: Sequence[str], workers: int, ahead: int
+) -> Iterator[list[Reading]]:
+    """Return an iterator over `read` of each path; threads stay up to `ahead` paths in front of whoever takes them."""
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="read-ahead")
+    coming = deque(pool.submit(read, path) for path in paths[:ahead])
+
+    def take() -> Iterator[list[Reading]]:
+        with pool:
+            for number in range(len(paths)):
+                found = coming.popleft().result()
+                if number + ahead < len(paths):
+                    coming.append(pool.submit(read, paths[number + ahead]))
+                yield found
+
+    return take()
 
 
 def _fields_ahead(waiting: Mapping[str, Sequence[View]], contract: InputContract) -> int:
-    """Return how many fields may be in memory before their turn: a quarter of a gigabyte, at least 4."""
+    """Return how many fields may be in memory before their turn: few enough to stay in the processor's cache, at least 4."""
     covered = max((sum(view.box.height * view.box.width for view in views) for views in waiting.values()), default=1)
     return max(4, _BYTES_AHEAD // (covered * len(contract.channels) * np.dtype(contract.dtype).itemsize))
 
 
-def _cut(
-    read: Iterable[tuple[str, NDArray[Any] | ngff.NgffError]],
-    waiting: Mapping[str, Sequence[View]],
-    contract: InputContract,
-    known: Known,
-) -> Iterator[tuple[View, NDArray[Any] | str]]:
-    """Cut the views out of their fields, scaled and of the classifier's size."""
-    channels = contract.channels
-    for path, pixels in read:
-        reason, scaled = str(pixels), None
-        if not isinstance(pixels, ngff.NgffError):
-            reason = _changed(pixels, channels, known.digests.get(path, {}))
-            scaled = None if reason else known.scaled(path, pixels)
-        for view in waiting[path]:
-            yield view, reason if scaled is None else fit(scaled[:, *view.box.slices], contract.size)
+def _read_views_of(
+    plate: Source, path: str, views: Sequence[View], contract: InputContract, known: Known
+) -> list[Reading]:
+    """Read one field and cut its views out."""
+    try:
+        pixels = FieldImage.open(plate, path).read(contract.channels)
+    except (ngff.NgffError, OSError) as error:
+        return [(view, str(error)) for view in views]
+    reason = _changed(pixels, contract.channels, known.digests.get(path, {}))
+    if reason:
+        return [(view, reason) for view in views]
+    scaled = known.scaled(path, pixels)
+    return [(view, fit(scaled[:, *view.box.slices], contract.size)) for view in views]
 
 
 def _changed(pixels: NDArray[Any], channels: Sequence[str], known: Mapping[str, str]) -> str:
     """Say which channels are not what ingest saw; nothing where all are."""
-    stray = [c for c, plane in zip(channels, pixels, strict=True) if known.get(c, "") not in ("", digest_pixels(plane))]
+    stray = [c for c, plane in zip(channels, pixels, strict=True) if known.get(c) and known[c] != digest_pixels(plane)]
     return f"the pixels of channels {stray} changed after the plate was ingested" if stray else ""
 
 
@@ -201,7 +189,7 @@ class Waiting:
 
 
 def batches(
-    readings: Iterable[tuple[View, NDArray[Any] | str]], size: int
+    readings: Iterable[Reading], size: int
 ) -> Iterator[tuple[list[View], NDArray[Any], list[tuple[View, str]]]]:
     """Group readings into (views, pixels (n, channel, y, x) with n <= size, views that could not be read)."""
     views: list[View] = []
