@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
+Part = Annotated[str, StringConstraints(pattern=r"^[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*$", max_length=128)]
+"""A name inside a plate: whatever its writer gave, but one part of a path."""
+
 Method = Literal[
     "pcim", "pcim_literal", "saliency", "input_x_gradient", "integrated_gradients", "gradient_shap", "deep_lift",
     "guided_backprop", "smooth_grad", "grad_cam", "occlusion", "kernel_shap", "lime", "rise", "deletion_mask",
@@ -51,8 +54,8 @@ class Select(Settings):
 class Region(Settings):
     """A named part of a view: the objects of a label image, or a band along the boundary of a label."""
 
-    label: Name | None = Field(None, description="A label image of the plate: the region is the inside of its objects.")
-    boundary_of: Name | None = Field(
+    label: Part | None = Field(None, description="A label image of the plate: the region is the inside of its objects.")
+    boundary_of: Part | None = Field(
         None, description="A label image: the region is a band along its objects' boundary."
     )
     width_px: float = Field(4.0, gt=0, description="Half the width of that band, px of level 0.")

@@ -12,6 +12,7 @@ from makers import spot_field, write_campaign, write_plate
 
 from pcim import budget
 from pcim.campaign import Campaign
+from pcim.config import Region
 from pcim.inputs import CampaignError
 from pcim.plan import plan_file, plan_plate, read_plan
 from pcim.source import Source
@@ -137,3 +138,14 @@ def test_a_plan_is_text_that_a_person_can_read(values: dict[str, Any]) -> None:
     content = json.loads(plan_file("planted", "plate2").read_text())
     assert content["survey"]["wells"]["A01"] == ["A/1", ["0"]]
     assert content["source"]["format"] == "omezarr"
+
+
+@pytest.mark.parametrize(
+    ("label", "is_allowed"), [("Label [ä] #1", True), ("../x", False), (".hidden", False), ("a/b", False)]
+)
+def test_a_region_names_a_label_as_its_writer_did_but_no_path(label: str, is_allowed: bool) -> None:
+    if is_allowed:
+        assert Region(label=label).label == label
+    else:
+        with pytest.raises(ValueError, match="should match pattern"):
+            Region(label=label)
