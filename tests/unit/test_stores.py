@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import zarr
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from makers import write_plate
 from ome_zarr_models import v05
 
@@ -163,3 +166,66 @@ def test_a_long_time_axis_is_refused_not_guessed(tmp_path: Path) -> None:
         match="axis t has 2 planes and column 't' of the table of plates is ''; expected a number below 2",
     ):
         FieldImage.open(Source(str(plate)), "A/1/0")
+
+
+@given(
+    places=st.sets(
+        st.tuples(
+            st.sampled_from(["A", "C", "P", "AF"]),
+            st.sampled_from(["1", "02", "48"]),
+            st.sampled_from(["0", "3", "0_mip"]),
+        ),
+        min_size=1,
+        max_size=6,
+    ),
+    shape=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    dtype=st.sampled_from(["float16", "float32"]),
+)
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_map_sits_where_its_field_sat(
+    tmp_path: Path, places: set[tuple[str, str, str]], shape: tuple[int, int], dtype: str
+) -> None:
+    """Holes, asymmetric shapes, other names: the plate of maps has the rows, columns and wells of its source."""
+    numbered = {key: number + 1 for number, key in enumerate(sorted(places))}
+    source = write_plate(tmp_path / "s.zarr", {key: np.full((1, *shape), n, np.uint16) for key, n in numbered.items()})
+    shutil.rmtree(tmp_path / "m.zarr", ignore_errors=True)
+    plate, wells = MapPlate(tmp_path / "m.zarr"), dict[str, list[str]]()
+    for (row, column, field), n in numbered.items():
+        wells.setdefault(f"{row}/{column}", []).append(field)
+        maps = np.full((1, *shape), n, np.float32)
+        write(plate, f"{row}/{column}/{field}", maps, top=("top", maps[0].astype(np.uint8)), dtype=dtype)
+    layout = ngff.read_plate(source)
+    plate.finish(layout, wells, "m")
+    v05.HCS.from_zarr(zarr.open_group(plate.path, mode="r"))
+    made = ngff.read_plate(plate.path)
+    assert (made.rows, made.columns) == (layout.rows, layout.columns)
+    found = {}
+    for well in made.wells:
+        for name in ngff.read_well(plate.path, well):
+            group = zarr.open_group(plate.path / well.path / name, mode="r")
+            told: Any = group.attrs["pcim"]
+            pixels = np.asarray(zarr.open_array(plate.path / well.path / name / "0", mode="r"))
+            assert pixels.shape == (1, *shape)
+            assert (pixels == pixels.flat[0]).all()
+            found[told["source_field"]] = int(pixels.flat[0])
+    assert found == {"/".join(key): n for key, n in numbered.items()}
+
+
+def test_half_precision_does_not_overflow_and_keeps_what_is_not_explained(tmp_path: Path, maps: np.ndarray) -> None:
+    maps[0, 0, 0], maps[0, 0, 1] = 1e6, np.nan
+    plate = MapPlate(tmp_path / "p.zarr")
+    write(plate, "A/1/0", maps, dtype="float16")
+    stored = plate.read("A/1/0")
+    assert stored[0, 0, 0] == 65504
+    assert np.isnan(stored[0, 0, 1])
+
+
+def test_a_map_lies_in_space_where_its_image_lies(tmp_path: Path, maps: np.ndarray) -> None:
+    space = ngff.Space((0.65, 0.325), (1200.5, -30.0), "micrometer")
+    plate = MapPlate(tmp_path / "p.zarr")
+    write(plate, "A/1/0", maps, space=space)
+    assert ngff.read_image(plate.path / "A/1/0").space == space
+    assert ngff.read_image(plate.path / "A/1/0/labels/top").space == space
+    assert space.pixel_size_um == (0.65, 0.325)
+    assert ngff.Space((650.0, 325.0), unit="nanometer").pixel_size_um == (0.65, 0.325)
+    assert ngff.Space((1.0, 1.0)).pixel_size_um is None
