@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from pcim.config import BudgetSettings
     from pcim.contract import InputContract
 
+OBJECTS_A_FIELD = 100
+"""Objects that a field is taken to hold before anyone has counted."""
+
 FILES_A_FIELD = (("image", 1, 2), ("label", 2, 2))
 """Files of a field in a plate of maps: of each part, those that every field has and those a level adds."""
 
@@ -103,6 +106,8 @@ def _of_classifier(campaign: Campaign, model: str, plate: str, rate: float, resu
 def _tiles(shape: tuple[int, int], contract: InputContract) -> int:
     """Return the views of a field; those of another pixel size are counted as if they had the classifier's."""
     size = contract.size
+    if contract.view == "object":
+        return OBJECTS_A_FIELD
     fits = contract.view == "tile" and shape[0] >= size[0] and shape[1] >= size[1]
     return len(tile_field(shape, size, contract.overlap)) if fits else 1
 

@@ -137,6 +137,21 @@ class Campaign:
         plates = [one] if one else self.config.classifiers[wildcards.model].plates
         return [f"results/{self.name}/ingest/{plate}/intensities/{wildcards.model}.parquet" for plate in plates]
 
+    def crops(self, wildcards: Any) -> dict[str, Any] | None:
+        """Return what a classifier's crops are cut around; None where it sees whole fields or tiles."""
+        crops = self.config.classifiers[wildcards.model].crops
+        return None if crops is None else crops.model_dump(mode="json")
+
+    def crops_table(self, wildcards: Any) -> list[str]:
+        """Return the table of places that a classifier's crops are cut around, where it is a table."""
+        crops = self.config.classifiers[wildcards.model].crops
+        return [str(crops.table)] if crops is not None and crops.table is not None else []
+
+    def objects_found(self, wildcards: Any) -> list[str]:
+        """Return the table of the objects of the rule's plate, for a classifier that looks at objects."""
+        found = f"results/{self.name}/ingest/{wildcards.plate}/objects/{wildcards.model}.parquet"
+        return [] if self.crops(wildcards) is None else [found]
+
     def export(self, wildcards: Any) -> dict[str, Any]:
         """Return the plain form of a plate's own source, before any conversion."""
         return self.plates[wildcards.plate].source.plain()

@@ -11,6 +11,7 @@ from pcim.contract import load_contract
 from pcim.intensities import Known
 from pcim.jobs import log, progress, sole_writer, write_table
 from pcim.models import Classifier, load_classifier, pick_device
+from pcim.objects import read_objects
 from pcim.views import View, Waiting, batches, read_views, views_of_wells
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def classify_chunk(job: ChunkJob, *, fields: str, table: str, settings: Classify
     """Classify every view of a chunk's wells and write the table of calls."""
     with sole_writer(table):
         contract, seen = load_contract(job.model), pd.read_parquet(fields)
-        views = views_of_wells(seen, job.wells, contract.input, job.accept)
+        views = views_of_wells(seen, job.wells, contract.input, job.accept, read_objects(job.objects))
         readings = read_views(job.store, views, contract.input, job.workers, Known.of(seen, job.intensities))
         classifier = load_classifier(job.model, job.trusted_packages, pick_device(job.gpus))
         calls = classify_views(classifier, views, readings, settings.batch_size)

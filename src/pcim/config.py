@@ -9,14 +9,12 @@ from __future__ import annotations
 from pathlib import Path  # noqa: TC003 - pydantic needs the name at run time
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
+
+from pcim.settings import Name, Part, Settings, exactly_one
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
-Part = Annotated[str, StringConstraints(pattern=r"^[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*$", max_length=128)]
-"""A name inside a plate: whatever its writer gave, but one part of a path."""
 
 Method = Literal[
     "pcim", "pcim_literal", "saliency", "input_x_gradient", "integrated_gradients", "gradient_shap", "deep_lift",
@@ -30,12 +28,6 @@ Verdict = Literal["empty", "saturated", "clipped", "constant", "out_of_focus", "
 METHODS: tuple[Method, ...] = get_args(Method)
 CONTROLS: tuple[Method, ...] = ("random", "edge", "contrast")
 """Methods that never ask the classifier: what they score is what a map scores that knows nothing of it."""
-
-
-class Settings(BaseModel):
-    """A frozen group of settings that refuses unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Select(Settings):
@@ -60,11 +52,18 @@ class Region(Settings):
     )
     width_px: float = Field(4.0, gt=0, description="Half the width of that band, px of level 0.")
 
-    @model_validator(mode="after")
-    def _one_source(self) -> Region:
-        if (self.label is None) == (self.boundary_of is None):
-            raise ValueError("give exactly one of 'label' and 'boundary_of'")
-        return self
+    _one = model_validator(mode="after")(exactly_one("label", "boundary_of"))
+
+
+class Crops(Settings):
+    """Where a classifier of crops (`view: object`) looks: around the objects of a label image, or places in a table."""
+
+    label: Part | None = Field(None, description="A label image of the plate: a crop around each of its objects.")
+    table: Path | None = Field(
+        None, description="CSV with columns well, field, y, x (px of level 0), maybe object, plate."
+    )
+
+    _one = model_validator(mode="after")(exactly_one("label", "table"))
 
 
 class ClassifierSettings(Settings):
@@ -76,6 +75,7 @@ class ClassifierSettings(Settings):
     split: str | None = Field(
         None, description="Plate map column with 'train' or 'test': which wells the classifier has seen."
     )
+    crops: Crops | None = Field(None, description="What `view: object` cuts its views around.")
     objects: Name | None = Field(None, description="The region that holds the biology, one of `regions`.")
     halo_px: float = Field(
         2.0,

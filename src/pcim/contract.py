@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import yaml
 from pydantic import Field, PositiveFloat, PositiveInt, StringConstraints, model_validator
 
-from pcim.config import Settings
 from pcim.faults import parse
+from pcim.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,8 +37,8 @@ class InputContract(Settings):
     """What the classifier is fed: views of `size`, these channels in this order, each as (x - mean) / std."""
 
     channels: list[str] = Field(min_length=1, description="Channel labels as on the plate, in the order of the input.")
-    view: Literal["field", "tile"] = Field(
-        description="'field': a whole field is one view; 'tile': fields are cut into tiles."
+    view: Literal["field", "tile", "object"] = Field(
+        description="'field': a whole field is one view; 'tile': fields are cut into tiles; 'object': a crop around each object."
     )
     size: tuple[PositiveInt, PositiveInt] = Field(description="Height and width of a view, px of level 0.")
     overlap: int = Field(0, ge=0, description="Tiles share so many pixels of a view with their neighbours.")

@@ -165,6 +165,12 @@ def check_classifier(  # noqa: PLR0913, PLR0917 - one place that sees all inputs
     where = f"classifiers.{name}"
     unknown = [plate for plate in entry.plates if plate not in plates]
     faults.extend(f"{where}.plates: {p!r} is not in {config.plates}{nearest(p, list(plates))}" for p in unknown)
+    if contract and (contract.input.view == "object") != (entry.crops is not None):
+        faults.append(
+            f"{where}.crops: given if, and only if, the contract says view: object; it says {contract.input.view}"
+        )
+    if entry.crops is not None and entry.crops.table is not None and not entry.crops.table.is_file():
+        faults.append(f"{where}.crops.table: {entry.crops.table}: no such file")
     needs_controls = bool(contract and contract.input.percentiles and contract.input.percentiles.over == "negcon")
     select = entry.select or config.attribute.select
     named = [("truth", entry.truth), ("split", entry.split), *(("select.where", column) for column in select.where)]
@@ -213,8 +219,7 @@ def check_plate(
         if twice:
             faults.append(f"{where}: plate {plate.plate!r} has several channels called {twice}: {channels}")
         wanted = {region.label or region.boundary_of or "" for region in entry.regions.values()}
+        wanted |= {entry.crops.label} if entry.crops is not None and entry.crops.label else set()
         absent = sorted(wanted - set(survey.labels))
         if absent:
-            faults.append(
-                f"{where}.regions: labels {absent} are not on plate {plate.plate!r}, which has {list(survey.labels)}"
-            )
+            faults.append(f"{where}: labels {absent} are not on plate {plate.plate!r}, which has {list(survey.labels)}")

@@ -38,6 +38,7 @@ class ChunkJob:
     workers: int
     revision: int
     intensities: Sequence[str] = ()
+    objects: Sequence[str] = ()
 
     @classmethod
     def of(cls, snakemake: Any) -> ChunkJob:
@@ -50,6 +51,7 @@ class ChunkJob:
             workers=int(snakemake.threads),
             revision=int(snakemake.params.revision),
             intensities=list(snakemake.input.intensities),
+            objects=list(snakemake.input.get("objects", [])),
             **told,
         )
 

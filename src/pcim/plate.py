@@ -59,7 +59,7 @@ def well_order(well: str) -> tuple[int, str, int]:
 class ViewKey:
     """The identity of one view: what the classifier sees at once, somewhere in a field of a well of a plate.
 
-    ``view`` is the top left corner of the view in its field, in pixels of level 0: ``"0_160"``.
+    ``view`` is the top left corner of the view in its field, in pixels of level 0, ``"0_160"``, or its object, ``"o12"``.
     """
 
     plate: str

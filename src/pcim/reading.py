@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from pcim.config import Settings
+from pcim.settings import Settings
 from pcim.words import interval, join, percent, the
 
 if TYPE_CHECKING:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pcim.config import Region
     from pcim.contract import InputContract
     from pcim.intensities import Known
+    from pcim.objects import Place
     from pcim.source import Source
 
 _BYTES_AHEAD = 2**25
@@ -55,7 +56,9 @@ class View:
         return self.key.columns() | place | {"status": self.status, "reason": self.reason}
 
 
-def views_of(field: Mapping[str, Any], contract: InputContract, accept: Sequence[str]) -> list[View]:
+def views_of(
+    field: Mapping[str, Any], contract: InputContract, accept: Sequence[str], objects: Sequence[Place] = ()
+) -> list[View]:
     """Return the views of one row of the field table; a field that cannot be classified gives views with a reason."""
     shape, size = (int(field["height"]), int(field["width"])), _extent(field, contract)
     status, reason = "ok", ""
@@ -71,10 +74,22 @@ def views_of(field: Mapping[str, Any], contract: InputContract, accept: Sequence
         status, reason = "failed", f"the field is {shape[0]} x {shape[1]} px, the view {size[0]} x {size[1]} px"
     extent = size or contract.size
     fits = shape[0] >= extent[0] and shape[1] >= extent[1]
-    overlap = round(contract.overlap * extent[0] / contract.size[0])
-    boxes = tile_field(shape, extent, overlap) if fits else [Box(0, 0, *extent)]
+    if contract.view == "object" and fits:
+        named = [(f"o{name}", _around(middle, extent, shape)) for name, *middle in objects]
+    else:
+        overlap = round(contract.overlap * extent[0] / contract.size[0])
+        named = [(box.name, box) for box in (tile_field(shape, extent, overlap) if fits else [Box(0, 0, *extent)])]
     identity = (str(field["plate"]), str(field["row"]), str(field["column"]), str(field["field"]))
-    return [View(ViewKey(*identity, box.name), str(field["path"]), box, status, reason) for box in boxes]
+    return [View(ViewKey(*identity, name), str(field["path"]), box, status, reason) for name, box in named]
+
+
+def _around(middle: Sequence[float], extent: tuple[int, int], shape: tuple[int, int]) -> Box:
+    """Return the box of `extent` around a point (y, x), moved inwards where it would leave the field."""
+    top, left = (
+        min(max(0, round(place - (length - 1) / 2)), whole - length)
+        for place, length, whole in zip(middle, extent, shape, strict=True)
+    )
+    return Box(top, left, *extent)
 
 
 def _extent(field: Mapping[str, Any], contract: InputContract) -> tuple[int, int] | None:
@@ -91,11 +106,15 @@ def _extent(field: Mapping[str, Any], contract: InputContract) -> tuple[int, int
 
 
 def views_of_wells(
-    fields: pd.DataFrame, wells: Sequence[str], contract: InputContract, accept: Sequence[str]
+    fields: pd.DataFrame,
+    wells: Sequence[str],
+    contract: InputContract,
+    accept: Sequence[str],
+    objects: Mapping[str, Sequence[Place]] | None = None,
 ) -> list[View]:
-    """Return the views of the given wells, in the order of the field table."""
+    """Return the views of the given wells, in the order of the field table; `objects` is field path -> its objects."""
     rows = rows_of(fields[fields["well"].isin(list(wells))])
-    return [view for row in rows for view in views_of(row, contract, accept)]
+    return [view for row in rows for view in views_of(row, contract, accept, (objects or {}).get(row["path"], ()))]
 
 
 def read_views(

@@ -46,7 +46,7 @@ def test_stitched_views_have_no_seam_and_every_pixel_counts_once(size: tuple[int
     boxes = tile_field(shape, size, min(size) // 3)
     assembly = Assembly(shape, len(boxes))
     for box in reversed(boxes):
-        assembly.add({}, box, {"map": whole[:, *box.slices]})
+        assembly.add({}, box.name, box, {"map": whole[:, *box.slices]})
     np.testing.assert_allclose(assembly.stitched()["map"], whole, rtol=1e-5)
     assert assembly.are_views_apart == (
         len(boxes) > 1 and (min(size) // 3 > 0 or any(s % n for s, n in zip(shape, size, strict=True)))

@@ -27,6 +27,7 @@ LIGHT = (
     "plan",
     "survey",
     "exports",
+    "settings",
     "budget",
 )
 HEAVY = {"torch", "zarr", "dask", "captum", "pandas", "scipy", "matplotlib"}

@@ -3,6 +3,7 @@ rule attribute:
         fields="results/{campaign}/ingest/{plate}/fields.parquet",
         calls="results/{campaign}/classify/{model}/{plate}/{chunk}.parquet",
         intensities=campaign.intensities,
+        objects=campaign.objects_found,
         model=campaign.model,
         weights=campaign.weights,
     output:

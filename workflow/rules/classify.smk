@@ -2,6 +2,7 @@ rule classify:
     input:
         fields="results/{campaign}/ingest/{plate}/fields.parquet",
         intensities=campaign.intensities,
+        objects=campaign.objects_found,
         model=campaign.model,
         weights=campaign.weights,
     output:

@@ -67,3 +67,27 @@ rule intensities:
         revision=REVISIONS["ingest"],
     script:
         "../scripts/intensities.py"
+
+
+rule objects:
+    input:
+        fields="results/{campaign}/ingest/{plate}/fields.parquet",
+        table=campaign.crops_table,
+    output:
+        table="results/{campaign}/ingest/{plate}/objects/{model}.parquet",
+    log:
+        "results/{campaign}/logs/objects/{plate}/{model}.log",
+    benchmark:
+        "results/{campaign}/benchmarks/objects/{plate}/{model}.tsv"
+    conda:
+        "../../envs/tables.yaml"
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        store=campaign.store,
+        crops=campaign.crops,
+        revision=REVISIONS["ingest"],
+    script:
+        "../scripts/objects.py"

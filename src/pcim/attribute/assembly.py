@@ -21,25 +21,25 @@ if TYPE_CHECKING:
 
 @dataclass
 class Assembly:
-    """One field while its views are explained, and the maps of those that are done: box -> arrays by name (channel, y, x)."""
+    """One field while its views are explained, and the maps of those that are done, by name: where, and arrays (channel, y, x)."""
 
     shape: tuple[int, int]
     waiting_for: int
-    done: dict[Box, Arrays] = field(default_factory=dict)
+    done: dict[str, tuple[Box, Arrays]] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
 
-    def add(self, row: dict[str, Any], box: Box, arrays: Arrays | None = None) -> None:
+    def add(self, row: dict[str, Any], name: str, box: Box, arrays: Arrays | None = None) -> None:
         """Note how a view ended, and keep its arrays (channel, y, x) of the classifier's size."""
         self.rows.append(row)
         self.waiting_for -= 1
         if arrays:
-            self.done[box] = arrays
+            self.done[name] = box, arrays
 
     @property
     def are_views_apart(self) -> bool:
         """Tell whether the views' own maps differ from what the field shows: they overlap, or were resized."""
         covered = np.zeros(self.shape, np.uint8)
-        for box, arrays in self.done.items():
+        for box, arrays in self.done.values():
             covered[box.slices] += 1
             if arrays["map"].shape[-2:] != (box.height, box.width):
                 return True
@@ -53,10 +53,10 @@ class Assembly:
         """
         weights = np.zeros(self.shape, np.float32)
         sums: dict[str, NDArray[np.float32]] = {}
-        for box in sorted(self.done):
+        for _, (box, arrays) in sorted(self.done.items()):
             inner = _distance_to_edge(box)
             weights[box.slices] += inner
-            for name, array in self.done[box].items():
+            for name, array in arrays.items():
                 whole = sums.setdefault(name, np.zeros((len(array), *self.shape), np.float32))
                 whole[:, *box.slices] += inner * fit(array, (box.height, box.width))
         with np.errstate(invalid="ignore"):
@@ -65,8 +65,8 @@ class Assembly:
     def top(self, percent: float) -> NDArray[np.uint8]:
         """Mark the `percent` highest pixels of each view with 1; where views overlap, the one in whose middle a pixel lies."""
         marked, nearest = np.zeros(self.shape, np.uint8), np.zeros(self.shape, np.float32)
-        for box in sorted(self.done):
-            own = fit(self.done[box]["map"].sum(0, keepdims=True), (box.height, box.width))[0]
+        for _, (box, arrays) in sorted(self.done.items()):
+            own = fit(arrays["map"].sum(0, keepdims=True), (box.height, box.width))[0]
             inner = _distance_to_edge(box)
             mine = inner > nearest[box.slices]
             marked[box.slices] = np.where(mine, highest(own, percent), marked[box.slices])

@@ -21,6 +21,7 @@ from pcim.intensities import Known
 from pcim.jobs import Journal, log, progress, rows_of, sole_writer, write_table
 from pcim.mapplates import MapPlate
 from pcim.models import Classifier, load_classifier, pick_device
+from pcim.objects import read_objects
 from pcim.plate import KEY_COLUMNS
 from pcim.quality import digest_pixels
 from pcim.views import View, Waiting, batches, read_views, views_of_wells
@@ -105,7 +106,9 @@ def attribute_chunk(  # noqa: PLR0913 - a job's inputs
         classifier = load_classifier(chunk.model, chunk.trusted_packages, pick_device(chunk.gpus))
         job = Job(classifier, method, settings, chunk.store, MapPlate(Path(maps)), chunk.revision, chunk.workers)
         fields_table, calls_table = pd.read_parquet(fields), pd.read_parquet(calls)
-        views = views_of_wells(fields_table, chunk.wells, classifier.contract.input, chunk.accept)
+        views = views_of_wells(
+            fields_table, chunk.wells, classifier.contract.input, chunk.accept, read_objects(chunk.objects)
+        )
         views = select_views(fields_table, calls_table, views, settings)
         rows = explain(
             job, views, fields_table, calls_table, Journal(ledger), Known.of(fields_table, chunk.intensities)
@@ -176,9 +179,9 @@ def _explain_fields(
     clock = Waiting()
     for views, pixels, unread in clock.over(batches(readings, BATCHES_AHEAD * job.settings.batch_size)):
         for view, reason in unread:
-            pending[view.path].add(_row(view, job) | {"status": "failed", "reason": reason}, view.box)
+            pending[view.path].add(_row(view, job) | {"status": "failed", "reason": reason}, view.key.view, view.box)
         for view, row, arrays in _explain_batch(job, [tasks[view] for view in views], pixels) if views else ():
-            pending[view.path].add(row, view.box, arrays)
+            pending[view.path].add(row, view.key.view, view.box, arrays)
         for path in [path for path, assembly in pending.items() if assembly.waiting_for == 0]:
             yield _store(job, path, pending.pop(path), tasks)
         bar.update(len(views) + len(unread))
@@ -263,7 +266,7 @@ def _store(job: Job, path: str, assembly: Assembly, tasks: dict[View, Task]) -> 
             channels=[f"{job.method} {channel}" for channel in of_channels],
             beside={name: array for name, array in arrays.items() if name != "map"},
             top=("top", assembly.top(job.settings.top_percent)),
-            views={box.name: of["map"] for box, of in sorted(assembly.done.items())}
+            views={name: of["map"] for name, (_, of) in sorted(assembly.done.items())}
             if assembly.are_views_apart
             else {},
             levels=job.settings.levels,

@@ -1,0 +1,22 @@
+"""Find the objects of a plate that a classifier looks at."""
+
+from typing import TYPE_CHECKING
+
+from pcim.config import Crops
+from pcim.jobs import log_to, sole_writer
+from pcim.objects import find_objects
+from pcim.source import Source
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with log_to(snakemake.log[0]), sole_writer(snakemake.output[0]):
+    find_objects(
+        plate=snakemake.wildcards.plate,
+        fields=snakemake.input.fields,
+        store=Source.of(snakemake.params.store),
+        crops=Crops.model_validate(snakemake.params.crops),
+        table=snakemake.output.table,
+        workers=snakemake.threads,
+        revision=snakemake.params.revision,
+    )
