@@ -51,6 +51,9 @@ class PlateEntry:
 def read_plates(path: Path, faults: list[str]) -> dict[str, PlateEntry]:
     """Read plates.tsv and every plate map it names."""
     rows = _read_rows(path, "\t", PLATE_COLUMNS, faults)
+    known = [*PLATE_COLUMNS, *SOURCE_COLUMNS, "batch"]
+    for column in sorted(set(rows[0][1]) - set(known)) if rows else ():
+        faults.append(f"{path}: column {column!r} has no meaning here{nearest(column, known)}; expected {known}")
     plates: dict[str, PlateEntry] = {}
     for line, row in rows:
         name = row["plate"]
@@ -67,10 +70,6 @@ def read_plates(path: Path, faults: list[str]) -> dict[str, PlateEntry]:
 
 def _read_source(row: Mapping[str, str], where: str, faults: list[str]) -> Source:
     """Read where a plate lies and which of its planes, channels and fields are used."""
-    stray = sorted(set(row) - {*PLATE_COLUMNS, *SOURCE_COLUMNS, "batch"})
-    if stray:
-        known = [*PLATE_COLUMNS, *SOURCE_COLUMNS, "batch"]
-        faults.append(f"{where}: column {stray[0]!r} has no meaning here{nearest(stray[0], known)}; expected {known}")
     told = {name: row.get(name, "") for name in SOURCE_COLUMNS}
     if told["format"] not in ("", *FORMATS):
         faults.append(f"{where}: format {told['format']!r}: expected one of {', '.join(FORMATS)}")
