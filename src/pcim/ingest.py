@@ -147,7 +147,8 @@ def ingest_plate(  # noqa: PLR0913 - a job's inputs
     keys, broken = _fields_of(store)
     bar = progress(len(keys), f"ingest {plate}", unit="field")
     with bar, Callback(posttask=lambda *_: bar.update()):
-        tasks = [delayed(inspect_field)(store, f"{well.path}/{field}", settings) for well, field in keys]
+        inspect = delayed(inspect_field, traverse=False)  # looking for Dask's own objects in the settings costs
+        tasks = [inspect(store, f"{well.path}/{field}", settings) for well, field in keys]
         inspected = settle_absence(compute(*tasks, scheduler="threads", num_workers=workers))
     for well, why in broken.items():
         keys.append((well, "0"))
