@@ -16,10 +16,12 @@ import pytest
 import zarr
 from exports import image
 from ome_zarr_models import v05
+from PIL import Image
 
 from pcim import ngff
 from pcim.convert import convert_plate
 from pcim.exports import FORMATS, read_export
+from pcim.exports.export import page_looks, read_page
 from pcim.source import Source
 from pcim.stores import FieldImage
 from pcim.survey import survey_plate
@@ -187,3 +189,9 @@ def test_a_disk_that_is_full_ends_the_job_and_leaves_no_half_field(tmp_path: Pat
     assert not list((tmp_path / "plate.zarr").glob("B/*/*"))
     subprocess.run([*command, str(resource.RLIM_INFINITY)], capture_output=True, check=True)
     assert set(pd.read_parquet(tmp_path / "conversion.parquet")["status"]) == {"ok"}
+
+
+def test_pages_are_read_from_png_files_too(tmp_path: Path) -> None:
+    Image.fromarray(image(3)).save(tmp_path / "x.png")
+    assert page_looks(tmp_path / "x.png", 0) == (exports.SHAPE, "uint16")
+    np.testing.assert_array_equal(read_page(tmp_path / "x.png", 0), image(3))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +52,6 @@ class Export:
     rows: int = 0
     columns: int = 0
     pixel_size_um: tuple[float, float] | None = None
-    _pages: dict[str, Any] = field(default_factory=dict)
 
     def checked(self) -> Export:
         """Return the export, or refuse it: nothing in it, files outside it, or labels that are not one a channel."""
