@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from PIL import Image
 from pcim import ngff
 from pcim.convert import convert_plate
 from pcim.exports import FORMATS, read_export
-from pcim.exports.export import page_looks, read_page
+from pcim.exports.export import Export, Plane, page_looks, read_page
 from pcim.source import Source
 from pcim.stores import FieldImage
 from pcim.survey import survey_plate
@@ -195,3 +196,15 @@ def test_pages_are_read_from_png_files_too(tmp_path: Path) -> None:
     Image.fromarray(image(3)).save(tmp_path / "x.png")
     assert page_looks(tmp_path / "x.png", 0) == (exports.SHAPE, "uint16")
     np.testing.assert_array_equal(read_page(tmp_path / "x.png", 0), image(3))
+
+
+def test_choosing_planes_takes_time_in_proportion_to_the_plate() -> None:
+    def seconds(wells: int) -> float:
+        fields = {("A", str(n), "1"): [Plane(f"{n}_{c}.tif", 0, c) for c in (1, 2)] for n in range(1, wells + 1)}
+        export = Export(Source("x", format="imagexpress"), Path(), "", fields, {})
+        start = time.perf_counter()
+        assert all(len(export.planes_of(key)) == 2 for key in fields)
+        return time.perf_counter() - start
+
+    seconds(100)
+    assert seconds(4000) < 4000 / 200 * 8 * max(seconds(200), 1e-3)

@@ -68,12 +68,12 @@ class Export:
                 raise NgffError(f"{self.source.address}: {name!r} lies outside the export")
         return self
 
-    @property
+    @cached_property
     def numbers(self) -> list[int]:
         """The numbers of the channels that have at least one plane, in order."""
         return sorted({plane.channel for planes in self.fields.values() for plane in planes})
 
-    @property
+    @cached_property
     def own_labels(self) -> list[str]:
         """The vendor's labels, made distinct by their numbers where they are not."""
         labels = [self.labels.get(number) or f"C{number:02d}" for number in self.numbers]
