@@ -63,29 +63,32 @@ def measure_intensities(  # noqa: PLR0913 - a job's inputs
 ) -> None:
     """Measure the percentiles of every field that can be read, and write a row a field: `low` and `high`, a value a channel.
 
+    Wells, plates and controls are counted from fields of verdict ``ok``; a field with another, which `ingest.accept` may let
+    pass, is scaled by them all the same. One whose well has no such field gets no row: nothing can be said of its scale.
+
     Raises
     ------
     RuntimeError
         When the percentiles are those of the negative controls and no field of one can be used.
     """
     seen = pd.read_parquet(fields)
-    usable = seen[[row["qc"] == "ok" and set(channels) <= set(row["channels"]) for row in rows_of(seen)]]
-    rows = rows_of(usable)
+    rows = [row for row in rows_of(seen) if len(row["digests"]) and set(channels) <= set(row["channels"])]
+    counted = {row["path"]: _counts(row, percentiles.over) for row in rows}
     groups = {row["path"]: _group(row, percentiles.over) for row in rows}
     pools: dict[str, NDArray[np.int64]] = {}
     bar = progress(len(rows), f"intensities {store.name}", unit="field")
     for start in range(0, len(rows), _FIELDS_AT_ONCE):
-        paths = [row["path"] for row in rows[start : start + _FIELDS_AT_ONCE] if groups[row["path"]]]
+        paths = [row["path"] for row in rows[start : start + _FIELDS_AT_ONCE] if counted[row["path"]]]
         tasks = [delayed(_count_field)(store, path, channels) for path in paths]
         for path, counts in zip(paths, compute(*tasks, scheduler="threads", num_workers=workers), strict=True):
             pools[groups[path]] = pools.get(groups[path], 0) + counts
         bar.update(len(rows[start : start + _FIELDS_AT_ONCE]))
     bar.close()
-    if rows and not pools:
+    if percentiles.over == "negcon" and rows and not pools:
         raise RuntimeError(f"{store.address}: no field of a negative control (control_type negcon) can be used")
     made = []
-    for row in rows:
-        counts = pools[groups[row["path"]] or "plate"]
+    for row in (row for row in rows if groups[row["path"]] in pools):
+        counts = pools[groups[row["path"]]]
         ends = {
             name: [percentile(plane, percent, row["dtype"]) for plane in counts]
             for name, percent in (("low", percentiles.low), ("high", percentiles.high))
@@ -97,10 +100,13 @@ def measure_intensities(  # noqa: PLR0913 - a job's inputs
 
 
 def _group(row: Mapping[str, Any], over: str) -> str:
-    """Return the group whose pixels a field is counted into; empty where it is counted into none."""
-    if over == "negcon":
-        return "plate" if row["control_type"] == "negcon" else ""
-    return {"field": str(row["path"]), "well": str(row["well"]), "plate": "plate"}[over]
+    """Return the group whose pixels scale a field."""
+    return {"field": str(row["path"]), "well": str(row["well"])}.get(over, over)
+
+
+def _counts(row: Mapping[str, Any], over: str) -> bool:
+    """Tell whether a field's pixels are counted into its group."""
+    return over == "field" or (row["qc"] == "ok" and (over != "negcon" or row["control_type"] == "negcon"))
 
 
 def _count_field(store: Source, path: str, channels: Sequence[str]) -> NDArray[np.int64]:
@@ -113,17 +119,25 @@ class Known:
 
     digests: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     ends: Mapping[str, tuple[list[float], list[float], bool]] = field(default_factory=dict)
+    are_scaled: bool = False
 
     @classmethod
     def of(cls, fields: pd.DataFrame, intensities: Sequence[str] = ()) -> Known:
         """Read it from the table of fields and, where the contract asks for percentiles, the tables of intensities."""
         digests = {row["path"]: dict(zip(row["channels"], row["digests"], strict=False)) for row in rows_of(fields)}
         rows = [row for path in intensities for row in rows_of(pd.read_parquet(path))]
-        return cls(digests, {row["path"]: (list(row["low"]), list(row["high"]), bool(row["clip"])) for row in rows})
+        ends = {row["path"]: (list(row["low"]), list(row["high"]), bool(row["clip"])) for row in rows}
+        return cls(digests, ends, are_scaled=bool(intensities))
 
     def scaled(self, path: str, pixels: NDArray[Any]) -> NDArray[Any]:
-        """Return pixels (channel, y, x) so that the low percentile is 0 and the high one 1; as they are without any."""
-        if path not in self.ends:
+        """Return pixels (channel, y, x) so that the low percentile is 0 and the high one 1; as they are where none is asked for.
+
+        Raises
+        ------
+        KeyError
+            When percentiles are asked for and none was measured for this field.
+        """
+        if not self.are_scaled:
             return pixels
         low, high, clip = self.ends[path]
         floor = np.array(low, np.float32)[:, None, None]

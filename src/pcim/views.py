@@ -171,6 +171,8 @@ def _read_views_of(
     reason = _changed(pixels, contract.channels, known.digests.get(path, {}))
     if reason:
         return [(view, reason) for view in views]
+    if known.are_scaled and path not in known.ends:
+        return [(view, "no percentiles could be measured for this field") for view in views]
     scaled = known.scaled(path, pixels)
     return [(view, fit(scaled[:, *view.box.slices], contract.size)) for view in views]
 

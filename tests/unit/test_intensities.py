@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from makers import CHANNELS, write_plate
 
-from pcim.contract import Percentiles
+from pcim.chunks import Box
+from pcim.contract import InputContract, Percentiles
 from pcim.intensities import Known, count_values, measure_intensities, percentile
+from pcim.plate import ViewKey
 from pcim.source import Source
+from pcim.views import View, read_views
 
 WELLS = {("A", "1", "0"): "negcon", ("A", "1", "1"): "negcon", ("A", "2", "0"): "", ("B", "1", "0"): "poscon"}
 
@@ -98,7 +101,9 @@ def test_scaled_pixels_lie_between_0_and_1(world: dict[str, Any]) -> None:
     measured(world, "field", clip=False)
     known = Known.of(fields, [str(world["folder"] / "intensities.parquet")])
     assert known.scaled("B/1/0", raw).max() > 1
-    assert known.scaled("no/such/field", raw) is raw
+    assert Known.of(fields).scaled("B/1/0", raw) is raw
+    with pytest.raises(KeyError):
+        known.scaled("no/such/field", raw)
 
 
 def test_a_plate_without_usable_negative_controls_is_an_error(world: dict[str, Any]) -> None:
@@ -111,3 +116,35 @@ def test_a_plate_without_usable_negative_controls_is_an_error(world: dict[str, A
 def test_percentiles_out_of_order_are_refused() -> None:
     with pytest.raises(ValueError, match=r"low 60\.0 is not below high 50\.0"):
         Percentiles(over="field", low=60, high=50)
+
+
+@pytest.mark.parametrize(
+    ("over", "expected"),
+    [
+        ("field", {"A/1/0", "A/1/1", "A/2/0", "B/1/0"}),
+        ("well", {"A/1/0", "A/1/1", "B/1/0"}),
+        ("plate", {"A/1/0", "A/1/1", "A/2/0", "B/1/0"}),
+    ],
+)
+def test_an_accepted_field_is_scaled_like_the_others_or_not_fed_at_all(
+    world: dict[str, Any], over: str, expected: set[str]
+) -> None:
+    file = world["folder"] / "fields.parquet"
+    table = pd.read_parquet(file)
+    table.loc[table["well"] == "A02", "qc"] = "suspect"
+    table.to_parquet(file)
+    found = measured(world, over)
+    assert set(found.index) == expected
+    if over == "plate":  # scaled by the plate, not counted into it
+        pooled = np.concatenate([world["pixels"][key][1].ravel() for key in WELLS if key != ("A", "2", "0")])
+        assert found.loc["A/2/0", "low"][0] == np.percentile(pooled, 10, method="inverted_cdf")
+    known = Known.of(table, [str(world["folder"] / "intensities.parquet")])
+    contract = InputContract(
+        channels=["Reporter", "DNA"], view="field", size=(30, 40), dtype="uint16", mean=[0, 0], std=[1, 1],
+        percentiles=Percentiles(over=over),
+    )  # fmt: skip
+    key = ViewKey("p", "A", "2", "0", "0_0")
+    ((_, reading),) = read_views(world["source"], [View(key, "A/2/0", Box(0, 0, 30, 40))], contract, 1, known)
+    assert isinstance(reading, str) == ("A/2/0" not in expected)
+    if isinstance(reading, str):
+        assert reading == "no percentiles could be measured for this field"
