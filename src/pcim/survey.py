@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Survey:
     """What a plate's metadata says. `wells` is well name -> its path in the plate and its fields' names, in plate order.
 
-    `channels`, `labels`, `shape` (height, width, px) and `dtype` are those of the first well's first field.
+    `channels`, `labels`, `shape` (height, width, px) and `dtype` are those of the first field that can be read.
     """
 
     digest: str
@@ -64,8 +64,8 @@ def survey_plate(source: Source) -> Survey:
     Raises
     ------
     ngff.NgffError
-        When the plate, or its first field, is not what it should be. A later well that cannot be read counts as one field:
-        ingest says what is wrong with it.
+        When the plate, or every field that could stand for it, is not what it should be. A well that cannot be read counts
+        as one field: ingest says what is wrong with it.
     """
     if source.format != OMEZARR:
         export = read_export(source)
@@ -76,21 +76,24 @@ def survey_plate(source: Source) -> Survey:
     if not layout.wells:
         raise ngff.NgffError(f"{source.address}: a plate without wells")
     found: dict[str, tuple[str, tuple[str, ...]]] = {}
-    for number, well in enumerate(layout.wells):
+    faults: list[ngff.NgffError] = []
+    for well in layout.wells:
         name = well_name(well.row, well.column)
         if name in found:
             raise ngff.NgffError(f"{source.address}: wells {found[name][0]!r} and {well.path!r} are both {name}")
         try:
             fields = ngff.read_well(source.place, well, source.wanted_acquisition)
-        except ngff.NgffError:
-            if number == 0:
-                raise
+        except ngff.NgffError as error:
+            faults.append(error)
             fields = ["0"]
         found[name] = (well.path, tuple(f for f in fields if not source.fields or f in source.fields))
-    path, names = next(((path, names) for path, names in found.values() if names), ("", ()))
-    if not names:
-        raise ngff.NgffError(f"{source.address}: no well has a field {list(source.fields)}")
-    return _with_first_field(source, found, f"{path}/{names[0]}")
+    firsts = [f"{path}/{names[0]}" for path, names in found.values() if names]
+    for field in firsts if len(faults) < len(layout.wells) else ():
+        try:
+            return _with_first_field(source, found, field)
+        except ngff.NgffError as error:
+            faults.append(error)
+    raise faults[0] if faults else ngff.NgffError(f"{source.address}: no well has a field {list(source.fields)}")
 
 
 def _choose_planes(export: Export) -> None:

@@ -301,3 +301,16 @@ def test_what_comes_out_sits_where_it_came_from(
             assert pixels.shape == (2, *shape)
             seen[well, field] = int(pixels[0, 0, 0])
     assert seen == {(well_name(r, c), f): int(v[0, 0, 0]) for (r, c, f), v in values.items()}
+
+
+def test_a_broken_first_well_does_not_stop_the_plate(tmp_path: Path) -> None:
+    fields = {("A", "1", "0"): GOOD, ("A", "2", "0"): GOOD, ("B", "1", "0"): GOOD}
+    plate = write_plate(tmp_path / "p.zarr", fields)
+    (plate / "A/1/zarr.json").write_text("{")
+    (plate / "A/2/0/zarr.json").write_text("{")
+    found = survey_plate(source_of(plate))
+    assert (found.shape, found.wells["A01"]) == ((40, 52), ("A/1", ("0",)))
+    for well in ("A/2", "B/1"):
+        (plate / well / "zarr.json").write_text("{")
+    with pytest.raises(ngff.NgffError, match=r"A/1/zarr\.json: not readable as JSON"):
+        survey_plate(source_of(plate))
