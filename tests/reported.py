@@ -72,6 +72,7 @@ def ledger_of(method: str) -> pd.DataFrame:
     rows = [
         key_of(row, column)
         | {"top": 0, "left": 0, "height": SIZE, "width": SIZE, "status": "ok", "reason": "", "method": method}
+        | {"layer": "call", "scored": True}
         | {"target": called(column), "p_background": 0.9 if called(column) == "plain" else 0.1, "channels": ["all"]}
         for row, column in WELLS
         if column != 6
@@ -210,7 +211,7 @@ def write_maps(root: Path, store: Path, method: str, rng: np.random.Generator) -
         maps = rng.exponential(1, (1, SIZE, SIZE)).astype(np.float32)
         top = ("top", (maps[0] > 3).astype(np.uint8))
         plate.write_field(
-            f"{row}/{column}/0", maps, channels=["all channels"], beside={}, top=top, levels=1, dtype="float32",
+            f"{row}/{column}/0", maps, layers={"call": ["all channels"]}, beside={}, top=top, levels=1, dtype="float32",
             space=ngff.Space(), provenance={},
         )  # fmt: skip
     plate.finish(ngff.read_plate(store), {f"{row}/{column}": ["0"] for row, column in explained}, plate.path.stem)

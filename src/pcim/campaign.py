@@ -190,7 +190,8 @@ class Campaign:
         """Return the settings of one method's job: a change reruns that method and no other."""
         entry, settings = self.config.classifiers[wildcards.model], self.config.attribute
         select = (entry.select or settings.select).model_dump()
-        return settings.of_method(wildcards.method) | {"select": select, "batch_size": settings.batch_size}
+        shared = {"select": select, "targets": settings.targets, "batch_size": settings.batch_size}
+        return settings.of_method(wildcards.method) | shared
 
     def regions(self, wildcards: Any) -> dict[str, Any]:
         """Return the named regions of a classifier, as in the config."""

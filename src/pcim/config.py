@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import Field, StringConstraints, model_validator
 
-from pcim.settings import Name, Part, Settings, exactly_one
+from pcim.settings import CALL, Distinct, Name, Part, Settings, exactly_one
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,7 +70,7 @@ class ClassifierSettings(Settings):
     """One classifier to explain, and what is known about the truth on its plates."""
 
     model: Path = Field(description="The classifier's model.yaml, relative to the folder that Snakemake runs in.")
-    plates: list[Name] = Field(min_length=1, description="Plates of plates.tsv that it classifies.")
+    plates: Distinct[Name] = Field(min_length=1, description="Plates of plates.tsv that it classifies.")
     truth: str | None = Field(None, description="Plate map column with the true class (empty where it is unknown).")
     split: str | None = Field(
         None, description="Plate map column with 'train' or 'test': which wells the classifier has seen."
@@ -146,9 +146,7 @@ class PcimSettings(Settings):
         ge=1,
         description="Most optimisation steps; each costs two forward and input-backward passes a view. A view that has settled stops before.",
     )
-    learning_rate: float = Field(
-        1 / 15, gt=0, le=1, description="Most that a weight moves a step: 15 steps lead from 1 to 0."
-    )
+    learning_rate: float = Field(1 / 15, gt=0, le=1, description="Most that a weight moves a step, of 1.")
     momentum: float = Field(0.5, ge=0, lt=1, description="Share of the last step's direction in the next.")
     smooth_px: float = Field(1.0, ge=0, description="Standard deviation of the Gaussian that smooths the weights, px.")
 
@@ -189,12 +187,17 @@ _PEER_CHOICES: dict[str, set[str]] = {
 class AttributeSettings(Settings):
     """Attribution maps of the selected views by every method."""
 
-    methods: list[Method] = Field(
+    methods: Distinct[Method] = Field(
         ["pcim", "pcim_literal", "integrated_gradients", "grad_cam", "occlusion", "random", "edge", "contrast"],
         min_length=1,
         description="Methods whose maps are made, stored and scored.",
     )
-    target: str = Field("call", description="The explained class: 'call' (what the classifier says) or a class name.")
+    targets: Distinct[str] = Field(
+        [CALL],
+        min_length=1,
+        max_length=8,
+        description="What is explained, a layer of the maps each: 'call' (what the classifier says) or a class's name. The first is scored and reported.",
+    )
     select: Select = Field(Select(), description="Which views are explained.")
     background: Background = Field(
         "auto",
@@ -212,7 +215,7 @@ class AttributeSettings(Settings):
 
     def of_method(self, method: str) -> dict[str, Any]:
         """Return what one method's maps depend on, in plain form: a change of another method's settings is none of it."""
-        chosen = self.model_dump(mode="json", exclude={"select", "methods", "batch_size", "peers", "pcim"})
+        chosen = self.model_dump(mode="json", exclude={"select", "methods", "targets", "batch_size", "peers", "pcim"})
         if method == "pcim":
             chosen["pcim"] = self.pcim.model_dump(mode="json")
         if method in _PEER_CHOICES:
@@ -232,7 +235,7 @@ class EvaluateSettings(Settings):
     """Fidelity and localization of every map, and the interventions."""
 
     steps: int = Field(16, ge=2, description="Steps of the deletion and insertion curves.")
-    substitutes: list[Substitute] = Field(
+    substitutes: Distinct[Substitute] = Field(
         ["mean", "blur", "median"],
         min_length=1,
         description="What deleted pixels become; no method is given the view's median as its background.",

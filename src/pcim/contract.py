@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, PositiveFloat, PositiveInt, StringConstraints, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, StringConstraints, field_validator, model_validator
 
 from pcim.faults import parse
-from pcim.settings import Settings
+from pcim.settings import CALL, Distinct, Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +36,9 @@ class Percentiles(Settings):
 class InputContract(Settings):
     """What the classifier is fed: views of `size`, these channels in this order, each as (x - mean) / std."""
 
-    channels: list[str] = Field(min_length=1, description="Channel labels as on the plate, in the order of the input.")
+    channels: Distinct[str] = Field(
+        min_length=1, description="Channel labels as on the plate, in the order of the input."
+    )
     view: Literal["field", "tile", "object"] = Field(
         description="'field': a whole field is one view; 'tile': fields are cut into tiles; 'object': a crop around each object."
     )
@@ -64,8 +66,6 @@ class InputContract(Settings):
             raise ValueError(f"overlap: {self.overlap} px; expected at most {min(self.size) // 2}, half a view")
         if self.resize and (self.view != "field" or self.pixel_size_um):
             raise ValueError("resize: for 'field' views without a pixel_size_um; those with one are resized by it")
-        if len(set(self.channels)) != len(self.channels):
-            raise ValueError(f"channels: {self.channels} names one twice")
         return self
 
 
@@ -101,11 +101,18 @@ class Contract(Settings):
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] = Field(
         description="Digest of the weights file."
     )
-    classes: list[str] = Field(min_length=2, description="Class names in the order of the logits.")
+    classes: Distinct[str] = Field(min_length=2, description="Class names in the order of the logits; none is 'call'.")
     input: InputContract
     test: TestContract
     training: TrainingRecord | None = None
     licence: str = ""
+
+    @field_validator("classes")
+    @classmethod
+    def _no_call(cls, classes: list[str]) -> list[str]:
+        if CALL in classes:
+            raise ValueError(f"{CALL!r} is what the settings call the class that a view is given; rename it")
+        return classes
 
 
 def read_contract(path: Path) -> tuple[Contract | None, list[str]]:

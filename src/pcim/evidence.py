@@ -128,7 +128,7 @@ class ClassifierFindings:
         calls = self.evidence.calls.assign(stage=f"classify {self.name}")
         ledger = self.evidence.ledger
         ledger = ledger.assign(stage="attribute " + self.name + " " + ledger["method"].astype(str))
-        ledger = ledger[ledger["status"] == "failed"]
+        ledger = ledger[ledger["status"] == "failed"].drop_duplicates([*KEY_COLUMNS, "stage", "reason"])
         table = pd.concat([calls, ledger], ignore_index=True) if len(ledger) else calls
         fields = self.evidence.fields
         found = findings.doubts_table(fields, table)

@@ -12,6 +12,7 @@ from pcim.contract import Contract, read_contract
 from pcim.exports import FORMATS, OMEZARR
 from pcim.faults import nearest
 from pcim.plate import parse_well, well_order
+from pcim.settings import CALL
 from pcim.source import PROJECTIONS, Source
 
 if TYPE_CHECKING:
@@ -188,10 +189,11 @@ def check_classifier(  # noqa: PLR0913, PLR0917 - one place that sees all inputs
             found = {row[entry.truth] for row in plate.wells.values()} - {""}
             stray = sorted(found - set(contract.classes))
             faults.extend(f"{where}.truth: {v!r} in {plate.platemap} is no class of {contract.classes}" for v in stray)
-    if contract and config.attribute.target not in ("call", *contract.classes):
-        faults.append(
-            f"attribute.target: {config.attribute.target!r}: expected 'call' or one of {contract.classes} ({where})"
-        )
+    for target in config.attribute.targets:
+        if contract and target not in (allowed := [CALL, *contract.classes]):
+            faults.append(
+                f"attribute.targets: {target!r}{nearest(target, allowed)}: expected one of {allowed} ({where})"
+            )
 
 
 def check_plate(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,8 @@ MAP_WINDOW = (0.0, 10.0)
 
 VIEWS = "views"
 _ORANGE = "FF8000"
+_COLOURS = ((255, 128, 0), (0, 114, 178), (204, 121, 167), (0, 158, 115), (240, 228, 66), (86, 180, 233), (213, 94, 0))
+"""Of the label's values 1, 2, 3 ...: colours that the colour-blind tell apart (Wong 2011)."""
 
 
 @dataclass(frozen=True)
@@ -49,32 +52,56 @@ class MapPlate:
         well, _, name = field.rpartition("/")
         return self.path / well / ngff.map_name(name)
 
-    def read(self, field: str, name: str = "") -> NDArray[Any]:
-        """Read a field's maps (channel, y, x), or the array stored beside them as `name`; NaN = not explained.
+    def provenance(self, field: str) -> dict[str, Any]:
+        """Return what a stored field says of itself; nothing when it is not there (a field appears whole)."""
+        try:
+            content = json.loads((self.place(field) / "zarr.json").read_bytes())
+        except OSError:
+            return {}
+        return dict(content["attributes"].get("pcim", {}))
 
-        The sum over channels is the map; a method that has one map for all channels stores that one.
+    def read(self, field: str, name: str = "", *, layer: str = "") -> NDArray[Any]:
+        """Read a field's maps (channel, y, x) in one layer, or what is stored beside them as `name`; NaN = not explained.
+
+        The sum over channels is the map; a method that has one map for all channels stores that one. The first layer is the
+        one that is scored.
+
+        Raises
+        ------
+        KeyError
+            When the field has no such layer.
         """
-        return np.asarray(zarr.open_array(self.place(field) / name / "0", mode="r")[:], dtype=np.float32)
+        whole = np.asarray(zarr.open_array(self.place(field) / name / "0", mode="r")[:], dtype=np.float32)
+        return self._layer_of(whole, field, layer)
 
-    def read_views(self, field: str, boxes: Mapping[str, Box]) -> dict[str, NDArray[Any]]:
+    def read_views(self, field: str, boxes: Mapping[str, Box], *, layer: str = "") -> dict[str, NDArray[Any]]:
         """Read the maps (channel, y, x) of views, by name, each of the classifier's size: as scored, not as shown.
 
         They are stored by themselves where views overlap or were resized; else they are parts of the field's maps.
         """
         own = self.place(field) / VIEWS
         if not own.exists():
-            whole = self.read(field)
+            whole = self.read(field, layer=layer)
             return {name: whole[:, *box.slices] for name, box in boxes.items()}
         array = zarr.open_array(own, mode="r")
         stack, names = np.asarray(array[:], np.float32), list(array.attrs["views"])  # type: ignore[arg-type]
-        return {name: stack[names.index(name)] for name in boxes}
+        return {name: self._layer_of(stack[names.index(name)], field, layer) for name in boxes}
+
+    def _layer_of(self, stack: NDArray[Any], field: str, layer: str) -> NDArray[Any]:
+        """Return a layer's part of arrays (layer and channel, y, x)."""
+        layers = list(self.provenance(field)["layers"])
+        if layer and layer not in layers:
+            raise KeyError(f"{self.place(field)} has no layer {layer!r}; it has {layers}")
+        each = len(stack) // len(layers)
+        first = each * layers.index(layer) if layer else 0
+        return stack[first : first + each]
 
     def write_field(  # noqa: PLR0913 - each is one part of what a viewer needs
         self,
         field: str,
         maps: NDArray[np.floating],
         *,
-        channels: Sequence[str],
+        layers: Mapping[str, Sequence[str]],
         beside: Mapping[str, NDArray[np.floating]],
         top: tuple[str, NDArray[np.uint8]],
         levels: int,
@@ -83,9 +110,9 @@ class MapPlate:
         provenance: Mapping[str, Any],
         views: Mapping[str, NDArray[np.floating]] | None = None,
     ) -> None:
-        """Store the maps (channel, y, x) of one field, arrays `beside` them, and the label of its highest pixels (y, x).
+        """Store the maps (layer and channel, y, x) of one field, arrays `beside` them, and the label of its highest pixels (y, x).
 
-        `views` are the maps of single views, by name, where the field's maps are not simply these side by side.
+        `layers` are the targets and the labels of their channels; bit n of the label is set where layer n is high. `views` are the maps of single views, by name, where the field's maps are not simply these side by side.
         What lies beside is for computing: it has level 0 only. float16 ends at 65504: what is higher is stored as that.
         """
         place = self.place(field)
@@ -95,15 +122,21 @@ class MapPlate:
             write_levels(root, _narrowed(maps, dtype), levels, mean_of_four)
             for name, array in beside.items():
                 single = {"version": "0.5", "multiscales": [multiscale(name, "cyx", 1, space)]}
-                group = root.create_group(name, attributes={"ome": single | _omero([name] * len(array))})
+                group = root.create_group(
+                    name, attributes={"ome": single | _omero(_names_beside(name, list(layers), len(array)))}
+                )
                 write_levels(group, _narrowed(array, dtype), 1, mean_of_four)
             labels = root.create_group("labels", attributes={"ome": {"version": "0.5", "labels": [label_name]}})
-            group = labels.create_group(label_name, attributes={"ome": _label_metadata(label_name, levels, space)})
+            group = labels.create_group(
+                label_name, attributes={"ome": _label_metadata(label_name, levels, space, list(layers))}
+            )
             write_levels(group, label, levels, every_second)
             if views:
                 stack = _narrowed(np.stack(list(views.values())), dtype)
                 write_whole(root, VIEWS, stack, attributes={"views": list(views)})
-            root.attrs.update({"ome": image | _omero(channels), "pcim": {"source_field": field, **provenance}})
+            labelled = [label for of_layer in layers.values() for label in of_layer]
+            own = {"source_field": field, "layers": list(layers), **provenance}
+            root.attrs.update({"ome": image | _omero(labelled), "pcim": own})
 
     def finish(self, source: ngff.PlateLayout, fields: Mapping[str, Sequence[str]], name: str) -> None:
         """Write the metadata of plate, rows and wells for the stored `fields` (well path -> field names of the source)."""
@@ -122,7 +155,17 @@ def _omero(labels: Sequence[str]) -> dict[str, Any]:
     return {"omero": omero(labels, lambda _: _ORANGE, MAP_WINDOW)}
 
 
-def _label_metadata(name: str, levels: int, space: ngff.Space) -> dict[str, Any]:
-    colour = {"label-value": 1, "rgba": [255, 128, 0, 128]}
-    image_label = {"colors": [colour], "source": {"image": "../../"}}
+def _names_beside(name: str, layers: Sequence[str], total: int) -> list[str]:
+    """Name the channels of an array beside the maps; a layer is named where there are several."""
+    each = total // len(layers)
+    return [f"{name} {layer}" if len(layers) > 1 else name for layer in layers for _ in range(each)]
+
+
+def _label_metadata(name: str, levels: int, space: ngff.Space, layers: Sequence[str]) -> dict[str, Any]:
+    """Return a label's metadata: for each value the layers in which such a pixel is high, and its colour."""
+    values = range(1, 2 ** len(layers))
+    high = [[layer for bit, layer in enumerate(layers) if value >> bit & 1] for value in values]
+    colours = [{"label-value": v, "rgba": [*_COLOURS[(v - 1) % len(_COLOURS)], 128]} for v in values]
+    properties = [{"label-value": v, "layers": names} for v, names in zip(values, high, strict=True)]
+    image_label = {"colors": colours, "properties": properties, "source": {"image": "../../"}}
     return {"version": "0.5", "multiscales": [multiscale(name, "yx", levels, space)], "image-label": image_label}

@@ -92,7 +92,7 @@ def report_campaign(  # noqa: PLR0913 - a job's inputs
             contract=load_contract(Path(model)),
             fields=shown_fields[shown_fields["plate"].isin(entry.plates)],
             calls=_read(of.this(calls)),
-            ledger=_in_order(_read(of.this(ledgers)), settings.attribute.methods),
+            ledger=_in_order(_scored_or_failed(_read(of.this(ledgers))), settings.attribute.methods),
             shares=_in_order(_read(of.this(shares)), settings.attribute.methods),
             scores=_in_order(_read(of.this(scores)), settings.attribute.methods),
             interventions=_read(of.this(interventions)),
@@ -187,6 +187,11 @@ def _read(paths: Sequence[str]) -> pd.DataFrame:
     parts = [pd.read_parquet(path) for path in paths]
     filled = [part for part in parts if len(part)]
     return pd.concat(filled or parts[:1], ignore_index=True) if parts else pd.DataFrame()
+
+
+def _scored_or_failed(ledger: pd.DataFrame) -> pd.DataFrame:
+    """Leave out what nothing is wrong with and nothing is said of: maps of a second target."""
+    return ledger[ledger["scored"].astype(bool) | (ledger["status"] != "ok")]
 
 
 def _in_order(table: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:

@@ -9,7 +9,7 @@ REVISIONS: dict[str, int] = {
     "convert": 1,
     "ingest": 2,
     "classify": 1,
-    "attribute": 3,
+    "attribute": 4,
     "aggregate": 1,
     "evaluate": 2,
     "report": 1,

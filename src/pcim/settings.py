@@ -4,16 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 Model = TypeVar("Model", bound=BaseModel)
+Item = TypeVar("Item")
 
+
+def _none_twice(items: list[Item]) -> list[Item]:
+    twice = sorted({str(item) for item in items if items.count(item) > 1})
+    if twice:
+        raise ValueError(f"{twice} {'is' if len(twice) == 1 else 'are'} listed twice")
+    return items
+
+
+CALL = "call"
+"""A target: the class that the classifier called the view; any other target is a class's name."""
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
 Part = Annotated[str, StringConstraints(pattern=r"^[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*$", max_length=128)]
 """A name inside a plate: whatever its writer gave, but one part of a path."""
+Distinct = Annotated[list[Item], AfterValidator(_none_twice)]
+"""A list in which nothing stands twice."""
 
 
 class Settings(BaseModel):

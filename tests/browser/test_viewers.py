@@ -44,7 +44,7 @@ def plates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     disc = ((y - SPOT[0]) ** 2 + (x - SPOT[1]) ** 2 < 30**2).astype(np.float32)
     for row, column, _ in fields:
         maps.write_field(
-            f"{row}/{column}/0", 10 * disc[np.newaxis], channels=["pcim DNA"], beside={"weights": disc[np.newaxis]},
+            f"{row}/{column}/0", 10 * disc[np.newaxis], layers={"call": ["pcim DNA"]}, beside={"weights": disc[np.newaxis]},
             top=("top", disc.astype(np.uint8)), levels=3, dtype="float32", provenance={},
             space=ngff.read_image(source / row / column / "0").space,
         )  # fmt: skip

@@ -44,10 +44,20 @@ def test_stitched_views_have_no_seam_and_every_pixel_counts_once(size: tuple[int
     shape = (size[0] + extra[0], size[1] + extra[1])
     whole = np.random.default_rng(0).random((2, *shape)).astype(np.float32)
     boxes = tile_field(shape, size, min(size) // 3)
-    assembly = Assembly(shape, len(boxes))
+    assembly = Assembly(shape, ["call", "dead"], 2 * len(boxes))
     for box in reversed(boxes):
-        assembly.add({}, box.name, box, {"map": whole[:, *box.slices]})
-    np.testing.assert_allclose(assembly.stitched()["map"], whole, rtol=1e-5)
+        assembly.add([{"layer": "call"}], box.name, box, {"map": whole[:, *box.slices]})
+    for box in boxes[1:]:
+        assembly.add([{"layer": "dead"}], box.name, box, {"map": 2 * whole[:, *box.slices]})
+    assert assembly.waiting_for == 1
+    found, is_seen = assembly.stitched()["map"], np.zeros(shape, bool)
+    for box in boxes[1:]:
+        is_seen[box.slices] = True
+    np.testing.assert_allclose(found[:2], whole, rtol=1e-5)
+    np.testing.assert_allclose(found[2:], np.where(is_seen, 2 * whole, np.nan), rtol=1e-5)
+    for box in boxes:
+        np.testing.assert_array_equal(assembly.views()[box.name][:2], whole[:, *box.slices])
+    assert np.isnan(assembly.views()[boxes[0].name][2:]).all()
     assert assembly.are_views_apart == (
         len(boxes) > 1 and (min(size) // 3 > 0 or any(s % n for s, n in zip(shape, size, strict=True)))
     )

@@ -27,6 +27,7 @@ from pcim.mapplates import MapPlate
 from pcim.models import load_classifier, pick_device
 from pcim.plate import ViewKey
 from pcim.source import Source
+from pcim.stores import FieldImage
 from pcim.views import read_views, views_of_wells
 
 FEW = PeerSettings(ig_steps=5, shap_samples=2, smooth_samples=2, segment_samples=16, rise_masks=20, mask_steps=5)
@@ -192,3 +193,57 @@ def test_settings_of_another_method_are_no_part_of_what_a_map_depends_on() -> No
         assert known.of_method(method) == one.of_method(method)
     longer = SETTINGS.model_copy(update={"pcim": PcimSettings(steps=6)})
     assert [m for m in METHODS if one.of_method(m) != longer.of_method(m)] == ["pcim"]
+
+
+def test_several_targets_are_layers_each_as_if_explained_alone(world: dict[str, Any], tmp_path: Path) -> None:
+    def explained(name: str, targets: list[str], **changes: Any) -> tuple[pd.DataFrame, MapPlate]:
+        settings = world["job"].settings.model_copy(update={"targets": targets} | changes)
+        job = replace(world["job"], settings=settings, maps=MapPlate(tmp_path / f"{name}.zarr"))
+        return pd.DataFrame(run(world, job=job, journal=Journal(tmp_path / f"{name}.parquet"))), job.maps
+
+    targets = ["plain", "call", "spot"]
+    rows, maps = explained("all", targets)
+    assert rows["layer"].tolist() == targets * 8
+    assert rows.loc[rows["scored"], "layer"].unique().tolist() == ["plain"]
+    boxes = {view.key.view: view.box for view in world["views"] if view.path == "A/2/0"}
+    for layer in targets:
+        alone, own = explained(layer, [layer])
+        same = rows[rows["layer"] == layer].reset_index(drop=True)
+        pd.testing.assert_frame_equal(
+            same.drop(columns=["seconds", "scored"]), alone.drop(columns=["seconds", "scored"]), check_exact=True
+        )
+        np.testing.assert_array_equal(maps.read("A/2/0", layer=layer), own.read("A/2/0"))
+        np.testing.assert_array_equal(maps.read("A/2/0", "weights", layer=layer), own.read("A/2/0", "weights"))
+        kept, single = maps.read_views("A/2/0", boxes, layer=layer), own.read_views("A/2/0", boxes)
+        assert all((kept[name] == single[name]).all() for name in boxes)
+        bit = 1 << targets.index(layer)
+        marks = [FieldImage.open(Source(str(plate.path)), "A/2/0").read_label("top") for plate in (maps, own)]
+        np.testing.assert_array_equal((marks[0] & bit) > 0, marks[1] == 1)
+    np.testing.assert_array_equal(maps.read("A/2/0"), maps.read("A/2/0", layer="plain"))
+    with pytest.raises(KeyError, match=r"has no layer 'dead'; it has \['plain', 'call', 'spot'\]"):
+        maps.read("A/2/0", layer="dead")
+
+
+def test_a_class_in_two_layers_is_explained_once_and_a_lost_layer_leaves_the_others(
+    world: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[int]] = []
+
+    def of_spot(classifier: Any, method: str, images: torch.Tensor, targets: torch.Tensor, *rest: Any) -> Attribution:
+        asked.append(targets.tolist())
+        maps = torch.where(targets[:, None, None, None] == 1, torch.ones_like(images), torch.nan)
+        return Attribution(maps, {"steps": torch.zeros(len(images))}, [""] * len(images))
+
+    monkeypatch.setattr(stage, "explain_images", of_spot)
+    settings = world["job"].settings.model_copy(update={"targets": ["call", "plain", "spot"]})
+    rows = pd.DataFrame(run(world, job=replace(world["job"], settings=settings)))
+    assert sorted(target for batch in asked for target in batch) == [0] * 8 + [1] * 8
+    assert set(rows.loc[rows["target"] == "spot", "status"]) == {"ok"}
+    assert set(rows.loc[rows["target"] == "plain", "reason"]) == {"the map is not finite"}
+    maps = world["job"].maps
+    assert np.isnan(maps.read("A/2/0", layer="plain")).all()
+    assert np.isfinite(maps.read("A/2/0", layer="spot")).all()
+    batches = len(asked)
+    again = pd.DataFrame(run(world, job=replace(world["job"], settings=settings)))
+    pd.testing.assert_frame_equal(again, rows)
+    assert len(asked) == batches, "finished fields were explained again"

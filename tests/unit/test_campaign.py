@@ -57,6 +57,13 @@ def test_a_misspelt_key_does_not_hide_a_missing_plate(values: dict[str, Any], tm
 
 
 def test_a_value_out_of_bounds_is_named_with_what_is_allowed(values: dict[str, Any]) -> None:
+    values["attribute"]["targets"] = ["call", "spott", "call"]
+    assert "attribute.targets: ['call'] is listed twice, got ['call', 'spott', 'call']" in faults(values)
+    values["attribute"]["targets"] = ["call", "spott"]
+    assert "attribute.targets: 'spott' (did you mean 'spot'?): expected one of ['call', 'plain', 'spot']" in faults(
+        values
+    )
+    values["attribute"]["targets"] = ["call"]
     values["attribute"]["top_percent"] = 120
     assert "attribute.top_percent: Input should be less than 100, got 120" in faults(values)
 

@@ -24,7 +24,7 @@ SHAPE = (41, 50)
 
 def write(plate: MapPlate, field: str, maps: np.ndarray, **changes: Any) -> None:
     given: dict[str, Any] = {
-        "channels": [f"pcim {n}" for n in range(len(maps))],
+        "layers": {"call": [f"pcim {n}" for n in range(len(maps))]},
         "beside": {"weights": maps[:1]},
         "top": ("top", (maps[0] > 0.5).astype(np.uint8)),
         "levels": 3,
@@ -49,8 +49,11 @@ def finished(tmp_path: Path, maps: np.ndarray) -> MapPlate:
     }
     source = write_plate(tmp_path / "source.zarr", fields)
     plate = MapPlate(tmp_path / "source_pcim.zarr")
-    for field in ("A/1/0", "A/1/1", "B/3/0"):
+    for field in ("A/1/0", "A/1/1"):
         write(plate, field, maps)
+    two_layers = {"call": ["pcim all channels"], "dead": ["pcim dead all channels"]}
+    high = (maps > 0.5).astype(np.uint8)
+    write(plate, "B/3/0", maps, layers=two_layers, beside={"weights": maps}, top=("top", high[0] | high[1] << 1))
     plate.finish(ngff.read_plate(source), {"A/1": ["0", "1"], "B/3": ["0"]}, "source_pcim")
     return plate
 

@@ -27,6 +27,7 @@ def test_crops_around_places_of_a_table_are_called_explained_and_reported(make_r
     output = run(succeeds=False)
     assert "classifiers.spots.crops: given if, and only if, the contract says view: object; it says object" in output
     run.values["classifiers"]["spots"]["crops"] = {"table": str(places)}
+    run.values["attribute"]["targets"] = ["call", "plain"]
     run()
     objects = pd.read_parquet(run.results / "ingest/plate1/objects/spots.parquet")
     assert len(objects) == len(lines)
@@ -35,7 +36,12 @@ def test_crops_around_places_of_a_table_are_called_explained_and_reported(make_r
     assert set(calls["call"]) == {"plain", "spot"}
     ledger = pd.concat(pd.read_parquet(p) for p in run.results.glob("attribute/spots/pcim/plate1/*.parquet"))
     assert (ledger["status"] == "ok").all()
-    whole = np.asarray(zarr.open_array(run.results / "maps/spots/plate1_pcim.zarr/A/2/0/0", mode="r"))
+    assert ledger["layer"].tolist() == ["call", "plain"] * len(calls)
+    assert set(ledger.loc[ledger["layer"] == "plain", "target"]) == {"plain"}
+    field = zarr.open_group(run.results / "maps/spots/plate1_pcim.zarr/A/2/0", mode="r")
+    labels = [channel["label"] for channel in field.attrs["ome"]["omero"]["channels"]]
+    assert labels == ["pcim DNA", "pcim Reporter", "pcim plain DNA", "pcim plain Reporter"]
+    whole = np.asarray(field["0"])
     assert 0.3 < np.isfinite(whole[0]).mean() < 1
     scores = pd.concat(pd.read_parquet(p) for p in run.results.glob("evaluate/spots/plate1/*.parquet"))
     assert set(scores["view"]) == set(calls["view"])

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,73 +12,35 @@ import pandas as pd
 from pcim import ngff
 from pcim.attribute.assembly import Assembly
 from pcim.attribute.methods import Attribution, explain_images
+from pcim.attribute.tasks import Job, Task, finished_fields, key_of, made_from
 from pcim.chunks import is_selected, thin_wells
 from pcim.classify import check_failures
 from pcim.intensities import Known
 from pcim.jobs import Journal, log, progress, rows_of, sole_writer, write_table
 from pcim.mapplates import MapPlate
-from pcim.models import Classifier, load_classifier, pick_device
+from pcim.models import load_classifier, pick_device
 from pcim.objects import read_objects
 from pcim.plate import KEY_COLUMNS
 from pcim.quality import digest_pixels
+from pcim.settings import CALL
 from pcim.views import View, Waiting, batches, read_views, views_of_wells
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from pcim.config import AttributeSettings
     from pcim.jobs import ChunkJob
-    from pcim.source import Source
 
 LEDGER_COLUMNS = [
-    *KEY_COLUMNS, "top", "left", "height", "width", "status", "reason", "method", "target", "steps", "stop",
+    *KEY_COLUMNS, "top", "left", "height", "width", "status", "reason", "method", "layer", "scored", "target", "steps", "stop",
     "loss_first", "loss_last", "p_image", "p_keep", "p_drop", "p_background", "p_drop_background", "mean_attribution",
     "seconds", "channels", "channel_share", "device", "batch_size", "digest", "fingerprint", "revision",
 ]  # fmt: skip
 RECORDED = ("loss_first", "loss_last", "p_image", "p_keep", "p_drop", "p_background", "p_drop_background")
 BATCHES_AHEAD = 4
 """Batches handed to a method at once: a view that has settled is replaced by the next one without waiting for the others."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """One view to explain: the view, the class to explain, and the fingerprint of everything its map depends on."""
-
-    view: View
-    target: str
-    fingerprint: str
-
-
-@dataclass(frozen=True)
-class Job:
-    """What every view of one job shares."""
-
-    classifier: Classifier
-    method: str
-    settings: AttributeSettings
-    plate: Source
-    maps: MapPlate
-    revision: int
-    workers: int
-
-    def fingerprint(self, image_digest: str, view: View, target: str, ends: Any = None) -> str:
-        """Return a digest of all that the view's map depends on: settings, model, pixels, target, place, revision."""
-        parts = {
-            "settings": self.settings.of_method(self.method),
-            "method": self.method,
-            "model": self.classifier.contract.model_dump(
-                mode="json", include={"architecture", "arguments", "sha256", "input"}
-            ),
-            "pixels": image_digest,
-            "view": str(view.key),
-            "target": target,
-            "revision": self.revision,
-        }
-        if ends is not None:
-            parts["intensities"] = ends
-        return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def select_views(
@@ -122,68 +81,49 @@ def attribute_chunk(  # noqa: PLR0913 - a job's inputs
 def explain(  # noqa: PLR0913, PLR0917 - what the rows rest on
     job: Job, views: Sequence[View], fields: pd.DataFrame, calls: pd.DataFrame, journal: Journal, known: Known
 ) -> list[dict[str, Any]]:
-    """Explain views and return a ledger row each, in the given order; views that the journal knows are not redone."""
+    """Explain views and return a ledger row each and layer, in the given order; what the journal knows is not redone."""
     digests = {(r["well"], r["field"]): r["digest"] for r in rows_of(fields)}
     call_of = {tuple(r[c] for c in KEY_COLUMNS): r["call"] for r in rows_of(calls)}
     shapes = {r["path"]: (int(r["height"]), int(r["width"])) for r in rows_of(fields)}
     tasks: dict[str, list[Task]] = {}
     for view in (view for view in views if view.status == "ok"):
-        call = call_of[tuple(view.key.columns().values())]
-        target = call if job.settings.target == "call" else job.settings.target
-        fingerprint = job.fingerprint(digests[view.key.well, view.key.field], view, target, known.ends.get(view.path))
-        tasks.setdefault(view.path, []).append(Task(view, target, fingerprint))
-    rows = {str(v.key): _row(v, job) for v in views if v.status != "ok"}
-    finished = _finished(job, tasks, journal)
+        call, digest = call_of[tuple(view.key.columns().values())], digests[view.key.well, view.key.field]
+        tasks.setdefault(view.path, []).extend(job.tasks(view, call, digest, known.ends.get(view.path)))
+    unfit = [row for view in views if view.status != "ok" for row in _rows(job, view, job.settings.targets)]
+    rows = {key_of(row): row for row in unfit}
+    finished = finished_fields(job, tasks, journal)
     rows |= {key: row for known in finished.values() for key, row in known.items()}
     waiting = {path: members for path, members in tasks.items() if path not in finished}
     log.info("%d of %d fields are finished already", len(finished), len(tasks))
     for path_rows in _explain_fields(job, waiting, shapes, known):
         journal.append(path_rows)
-        rows |= {_key_text(row): row for row in path_rows}
-    return [rows[str(view.key)] for view in views]
-
-
-def _key_text(row: dict[str, Any]) -> str:
-    return "/".join(str(row[name]) for name in KEY_COLUMNS if name != "well")
-
-
-def _finished(job: Job, tasks: dict[str, list[Task]], journal: Journal) -> dict[str, dict[str, dict[str, Any]]]:
-    """Return the rows of the fields whose stored map is whole and made of exactly these tasks: path -> key -> row."""
-    known = {(_key_text(row), row["fingerprint"]): row for row in journal.rows()}
-    finished = {}
-    for path, members in tasks.items():
-        rows = {str(task.view.key): known.get((str(task.view.key), task.fingerprint)) for task in members}
-        stored = _stored_fingerprints(job, path)
-        if stored == {task.view.key.view: task.fingerprint for task in members} and None not in rows.values():
-            finished[path] = {key: row for key, row in rows.items() if row is not None}
-    return finished
-
-
-def _stored_fingerprints(job: Job, path: str) -> dict[str, str]:
-    """Return what a stored field says it was made from; nothing when it is not there (a field appears whole)."""
-    try:
-        content = json.loads((job.maps.place(path) / "zarr.json").read_bytes())
-    except OSError:
-        return {}
-    return dict(content["attributes"].get("pcim", {}).get("fingerprints", {}))
+        rows |= {key_of(row): row for row in path_rows}
+    return [rows[str(view.key), layer] for view in views for layer in job.settings.targets]
 
 
 def _explain_fields(
     job: Job, waiting: dict[str, list[Task]], shapes: dict[str, tuple[int, int]], known: Known
 ) -> Iterator[list[dict[str, Any]]]:
     """Explain the tasks batch by batch; when the last view of a field is done, store the field and yield its rows."""
-    tasks = {task.view: task for members in waiting.values() for task in members}
-    pending = {path: Assembly(shapes[path], len(members)) for path, members in waiting.items()}
-    bar = progress(len(tasks), f"{job.method} {job.plate.name}")
-    readings = read_views(job.plate, list(tasks), job.classifier.contract.input, job.workers, known)
-    clock = Waiting()
-    for views, pixels, unread in clock.over(batches(readings, BATCHES_AHEAD * job.settings.batch_size)):
-        for view, reason in unread:
-            pending[view.path].add(_row(view, job) | {"status": "failed", "reason": reason}, view.key.view, view.box)
-        for view, row, arrays in _explain_batch(job, [tasks[view] for view in views], pixels) if views else ():
-            pending[view.path].add(row, view.key.view, view.box, arrays)
+    of_view: dict[View, list[Task]] = {}
+    for task in (task for members in waiting.values() for task in members):
+        of_view.setdefault(task.view, []).append(task)
+    layers = job.settings.targets
+    pending = {path: Assembly(shapes[path], layers, len(members)) for path, members in waiting.items()}
+    bar = progress(len(of_view), f"{job.method} {job.plate.name}")
+    readings = read_views(job.plate, list(of_view), job.classifier.contract.input, job.workers, known)
+    clock, together = Waiting(), -(-BATCHES_AHEAD * job.settings.batch_size // len(layers))
+    for views, pixels, unread in clock.over(batches(readings, together)):
+        failed = [(task, {"status": "failed", "reason": reason}) for view, reason in unread for task in of_view[view]]
+        for task, ended in failed:
+            pending[task.view.path].add(_rows(job, task.view, task.layers, ended), task.view.key.view, task.view.box)
+        tasks = [task for view in views for task in of_view[view]]
+        repeated = [number for number, view in enumerate(views) for _ in of_view[view]]
+        for task, ended, arrays in _explain_batch(job, tasks, pixels[repeated]) if views else ():
+            rows = _rows(job, task.view, task.layers, ended)
+            pending[task.view.path].add(rows, task.view.key.view, task.view.box, arrays)
         for path in [path for path, assembly in pending.items() if assembly.waiting_for == 0]:
-            yield _store(job, path, pending.pop(path), tasks)
+            yield _store(job, path, pending.pop(path), waiting[path])
         bar.update(len(views) + len(unread))
     bar.close()
     log.info("%s: %s", job.plate.name, clock)
@@ -191,8 +131,8 @@ def _explain_fields(
 
 def _explain_batch(
     job: Job, tasks: Sequence[Task], pixels: NDArray[Any]
-) -> Iterable[tuple[View, dict[str, Any], dict[str, NDArray[np.float32]]]]:
-    """Explain some batches; maps come in units of their view's mean."""
+) -> Iterable[tuple[Task, dict[str, Any], dict[str, NDArray[np.float32]]]]:
+    """Explain some batches; return what the ledger says of each map, and the arrays, in units of their view's mean."""
     started = time.perf_counter()
     images = job.classifier.normalise(pixels)
     targets = job.classifier.class_index([task.target for task in tasks])
@@ -208,14 +148,14 @@ def _explain_batch(
         mean = float(channel_maps.sum(0).mean())
         measured = {name: values[name][number] for name in RECORDED} | {"seconds": seconds}
         ended = {"steps": steps[number], "stop": attribution.stop[number]}
-        row = _row(task.view, job) | measured | ended | {"target": task.target, "fingerprint": task.fingerprint}
+        row = measured | ended | {"target": task.target, "fingerprint": task.fingerprint}
         if not np.isfinite(channel_maps).all():
-            yield task.view, row | {"status": "failed", "reason": "the map is not finite"}, {}
+            yield task, row | {"status": "failed", "reason": "the map is not finite"}, {}
             continue
         scaled = channel_maps / mean if mean > 0 else channel_maps
         beside = {name: arrays[name][number] for name in attribution.beside}
         row |= {"mean_attribution": mean, "digest": digest_pixels(scaled), "channel_share": _shares(job, channel_maps)}
-        yield task.view, row, {"map": scaled, **beside}
+        yield task, row, {"map": scaled, **beside}
 
 
 def _arrays(attribution: Attribution) -> dict[str, NDArray[np.float32]]:
@@ -233,10 +173,10 @@ def _shares(job: Job, channel_maps: NDArray[np.float32]) -> list[float]:
     return [float(share) for share in totals / totals.sum()]
 
 
-def _row(view: View, job: Job) -> dict[str, Any]:
-    """Return a ledger row with what is known before a view is explained."""
+def _rows(job: Job, view: View, layers: Sequence[str], ended: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    """Return a view's ledger rows, one a layer: what is known before it is explained, and how that `ended`."""
     nothing = dict.fromkeys((*RECORDED, "mean_attribution", "seconds"), float("nan"))
-    return {
+    before = {
         **view.columns(),
         "method": job.method,
         "target": "",
@@ -251,24 +191,23 @@ def _row(view: View, job: Job) -> dict[str, Any]:
         "fingerprint": "",
         "revision": job.revision,
     }
+    first = job.settings.targets[0]
+    return [before | dict(ended or {}) | {"layer": layer, "scored": layer == first} for layer in layers]
 
 
-def _store(job: Job, path: str, assembly: Assembly, tasks: dict[View, Task]) -> list[dict[str, Any]]:
+def _store(job: Job, path: str, assembly: Assembly, tasks: Sequence[Task]) -> list[dict[str, Any]]:
     """Write a finished field in one step and return its rows."""
     if assembly.done:
         arrays = assembly.stitched()
-        made = {task.view.key.view: task for view, task in tasks.items() if view.path == path}
-        layout, maps = ngff.read_image(job.plate.place / path), arrays["map"]
-        of_channels = job.classifier.contract.input.channels if len(maps) > 1 else ["all channels"]
+        layout, maps, layers = ngff.read_image(job.plate.place / path), arrays["map"], job.settings.targets
+        of_channels = job.classifier.contract.input.channels if len(maps) > len(layers) else ["all channels"]
         job.maps.write_field(
             path,
             maps,
-            channels=[f"{job.method} {channel}" for channel in of_channels],
+            layers={layer: [_label(job.method, layer, channel) for channel in of_channels] for layer in layers},
             beside={name: array for name, array in arrays.items() if name != "map"},
             top=("top", assembly.top(job.settings.top_percent)),
-            views={name: of["map"] for name, (_, of) in sorted(assembly.done.items())}
-            if assembly.are_views_apart
-            else {},
+            views=assembly.views() if assembly.are_views_apart else {},
             levels=job.settings.levels,
             dtype=job.settings.dtype,
             space=layout.space,
@@ -277,10 +216,14 @@ def _store(job: Job, path: str, assembly: Assembly, tasks: dict[View, Task]) -> 
                 "model": job.classifier.contract.name,
                 "model_sha256": job.classifier.contract.sha256,
                 "unit": "mean attribution of the view",
-                "targets": {view: task.target for view, task in made.items()},
-                "fingerprints": {view: task.fingerprint for view, task in made.items()},
+                **made_from(tasks),
                 "settings": job.settings.of_method(job.method),
                 "revision": job.revision,
             },
         )
     return assembly.rows
+
+
+def _label(method: str, layer: str, channel: str) -> str:
+    """Name a channel of a plate of maps: ``pcim DNA`` explains the call, ``pcim dead DNA`` the class 'dead'."""
+    return " ".join([method, *([layer] if layer != CALL else []), channel])

@@ -1,0 +1,102 @@
+"""Which maps a job makes, what each depends on, and which of them are made already."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pcim.plate import ViewKey
+from pcim.settings import CALL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pcim.config import AttributeSettings
+    from pcim.jobs import Journal
+    from pcim.mapplates import MapPlate
+    from pcim.models import Classifier
+    from pcim.source import Source
+    from pcim.views import View
+
+Key = tuple[str, str]
+"""Which map: the view's key as text, and the layer."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One map to make: of which view, of which class, in which layers, and the fingerprint of everything it depends on."""
+
+    view: View
+    target: str
+    layers: tuple[str, ...]
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every view of one job shares."""
+
+    classifier: Classifier
+    method: str
+    settings: AttributeSettings
+    plate: Source
+    maps: MapPlate
+    revision: int
+    workers: int
+
+    def tasks(self, view: View, call: str, image_digest: str, ends: Any = None) -> list[Task]:
+        """Return what is to be made of a view that was called `call`: a class that several layers show is explained once."""
+        shown: dict[str, list[str]] = {}
+        for layer in self.settings.targets:
+            shown.setdefault(call if layer == CALL else layer, []).append(layer)
+        return [
+            Task(view, target, tuple(layers), self.fingerprint(image_digest, view, target, ends))
+            for target, layers in shown.items()
+        ]
+
+    def fingerprint(self, image_digest: str, view: View, target: str, ends: Any = None) -> str:
+        """Return a digest of all that the view's map depends on: settings, model, pixels, target, place, revision."""
+        parts = {
+            "settings": self.settings.of_method(self.method),
+            "method": self.method,
+            "model": self.classifier.contract.model_dump(
+                mode="json", include={"architecture", "arguments", "sha256", "input"}
+            ),
+            "pixels": image_digest,
+            "view": str(view.key),
+            "target": target,
+            "revision": self.revision,
+        }
+        if ends is not None:
+            parts["intensities"] = ends
+        return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def key_of(row: dict[str, Any]) -> Key:
+    """Return which map a ledger's row is about."""
+    return str(ViewKey.of(row)), row["layer"]
+
+
+def finished_fields(job: Job, tasks: dict[str, list[Task]], journal: Journal) -> dict[str, dict[Key, dict[str, Any]]]:
+    """Return the rows of the fields whose stored maps are whole and made of exactly these tasks: path -> key -> row."""
+    rows = [row for row in journal.rows() if row["revision"] == job.revision]
+    known = {(key_of(row), row["fingerprint"]): row for row in rows}
+    finished = {}
+    for path, members in tasks.items():
+        keys = [((str(task.view.key), layer), task.fingerprint) for task in members for layer in task.layers]
+        made = {"layers": job.settings.targets, **made_from(members)}
+        if made.items() <= job.maps.provenance(path).items() and known.keys() >= set(keys):
+            finished[path] = {key: known[key, fingerprint] for key, fingerprint in keys}
+    return finished
+
+
+def made_from(tasks: Iterable[Task]) -> dict[str, dict[str, dict[str, str]]]:
+    """Return what a field's maps say of where they come from: by layer and view, the class and the fingerprint."""
+    made: dict[str, dict[str, dict[str, str]]] = {"targets": {}, "fingerprints": {}}
+    for task in tasks:
+        for layer in task.layers:
+            made["targets"].setdefault(layer, {})[task.view.key.view] = task.target
+            made["fingerprints"].setdefault(layer, {})[task.view.key.view] = task.fingerprint
+    return made
