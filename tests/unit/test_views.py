@@ -11,7 +11,7 @@ import pytest
 from makers import CHANNELS, SIZE, spot_field, write_model, write_plate
 
 from pcim.attribute.stage import Job, explain
-from pcim.chunks import Box
+from pcim.chunks import Box, tile_field
 from pcim.classify import classify_views
 from pcim.config import AttributeSettings, IngestSettings, PcimSettings
 from pcim.contract import InputContract
@@ -21,8 +21,9 @@ from pcim.intensities import Known
 from pcim.jobs import Journal
 from pcim.mapplates import MapPlate
 from pcim.models import load_classifier, pick_device
+from pcim.plate import ViewKey
 from pcim.source import Source
-from pcim.views import Waiting, read_views, views_of
+from pcim.views import View, Waiting, read_views, views_of
 
 
 def contract(**changes: Any) -> InputContract:
@@ -164,3 +165,18 @@ def test_waiting_is_measured_and_said() -> None:
     assert clock.seconds >= 0.06
     assert "the network waited for data" in str(clock)
     assert isinstance(Box(0, 0, 1, 1).slices, tuple)
+
+
+def test_a_few_crops_do_not_keep_their_field_in_memory_and_tiles_are_not_copied(tmp_path: Path) -> None:
+    plate = write_plate(tmp_path / "p.zarr", {("A", "1", "0"): np.zeros((2, 96, 96), np.uint16)})
+    tile = InputContract(
+        channels=["DNA", "Reporter"], view="tile", size=(48, 48), dtype="uint16", mean=[0, 0], std=[1, 1]
+    )
+    views = [View(ViewKey("p", "A", "1", "0", box.name), "A/1/0", box) for box in tile_field((96, 96), (48, 48))]
+
+    def bases(chosen: list[View]) -> list[bool]:
+        pixels = [read for _, read in read_views(Source(str(plate)), chosen, tile, 1, Known())]
+        return [isinstance(read, np.ndarray) and read.base is not None for read in pixels]
+
+    assert bases(views) == [True] * 4
+    assert bases(views[:1]) == [False]

@@ -118,8 +118,8 @@ def _explain_fields(
         for task, ended in failed:
             pending[task.view.path].add(_rows(job, task.view, task.layers, ended), task.view.key.view, task.view.box)
         tasks = [task for view in views for task in of_view[view]]
-        repeated = [number for number, view in enumerate(views) for _ in of_view[view]]
-        for task, ended, arrays in _explain_batch(job, tasks, pixels[repeated]) if views else ():
+        repeated = [seen for view, seen in zip(views, pixels, strict=True) for _ in of_view[view]]
+        for task, ended, arrays in _explain_batch(job, tasks, repeated) if views else ():
             rows = _rows(job, task.view, task.layers, ended)
             pending[task.view.path].add(rows, task.view.key.view, task.view.box, arrays)
         for path in [path for path, assembly in pending.items() if assembly.waiting_for == 0]:
@@ -130,7 +130,7 @@ def _explain_fields(
 
 
 def _explain_batch(
-    job: Job, tasks: Sequence[Task], pixels: NDArray[Any]
+    job: Job, tasks: Sequence[Task], pixels: Sequence[NDArray[Any]]
 ) -> Iterable[tuple[Task, dict[str, Any], dict[str, NDArray[np.float32]]]]:
     """Explain some batches; return what the ledger says of each map, and the arrays, in units of their view's mean."""
     started = time.perf_counter()
