@@ -10,7 +10,6 @@ from scipy.special import softmax
 from pcim.contract import load_contract
 from pcim.intensities import Known
 from pcim.jobs import log, progress, sole_writer, write_table
-from pcim.models import Classifier, load_classifier, pick_device
 from pcim.objects import read_objects
 from pcim.views import View, Waiting, batches, read_views, views_of_wells
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
     from pcim.config import ClassifySettings
     from pcim.jobs import ChunkJob
+    from pcim.models import Classifier
 
 
 def classify_views(
@@ -79,7 +79,7 @@ def classify_chunk(job: ChunkJob, *, fields: str, table: str, settings: Classify
         contract, seen = load_contract(job.model), pd.read_parquet(fields)
         views = views_of_wells(seen, job.wells, contract.input, job.accept, read_objects(job.objects))
         readings = read_views(job.store, views, contract.input, job.workers, Known.of(seen, job.intensities))
-        classifier = load_classifier(job.model, job.trusted_packages, pick_device(job.gpus))
+        classifier = job.load_classifier()  # after reading has begun
         calls = classify_views(classifier, views, readings, settings.batch_size)
         log.info("%s: %s", table, calls["call"].value_counts().to_dict())
         check_failures(calls, job.max_failed, table)

@@ -18,7 +18,6 @@ from pcim.fitting import fit, fit_mask
 from pcim.intensities import Known
 from pcim.jobs import log, progress, rows_of, sole_writer, write_table
 from pcim.mapplates import MapPlate
-from pcim.models import Classifier, load_classifier, pick_device
 from pcim.plate import KEY_COLUMNS, ViewKey
 from pcim.stores import FieldImage
 from pcim.views import explained_views, read_regions
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
     from pcim.config import Background, EvaluateSettings, Region
     from pcim.jobs import ChunkJob
+    from pcim.models import Classifier
 
 LOCALIZATION = {
     "relevance_mass_accuracy": metrics.relevance_mass_accuracy,
@@ -131,7 +131,7 @@ def evaluate_chunk(  # noqa: PLR0913 - a job's inputs
 ) -> None:
     """Score every map of a chunk; `maps` are the methods' plates of maps."""
     with sole_writer(table):
-        classifier = load_classifier(job.model, job.trusted_packages, pick_device(job.gpus))
+        classifier = job.load_classifier()
         seen_fields = pd.read_parquet(fields)
         explained, known = explained_views(ledgers, seen_fields), Known.of(seen_fields, job.intensities)
         stores = {method: MapPlate(Path(place)) for method, place in maps.items()}

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from pcim.models import Classifier
+
 log = logging.getLogger("pcim")
 _job_log: list[TextIO] = []
 
@@ -54,6 +56,12 @@ class ChunkJob:
             objects=list(snakemake.input.get("objects", [])),
             **told,
         )
+
+    def load_classifier(self) -> Classifier:
+        """Load the job's classifier onto its device, and torch with it: what can be read before is read meanwhile."""
+        from pcim.models import load_classifier, pick_device
+
+        return load_classifier(self.model, self.trusted_packages, pick_device(self.gpus))
 
 
 def gpus_of(resources: Any) -> int:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from makers import SIZE, spot_field, write_model, write_plate
 
-from pcim.attribute import stage
+from pcim.attribute import methods
 from pcim.attribute.assembly import highest
 from pcim.attribute.methods import Attribution, backgrounds_given, explain_images
 from pcim.attribute.stage import Job, explain, select_views
@@ -50,13 +50,14 @@ def world(tmp_path: Path) -> dict[str, Any]:
     views = views_of_wells(table, ["A01", "A02"], classifier.contract.input, [])
     readings = read_views(source, views, classifier.contract.input, 1, Known.of(table))
     calls = classify_views(classifier, views, readings, 4)
-    job = Job(classifier, "pcim", SETTINGS, source, MapPlate(tmp_path / "maps.zarr"), 1, 1)
+    job = Job(classifier.contract, lambda: classifier, "pcim", SETTINGS, source, MapPlate(tmp_path / "maps.zarr"), 1, 1)
     return {
         "job": job,
         "views": views,
         "fields": table,
         "calls": calls,
         "journal": Journal(tmp_path / "ledger.parquet"),
+        "classifier": classifier,
     }
 
 
@@ -78,7 +79,7 @@ def test_every_method_stores_maps_of_the_views_mean_and_leaves_the_classifier_fr
     assert whole_tile.mean() == pytest.approx(1, rel=1e-4) or (whole_tile == 0).all()
     shares = np.array(rows[0]["channel_share"])
     assert np.isnan(shares).all() or shares.sum() == pytest.approx(1)
-    assert not any(p.requires_grad or p.grad is not None for p in world["job"].classifier.network.parameters())
+    assert not any(p.requires_grad or p.grad is not None for p in world["classifier"].network.parameters())
 
 
 def test_finished_fields_are_not_explained_again_and_changed_settings_are(
@@ -91,7 +92,7 @@ def test_finished_fields_are_not_explained_again_and_changed_settings_are(
         explained.append(len(images))
         return explain_images(classifier, method, images, *rest)
 
-    monkeypatch.setattr(stage, "explain_images", counting)
+    monkeypatch.setattr(methods, "explain_images", counting)
     assert run(world) == first
     assert explained == []
     run(world, job=replace(world["job"], settings=SETTINGS.model_copy(update={"pcim": PcimSettings(steps=6)})))
@@ -126,7 +127,7 @@ def test_a_map_that_is_not_finite_and_a_field_that_cannot_be_read_are_rows_with_
         maps[1] = torch.nan
         return Attribution(maps, {"steps": torch.zeros(len(images))}, [""] * len(images))
 
-    monkeypatch.setattr(stage, "explain_images", broken)
+    monkeypatch.setattr(methods, "explain_images", broken)
     (world["job"].plate.place / "A/1/0/0/c/0/0/0").write_bytes(b"torn")
     rows = pd.DataFrame(run(world))
     torn = rows[rows["well"] == "A01"]
@@ -178,7 +179,7 @@ def test_a_method_that_a_network_would_fool_in_silence_fails_the_job_with_the_wa
 
 
 def test_what_a_method_was_given_as_background_is_known(world: dict[str, Any]) -> None:
-    contract = world["job"].classifier.contract.input
+    contract = world["classifier"].contract.input
     assert backgrounds_given("pcim", "auto", contract) == {"mean", "blur"}
     assert backgrounds_given("pcim", "blur", contract) == {"blur"}
     assert backgrounds_given("integrated_gradients", "auto", contract) == {"mean"}
@@ -234,7 +235,7 @@ def test_a_class_in_two_layers_is_explained_once_and_a_lost_layer_leaves_the_oth
         maps = torch.where(targets[:, None, None, None] == 1, torch.ones_like(images), torch.nan)
         return Attribution(maps, {"steps": torch.zeros(len(images))}, [""] * len(images))
 
-    monkeypatch.setattr(stage, "explain_images", of_spot)
+    monkeypatch.setattr(methods, "explain_images", of_spot)
     settings = world["job"].settings.model_copy(update={"targets": ["call", "plain", "spot"]})
     rows = pd.DataFrame(run(world, job=replace(world["job"], settings=settings)))
     assert sorted(target for batch in asked for target in batch) == [0] * 8 + [1] * 8
@@ -247,3 +248,12 @@ def test_a_class_in_two_layers_is_explained_once_and_a_lost_layer_leaves_the_oth
     again = pd.DataFrame(run(world, job=replace(world["job"], settings=settings)))
     pd.testing.assert_frame_equal(again, rows)
     assert len(asked) == batches, "finished fields were explained again"
+
+
+def test_the_classifier_is_not_loaded_where_nothing_is_left_to_explain(world: dict[str, Any]) -> None:
+    first = run(world)
+
+    def load() -> Any:
+        raise AssertionError("the classifier was loaded")
+
+    assert run(world, job=replace(world["job"], load_classifier=load)) == first

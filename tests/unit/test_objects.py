@@ -113,7 +113,7 @@ def test_each_object_is_a_view_inside_its_field_and_its_map_is_its_own(world: di
     calls = classify_views(classifier, views, read_views(plate, views, contract, 1, known), 4)
     assert calls["call"].tolist() == ["spot", "plain", "plain"]
     settings = AttributeSettings(batch_size=4, pcim=PcimSettings(steps=5), levels=1)
-    job = Job(classifier, "pcim", settings, plate, MapPlate(folder / "maps.zarr"), 1, 1)
+    job = Job(classifier.contract, lambda: classifier, "pcim", settings, plate, MapPlate(folder / "maps.zarr"), 1, 1)
     rows = explain(job, views, table, calls, Journal(folder / "ledger.parquet"), known)
     assert {row["status"] for row in rows} == {"ok"}
     whole = job.maps.read("A/1/0")

@@ -108,7 +108,7 @@ def world(folder: Path, changes: dict[str, Any]) -> dict[str, Any]:
     readings = read_views(plate, views, classifier.contract.input, 1, Known.of(table))
     calls = classify_views(classifier, views, readings, 4)
     settings = AttributeSettings(batch_size=4, pcim=PcimSettings(steps=5), levels=1)
-    job = Job(classifier, "pcim", settings, plate, MapPlate(folder / "maps.zarr"), 1, 1)
+    job = Job(classifier.contract, lambda: classifier, "pcim", settings, plate, MapPlate(folder / "maps.zarr"), 1, 1)
     return {"job": job, "views": views, "fields": table, "calls": calls}
 
 

@@ -11,14 +11,13 @@ import pandas as pd
 
 from pcim import ngff
 from pcim.attribute.assembly import Assembly
-from pcim.attribute.methods import Attribution, explain_images
 from pcim.attribute.tasks import Job, Task, finished_fields, key_of, made_from
 from pcim.chunks import is_selected, thin_wells
 from pcim.classify import check_failures
+from pcim.contract import load_contract
 from pcim.intensities import Known
 from pcim.jobs import Journal, log, progress, rows_of, sole_writer, write_table
 from pcim.mapplates import MapPlate
-from pcim.models import load_classifier, pick_device
 from pcim.objects import read_objects
 from pcim.plate import KEY_COLUMNS
 from pcim.quality import digest_pixels
@@ -30,8 +29,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pcim.attribute.methods import Attribution
     from pcim.config import AttributeSettings
     from pcim.jobs import ChunkJob
+    from pcim.models import Classifier
 
 LEDGER_COLUMNS = [
     *KEY_COLUMNS, "top", "left", "height", "width", "status", "reason", "method", "layer", "scored", "target", "steps", "stop",
@@ -62,12 +63,18 @@ def attribute_chunk(  # noqa: PLR0913 - a job's inputs
 ) -> None:
     """Explain the selected views of a chunk by one method: maps into the plate of maps, the ledger last."""
     with sole_writer(ledger):
-        classifier = load_classifier(chunk.model, chunk.trusted_packages, pick_device(chunk.gpus))
-        job = Job(classifier, method, settings, chunk.store, MapPlate(Path(maps)), chunk.revision, chunk.workers)
-        fields_table, calls_table = pd.read_parquet(fields), pd.read_parquet(calls)
-        views = views_of_wells(
-            fields_table, chunk.wells, classifier.contract.input, chunk.accept, read_objects(chunk.objects)
+        job = Job(
+            load_contract(chunk.model),
+            chunk.load_classifier,
+            method,
+            settings,
+            chunk.store,
+            MapPlate(Path(maps)),
+            chunk.revision,
+            chunk.workers,
         )
+        fields_table, calls_table = pd.read_parquet(fields), pd.read_parquet(calls)
+        views = views_of_wells(fields_table, chunk.wells, job.contract.input, chunk.accept, read_objects(chunk.objects))
         views = select_views(fields_table, calls_table, views, settings)
         rows = explain(
             job, views, fields_table, calls_table, Journal(ledger), Known.of(fields_table, chunk.intensities)
@@ -105,13 +112,16 @@ def _explain_fields(
     job: Job, waiting: dict[str, list[Task]], shapes: dict[str, tuple[int, int]], known: Known
 ) -> Iterator[list[dict[str, Any]]]:
     """Explain the tasks batch by batch; when the last view of a field is done, store the field and yield its rows."""
+    if not waiting:
+        return
     of_view: dict[View, list[Task]] = {}
     for task in (task for members in waiting.values() for task in members):
         of_view.setdefault(task.view, []).append(task)
     layers = job.settings.targets
     pending = {path: Assembly(shapes[path], layers, len(members)) for path, members in waiting.items()}
     bar = progress(len(of_view), f"{job.method} {job.plate.name}")
-    readings = read_views(job.plate, list(of_view), job.classifier.contract.input, job.workers, known)
+    readings = read_views(job.plate, list(of_view), job.contract.input, job.workers, known)
+    classifier = job.load_classifier()  # while the first views are read
     clock, together = Waiting(), -(-BATCHES_AHEAD * job.settings.batch_size // len(layers))
     for views, pixels, unread in clock.over(batches(readings, together)):
         failed = [(task, {"status": "failed", "reason": reason}) for view, reason in unread for task in of_view[view]]
@@ -119,7 +129,7 @@ def _explain_fields(
             pending[task.view.path].add(_rows(job, task.view, task.layers, ended), task.view.key.view, task.view.box)
         tasks = [task for view in views for task in of_view[view]]
         repeated = [seen for view, seen in zip(views, pixels, strict=True) for _ in of_view[view]]
-        for task, ended, arrays in _explain_batch(job, tasks, repeated) if views else ():
+        for task, ended, arrays in _explain_batch(job, classifier, tasks, repeated) if views else ():
             rows = _rows(job, task.view, task.layers, ended)
             pending[task.view.path].add(rows, task.view.key.view, task.view.box, arrays)
         for path in [path for path, assembly in pending.items() if assembly.waiting_for == 0]:
@@ -130,14 +140,16 @@ def _explain_fields(
 
 
 def _explain_batch(
-    job: Job, tasks: Sequence[Task], pixels: Sequence[NDArray[Any]]
+    job: Job, classifier: Classifier, tasks: Sequence[Task], pixels: Sequence[NDArray[Any]]
 ) -> Iterable[tuple[Task, dict[str, Any], dict[str, NDArray[np.float32]]]]:
     """Explain some batches; return what the ledger says of each map, and the arrays, in units of their view's mean."""
+    from pcim.attribute.methods import explain_images  # torch is not needed before
+
     started = time.perf_counter()
-    images = job.classifier.normalise(pixels)
-    targets = job.classifier.class_index([task.target for task in tasks])
+    images = classifier.normalise(pixels)
+    targets = classifier.class_index([task.target for task in tasks])
     keys = [task.view.key.number(job.method) for task in tasks]
-    attribution = explain_images(job.classifier, job.method, images, targets, keys, job.settings)
+    attribution = explain_images(classifier, job.method, images, targets, keys, job.settings)
     nothing = [np.nan] * len(images)
     values = {name: attribution.record[name].tolist() if name in attribution.record else nothing for name in RECORDED}
     steps = attribution.record["steps"].tolist()
@@ -149,6 +161,7 @@ def _explain_batch(
         measured = {name: values[name][number] for name in RECORDED} | {"seconds": seconds}
         ended = {"steps": steps[number], "stop": attribution.stop[number]}
         row = measured | ended | {"target": task.target, "fingerprint": task.fingerprint}
+        row["device"] = classifier.device.type
         if not np.isfinite(channel_maps).all():
             yield task, row | {"status": "failed", "reason": "the map is not finite"}, {}
             continue
@@ -166,7 +179,7 @@ def _arrays(attribution: Attribution) -> dict[str, NDArray[np.float32]]:
 
 def _shares(job: Job, channel_maps: NDArray[np.float32]) -> list[float]:
     """Return each channel's share of the attribution; NaN for a method that has one map for all channels."""
-    channels = job.classifier.contract.input.channels
+    channels = job.contract.input.channels
     totals = channel_maps.sum(axis=(1, 2), dtype=np.float64)
     if len(totals) != len(channels) or totals.sum() <= 0:
         return [np.nan] * len(channels)
@@ -183,9 +196,9 @@ def _rows(job: Job, view: View, layers: Sequence[str], ended: Mapping[str, Any] 
         "steps": 0,
         "stop": "",
         **nothing,
-        "channels": job.classifier.contract.input.channels,
-        "channel_share": [np.nan] * len(job.classifier.contract.input.channels),
-        "device": job.classifier.device.type,
+        "channels": job.contract.input.channels,
+        "channel_share": [np.nan] * len(job.contract.input.channels),
+        "device": "",
         "batch_size": job.settings.batch_size,
         "digest": "",
         "fingerprint": "",
@@ -200,7 +213,7 @@ def _store(job: Job, path: str, assembly: Assembly, tasks: Sequence[Task]) -> li
     if assembly.done:
         arrays = assembly.stitched()
         layout, maps, layers = ngff.read_image(job.plate.place / path), arrays["map"], job.settings.targets
-        of_channels = job.classifier.contract.input.channels if len(maps) > len(layers) else ["all channels"]
+        of_channels = job.contract.input.channels if len(maps) > len(layers) else ["all channels"]
         job.maps.write_field(
             path,
             maps,
@@ -213,8 +226,8 @@ def _store(job: Job, path: str, assembly: Assembly, tasks: Sequence[Task]) -> li
             space=layout.space,
             provenance={
                 "method": job.method,
-                "model": job.classifier.contract.name,
-                "model_sha256": job.classifier.contract.sha256,
+                "model": job.contract.name,
+                "model_sha256": job.contract.sha256,
                 "unit": "mean attribution of the view",
                 **made_from(tasks),
                 "settings": job.settings.of_method(job.method),

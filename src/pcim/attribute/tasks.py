@@ -11,9 +11,10 @@ from pcim.plate import ViewKey
 from pcim.settings import CALL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from pcim.config import AttributeSettings
+    from pcim.contract import Contract
     from pcim.jobs import Journal
     from pcim.mapplates import MapPlate
     from pcim.models import Classifier
@@ -36,9 +37,10 @@ class Task:
 
 @dataclass(frozen=True)
 class Job:
-    """What every view of one job shares."""
+    """What every view of one job shares. The classifier is loaded when the first views are being read, and only if there are any."""
 
-    classifier: Classifier
+    contract: Contract
+    load_classifier: Callable[[], Classifier]
     method: str
     settings: AttributeSettings
     plate: Source
@@ -61,9 +63,7 @@ class Job:
         parts = {
             "settings": self.settings.of_method(self.method),
             "method": self.method,
-            "model": self.classifier.contract.model_dump(
-                mode="json", include={"architecture", "arguments", "sha256", "input"}
-            ),
+            "model": self.contract.model_dump(mode="json", include={"architecture", "arguments", "sha256", "input"}),
             "pixels": image_digest,
             "view": str(view.key),
             "target": target,
