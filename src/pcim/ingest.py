@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from dask.base import compute
-from dask.callbacks import Callback
 from dask.delayed import delayed
 
 from pcim import ngff
@@ -33,6 +33,9 @@ UNKNOWN: dict[str, Any] = {
     "digests": [],
 }  # fmt: skip
 """What is said of a field that cannot be opened."""
+
+_AT_ONCE = 4
+"""So many fields are one task of Dask's, which costs a twentieth of reading a field of a megapixel."""
 
 
 @dataclass(frozen=True)
@@ -146,10 +149,16 @@ def ingest_plate(  # noqa: PLR0913 - a job's inputs
         raise CampaignError(faults)
     keys, broken = _fields_of(store)
     bar = progress(len(keys), f"ingest {plate}", unit="field")
-    with bar, Callback(posttask=lambda *_: bar.update()):
-        inspect = delayed(inspect_field, traverse=False)  # looking for Dask's own objects in the settings costs
-        tasks = [inspect(store, f"{well.path}/{field}", settings) for well, field in keys]
-        inspected = settle_absence(compute(*tasks, scheduler="threads", num_workers=workers))
+
+    def inspect(some: list[tuple[ngff.WellLayout, str]]) -> list[Inspection]:
+        found = [inspect_field(store, f"{well.path}/{field}", settings) for well, field in some]
+        bar.update(len(found))
+        return found
+
+    with bar:
+        task = delayed(inspect, traverse=False)  # looking for Dask's own objects in the keys costs
+        tasks = [task(keys[first : first + _AT_ONCE]) for first in range(0, len(keys), _AT_ONCE)]
+        inspected = settle_absence(list(chain(*compute(*tasks, scheduler="threads", num_workers=workers))))
     for well, why in broken.items():
         keys.append((well, "0"))
         inspected.append(UNKNOWN | {"qc": "missing", "reason": why})

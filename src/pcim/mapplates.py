@@ -164,7 +164,7 @@ def _names_beside(name: str, layers: Sequence[str], total: int) -> list[str]:
 def _label_metadata(name: str, levels: int, space: ngff.Space, layers: Sequence[str]) -> dict[str, Any]:
     """Return a label's metadata: for each value the layers in which such a pixel is high, and its colour."""
     values = range(1, 2 ** len(layers))
-    high = [[layer for bit, layer in enumerate(layers) if value >> bit & 1] for value in values]
+    high = [", ".join(layer for bit, layer in enumerate(layers) if value >> bit & 1) for value in values]
     colours = [{"label-value": v, "rgba": [*_COLOURS[(v - 1) % len(_COLOURS)], 128]} for v in values]
     properties = [{"label-value": v, "layers": names} for v, names in zip(values, high, strict=True)]
     image_label = {"colors": colours, "properties": properties, "source": {"image": "../../"}}

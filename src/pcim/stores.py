@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
-from zarr.core.sync import sync
-from zarr.storage import FsspecStore, LocalStore
+from zarr.storage import FsspecStore, LocalStore, StorePath
 
 from pcim import ngff
+from pcim.ngff_json import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,12 +41,18 @@ _ABSENT = 2**64 - 1
 
 def _open_array(path: Place) -> zarr.Array[Any]:
     """Open an array for reading, on this machine or on a server."""
-    store = (
-        LocalStore(path, read_only=True) if isinstance(path, Path) else FsspecStore.from_url(str(path), read_only=True)
-    )
+    modern = (path / "zarr.json").is_file()
+    document: Any = read_json(path / ("zarr.json" if modern else ".zarray"))
+    if not modern and (path / ".zattrs").is_file():
+        document["attributes"] = read_json(path / ".zattrs")
     try:
-        # the format is known: zarr.open_array would look for both, which takes longer than all the rest of opening
-        return zarr.Array(sync(zarr.AsyncArray.open(store, zarr_format=3 if (path / "zarr.json").is_file() else 2)))
+        store = (
+            LocalStore(path, read_only=True)
+            if isinstance(path, Path)
+            else FsspecStore.from_url(str(path), read_only=True)
+        )
+        # zarr.open_array would read metadata of any size, and take as long for it as for a tile's pixels
+        return zarr.Array(zarr.AsyncArray(document, StorePath(store)))
     except Exception as error:  # metadata is anybody's: zarr raises what its parts raise
         raise ngff.NgffError(f"{path}: the array cannot be opened: {error}") from error
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
-from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.storage import LocalStore
 
 from pcim.jobs import whole_file
@@ -60,13 +60,21 @@ def write_levels(
     """Write an array ((c,) y, x) and its coarser levels ``0``, ``1``, ..., each one shard, so one file a level."""
     names = _NAMES[-array.ndim :]
     for level in range(levels):
-        chunk = tuple(1 if name == "c" else min(n, _CHUNK_PX) for name, n in zip(names, array.shape, strict=True))
+        chunk = tuple(1 if name == "c" else chunk_px(n) for name, n in zip(names, array.shape, strict=True))
         shard = tuple(-(-n // c) * c for n, c in zip(array.shape, chunk, strict=True))
         _write_array(
             group, str(level), array, chunk, {"dimension_names": names, "attributes": STORED_WHOLE, "shards": shard}
         )
         if level + 1 < levels:
             array = reduce(array)
+
+
+def chunk_px(length: int) -> int:
+    """Return the side of chunks along an axis, at most 1024 px, all alike: 1080 px are two of 540, not one of 1024 and a rest.
+
+    A chunk is stored whole, so a rest would be filled up, compressed and decoded at the price of a full one.
+    """
+    return -(-length // -(-length // _CHUNK_PX))
 
 
 def write_whole(group: zarr.Group, name: str, array: NDArray[Any], attributes: Mapping[str, Any]) -> None:
@@ -77,7 +85,10 @@ def write_whole(group: zarr.Group, name: str, array: NDArray[Any], attributes: M
 def _write_array(
     group: zarr.Group, name: str, array: NDArray[Any], chunks: tuple[int, ...], how: Mapping[str, Any]
 ) -> None:
-    codecs = [ZstdCodec(level=0), Crc32cCodec()]
+    codecs = [
+        BloscCodec(cname="zstd", clevel=1),
+        Crc32cCodec(),
+    ]  # shuffled by zarr: smaller than zstd alone, and faster
     whole: Any = {"write_empty_chunks": True}
     target = group.create_array(
         name, shape=array.shape, dtype=array.dtype, chunks=chunks, compressors=codecs, config=whole, **how

@@ -174,12 +174,14 @@ def test_a_plate_itself_may_be_a_link_with_any_name(tmp_path: Path) -> None:
     np.testing.assert_array_equal(field.read_label("Label [ä] #1"), GOOD[0])
 
 
-def test_metadata_of_a_gigabyte_is_refused_before_it_is_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["", "A/1/0", "A/1/0/0"])
+def test_metadata_of_a_gigabyte_is_refused_before_it_is_read(tmp_path: Path, place: str) -> None:
     plate = write_plate(tmp_path / "p.zarr", {("A", "1", "0"): GOOD})
-    with (plate / "zarr.json").open("r+b") as handle:
+    with (plate / place / "zarr.json").open("r+b") as handle:
         handle.truncate(10**9)  # sparse: no disk is used
     with pytest.raises(ngff.NgffError, match=f"1000000000 bytes of metadata; at most {MAX_JSON_BYTES} are read"):
         survey_plate(source_of(plate))
+        FieldImage.open(source_of(plate), "A/1/0")  # the survey opens no array
 
 
 @pytest.mark.parametrize(
