@@ -7,37 +7,38 @@ unfit will cost less.
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pcim.chunks import is_selected, tile_field
+from pcim.chunks import is_selected
 from pcim.exports import OMEZARR
 from pcim.plate import ViewKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pcim.campaign import Campaign
     from pcim.config import BudgetSettings
     from pcim.contract import InputContract
+    from pcim.survey import Survey
 
 OBJECTS_A_FIELD = 100
 """Objects that a field is taken to hold before anyone has counted."""
 
-FILES_A_FIELD = (("image", 1, 2), ("label", 2, 2))
-"""Files of a field in a plate of maps: of each part, those that every field has and those a level adds."""
-
-_WEIGHTS_FILES, _LISTED = 3, 30
+_LISTED = 30
 _LAST = "(at the end)"
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What is still to come; `hours` are of the devices that explain (GPU-hours where jobs ask for GPUs)."""
+    """What is still to come: `views` to be classified, `maps` to be made (one a view, method and target), and what they take.
+
+    `hours` are of the devices that explain: GPU-hours where jobs ask for GPUs. `gigabytes` are before compression.
+    """
 
     views: int = 0
-    explained: int = 0
+    maps: int = 0
     jobs: int = 0
     files: int = 0
     gigabytes: float = 0.0
@@ -48,100 +49,113 @@ class Cost:
 
     def cells(self) -> list[str]:
         """Return it as text, a cell a figure."""
-        whole = (f"{number:,}" for number in (self.views, self.explained, self.jobs, self.files))
+        whole = (f"{number:,}" for number in (self.views, self.maps, self.jobs, self.files))
         return [*whole, f"{self.gigabytes:,.1f}", f"{self.hours:,.1f}"]
 
 
 def costs(campaign: Campaign, results: Path = Path("results")) -> dict[str, Cost]:
     """Return plate -> what its jobs that have no output yet will cost."""
-    rate = seconds_a_view(campaign, results) or campaign.config.budget.seconds_per_view
-    found = {plate: Cost() for plate in campaign.plates}
-    for plate, entry in campaign.plates.items():
-        ingested = (results / campaign.name / "ingest" / plate / "fields.parquet").exists()
-        steps = 0 if ingested else 1 + (entry.source.format != OMEZARR)
-        found[plate] += Cost(jobs=steps)
-    for model, plate in campaign.explained_plates:
-        found[plate] += _of_classifier(campaign, model, plate, rate, results)
+    rate = seconds_a_map(campaign, results) or campaign.config.budget.seconds_per_view
     root = results / campaign.name
+    found = {}
+    for plate, entry in campaign.plates.items():
+        ingested = (root / "ingest" / plate / "fields.parquet").exists()
+        found[plate] = Cost(jobs=0 if ingested else 1 + (entry.source.format != OMEZARR))
+    for model, plate in campaign.explained_plates:
+        found[plate] += Cost(jobs=_lacking(_of_the_whole_plate(campaign, model, plate, root)))
+        for chunk in campaign.chunks[plate]:
+            found[plate] += _of_chunk(campaign, model, plate, chunk, root)
     last = [root / "evaluate" / model / "interventions.parquet" for model in campaign.config.classifiers]
-    found[_LAST] = Cost(jobs=sum(not file.exists() for file in [*last, root / "report/index.html"]))
-    return found
+    found[_LAST] = Cost(jobs=_lacking([*last, root / "report/index.html"]))
+    return {name: replace(cost, hours=cost.maps * rate / 3600) for name, cost in found.items()}
 
 
-def _of_classifier(campaign: Campaign, model: str, plate: str, rate: float, results: Path) -> Cost:
-    """Return what one classifier's jobs on one plate will cost."""
-    settings, survey = campaign.config.attribute, campaign.plans[plate].survey
-    contract = campaign.contracts[model].input
-    summed = (results / campaign.name / "aggregate" / model / plate / "shares.parquet").exists()
-    total = Cost(jobs=0 if summed else 1)
-    for chunk, wells in campaign.chunks[plate].items():
-        done = {
-            method: (results / campaign.name / "attribute" / model / method / plate / f"{chunk}.parquet").exists()
-            for method in settings.methods
-        }
-        called = (results / campaign.name / "classify" / model / plate / f"{chunk}.parquet").exists()
-        scored = (results / campaign.name / "evaluate" / model / plate / f"{chunk}.parquet").exists()
-        tiles = _tiles(survey.shape, contract)
-        views = tiles * sum(len(survey.wells[well][1]) for well in wells)
-        explained, touched = _selected(campaign, model, plate, wells, tiles)
-        missing = [method for method, is_done in done.items() if not is_done]
-        arrays = (
-            len(contract.channels) + 2
-        )  # of a typical method: a map a channel; its weights; what is lost to rounding up
-        stored = (
-            touched * arrays * survey.shape[0] * survey.shape[1] * (2 if settings.dtype == "float16" else 4) * 4 / 3
-        )
-        files = sum(once + a_level * settings.levels for _, once, a_level in FILES_A_FIELD) + _WEIGHTS_FILES
-        total += Cost(
-            views=0 if called else views,
-            explained=explained * len(missing),
-            jobs=len(missing) + (not called) + (not scored),
-            files=len(missing) * touched * files,
-            gigabytes=len(missing) * stored / 1e9,
-            hours=len(missing) * explained * rate / 3600,
-        )
-    return total
+def _lacking(outputs: Iterable[Path]) -> int:
+    """Count the outputs that are not there, each of a job of its own."""
+    return sum(not output.exists() for output in outputs)
 
 
-def _tiles(shape: tuple[int, int], contract: InputContract) -> int:
-    """Return the views of a field; those of another pixel size are counted as if they had the classifier's."""
-    size = contract.size
+def _of_the_whole_plate(campaign: Campaign, model: str, plate: str, root: Path) -> Iterator[Path]:
+    """Yield the outputs of a classifier's jobs on a plate that are not cut into chunks."""
+    yield root / "aggregate" / model / plate / "shares.parquet"
+    if campaign.contracts[model].input.percentiles is not None:
+        yield root / "ingest" / plate / "intensities" / f"{model}.parquet"
+    if campaign.config.classifiers[model].crops is not None:
+        yield root / "ingest" / plate / "objects" / f"{model}.parquet"
+
+
+def _of_chunk(campaign: Campaign, model: str, plate: str, chunk: str, root: Path) -> Cost:
+    """Return what one classifier's jobs on one chunk will cost, but for the hours."""
+    settings, survey, contract = (
+        campaign.config.attribute,
+        campaign.plans[plate].survey,
+        campaign.contracts[model].input,
+    )
+    here = Path(model), Path(plate) / f"{chunk}.parquet"
+    is_called, is_scored = ((root / stage).joinpath(*here).exists() for stage in ("classify", "evaluate"))
+    methods = _lacking((root / "attribute" / model / method).joinpath(*here[1:]) for method in settings.methods)
+    wells = campaign.chunks[plate][chunk]
+    maps, fields_touched = _selected(campaign, model, plate, wells)
+    planes = len(settings.targets) * (len(contract.channels) + 1) + 1  # maps and weights, a label
+    pixels = survey.shape[0] * survey.shape[1] * 4 / 3  # with the levels of a pyramid
+    return Cost(
+        views=0 if is_called else _views_a_field(survey, contract) * sum(len(survey.wells[well][1]) for well in wells),
+        maps=methods * maps,
+        jobs=methods + (not is_called) + (not is_scored),
+        files=methods * fields_touched * _files_a_field(survey, contract, settings.levels),
+        gigabytes=methods * fields_touched * planes * pixels * (2 if settings.dtype == "float16" else 4) / 1e9,
+    )
+
+
+def _views_a_field(survey: Survey, contract: InputContract) -> int:
+    """Return the views of a field; a field that will be refused counts as one."""
     if contract.view == "object":
         return OBJECTS_A_FIELD
-    fits = contract.view == "tile" and shape[0] >= size[0] and shape[1] >= size[1]
-    return len(tile_field(shape, size, contract.overlap)) if fits else 1
+    extent = contract.extent(survey.shape, survey.pixel_size_um)
+    if contract.view == "field" or extent is None or survey.shape[0] < extent[0] or survey.shape[1] < extent[1]:
+        return 1
+    return len(contract.tiles(survey.shape, extent))
 
 
-def _selected(campaign: Campaign, model: str, plate: str, wells: Iterable[str], tiles: int) -> tuple[int, int]:
-    """Return how many views will be explained, about, and how many fields they lie in at most."""
+def _files_a_field(survey: Survey, contract: InputContract, levels: int) -> int:
+    """Return the files of a field of maps: groups, levels of image and label, weights, and the views' own maps if stored."""
+    extent = contract.extent(survey.shape, survey.pixel_size_um) or contract.size
+    is_cut_evenly = not any(length % side for length, side in zip(survey.shape, extent, strict=True))
+    as_they_lie = contract.view != "object" and not contract.overlap and extent == contract.size and is_cut_evenly
+    return 3 + 4 * levels + 3 + (0 if as_they_lie else 2)
+
+
+def _selected(campaign: Campaign, model: str, plate: str, wells: Iterable[str]) -> tuple[int, int]:
+    """Return how many maps a method will make of these wells, about, and how many fields they lie in at most."""
     select = campaign.config.classifiers[model].select or campaign.config.attribute.select
     everything = select.model_copy(update={"fraction": 1.0})
+    survey = campaign.plans[plate].survey
+    of_field = _views_a_field(survey, campaign.contracts[model].input)
     explained = touched = 0.0
     for well in wells:
         row = campaign.plates[plate].wells.get(well, {})
-        fields_here = len(campaign.plans[plate].survey.wells[well][1])
+        fields_here = len(survey.wells[well][1])
         if not is_selected(ViewKey(plate, "A", "1", "0", "0_0"), row, everything):
             continue
         share = 1.0 if select.controls and row.get("control_type") else select.fraction
-        views = min(fields_here * tiles * share, select.per_well or float("inf"))
+        views = min(fields_here * of_field * share, select.per_well or float("inf"))
         explained += views
         touched += min(fields_here, views)
-    return round(explained), round(touched)
+    return round(explained) * len(campaign.config.attribute.targets), round(touched)
 
 
-def seconds_a_view(campaign: Campaign, results: Path = Path("results")) -> float | None:
-    """Return the mean time of explaining a view in this campaign's finished jobs, start-up included; None before any."""
-    seconds = views = 0.0
+def seconds_a_map(campaign: Campaign, results: Path = Path("results")) -> float | None:
+    """Return the mean time of a map in this campaign's finished jobs, start-up included; None before any."""
+    seconds = maps = 0.0
     for model, plate in campaign.explained_plates:
         place = results / campaign.name / "benchmarks" / "attribute" / model
-        tiles = _tiles(campaign.plans[plate].survey.shape, campaign.contracts[model].input)
+        wells: Mapping[str, list[str]] = campaign.chunks[plate]
         for file in sorted(place.glob(f"*/{plate}/*.tsv")):
-            wells: Mapping[str, list[str]] = campaign.chunks[plate]
             if file.stem in wells:
                 with file.open(newline="") as handle:
                     seconds += sum(float(row["s"]) for row in csv.DictReader(handle, delimiter="\t"))
-                views += _selected(campaign, model, plate, wells[file.stem], tiles)[0]
-    return seconds / views if views else None
+                maps += _selected(campaign, model, plate, wells[file.stem])[0]
+    return seconds / maps if maps else None
 
 
 def excess(total: Cost, budget: BudgetSettings) -> list[str]:
@@ -160,8 +174,8 @@ def table(campaign: Campaign, results: Path = Path("results")) -> str:
     found = costs(campaign, results)
     if not sum(found.values(), Cost()).jobs:
         return f"Every job of campaign {campaign.name!r} has its output; what changed is run again."
-    rate = seconds_a_view(campaign, results)
-    head = ["plate", "views", "explained", "jobs", "files", "GB", "hours"]
+    rate = seconds_a_map(campaign, results)
+    head = ["plate", "views", "maps", "jobs", "files", "GB", "hours"]
     shown = [[plate, *cost.cells()] for plate, cost in list(found.items())[:_LISTED]]
     if len(found) > _LISTED:
         rest = sum(list(found.values())[_LISTED:], Cost())
@@ -173,8 +187,8 @@ def table(campaign: Campaign, results: Path = Path("results")) -> str:
         for r in rows
     ]
     basis = (
-        f"{rate:.2f} s a view, measured in this campaign's finished jobs" if rate
-        else f"{campaign.config.budget.seconds_per_view:g} s a view, assumed (budget.seconds_per_view)"
+        f"{rate:.2f} s a map, measured in this campaign's finished jobs" if rate
+        else f"{campaign.config.budget.seconds_per_view:g} s a map, assumed (budget.seconds_per_view)"
     )  # fmt: skip
     return "\n".join(
         [f"To come in campaign {campaign.name!r}:", *lines, f"Estimated from the plates' metadata; hours at {basis}."]

@@ -268,7 +268,9 @@ class BudgetSettings(Settings):
     max_gb: float | None = Field(None, gt=0, description="Size of the plates of maps before compression, 10^9 bytes.")
     max_hours: float | None = Field(None, gt=0, description="Time of the devices that explain: GPU-hours on GPUs.")
     seconds_per_view: float = Field(
-        1.0, gt=0, description="Time of a view and method that is assumed until the campaign has measured it."
+        1.0,
+        gt=0,
+        description="Time of a map, of one view by one method for one target, that is assumed until the campaign has measured it.",
     )
 
 

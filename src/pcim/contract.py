@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import yaml
 from pydantic import Field, PositiveFloat, PositiveInt, StringConstraints, field_validator, model_validator
 
+from pcim.chunks import Box, tile_field
 from pcim.faults import parse
 from pcim.settings import CALL, Distinct, Settings
 
@@ -67,6 +68,22 @@ class InputContract(Settings):
         if self.resize and (self.view != "field" or self.pixel_size_um):
             raise ValueError("resize: for 'field' views without a pixel_size_um; those with one are resized by it")
         return self
+
+    def extent(self, field: tuple[int, int], pixel_size_um: float | None) -> tuple[int, int] | None:
+        """Return height and width of a view in the pixels of a field; None where their size is wanted and not given (None, NaN)."""
+        if self.resize:
+            return field
+        if self.pixel_size_um is None:
+            return self.size
+        if not (pixel_size_um and pixel_size_um > 0):
+            return None
+        scale = self.pixel_size_um / pixel_size_um
+        height, width = (max(1, round(length * scale)) for length in self.size)
+        return height, width
+
+    def tiles(self, field: tuple[int, int], extent: tuple[int, int]) -> list[Box]:
+        """Return the tiles of `extent` that a field of that or a larger shape is cut into; raises as `tile_field`."""
+        return tile_field(field, extent, round(self.overlap * extent[0] / self.size[0]))
 
 
 class TestContract(Settings):

@@ -20,7 +20,7 @@ from pcim.survey import Survey, metadata_digest, survey_plate
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FORM = 1
+FORM = 2
 """The form of a plan file; another one is refused, not guessed at."""
 
 

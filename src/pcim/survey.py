@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class Survey:
     """What a plate's metadata says. `wells` is well name -> its path in the plate and its fields' names, in plate order.
 
-    `channels`, `labels`, `shape` (height, width, px) and `dtype` are those of the first field that can be read.
+    `channels`, `labels`, `shape` (height, width, px), `dtype` and `pixel_size_um` (None: not given) are those of the first field
+    that can be read.
     """
 
     digest: str
@@ -31,6 +32,7 @@ class Survey:
     labels: tuple[str, ...]
     shape: tuple[int, int]
     dtype: str
+    pixel_size_um: float | None = None
 
     def plain(self) -> dict[str, Any]:
         """Return it as JSON holds it."""
@@ -42,7 +44,8 @@ class Survey:
         wells = {well: (str(path), tuple(fields)) for well, (path, fields) in told["wells"].items()}
         height, width = told["shape"]
         names = {name: tuple(told[name]) for name in ("channels", "labels")}
-        return cls(told["digest"], wells, **names, shape=(height, width), dtype=told["dtype"])
+        size = told["pixel_size_um"]
+        return cls(told["digest"], wells, **names, shape=(height, width), dtype=told["dtype"], pixel_size_um=size)
 
 
 def metadata_digest(source: Source) -> str:
@@ -71,7 +74,8 @@ def survey_plate(source: Source) -> Survey:
         export = read_export(source)
         _choose_planes(export)
         wells = {well: (path, tuple(fields)) for well, (path, fields) in export.wells.items()}
-        return Survey(export.digest, wells, tuple(export.channels), (), export.shape, export.dtype)
+        size = export.pixel_size_um[0] if export.pixel_size_um else None
+        return Survey(export.digest, wells, tuple(export.channels), (), export.shape, export.dtype, size)
     layout = ngff.read_plate(source.place)
     if not layout.wells:
         raise ngff.NgffError(f"{source.address}: a plate without wells")
@@ -117,6 +121,7 @@ def _with_first_field(source: Source, wells: Mapping[str, tuple[str, tuple[str, 
     lengths = dict(zip(image.axes, shape, strict=True))
     for axis, wanted in (("z", source.z), ("t", source.t)):
         ngff.chosen_plane(axis, lengths.get(axis, 1), wanted, str(source.place / field))
+    size = image.space.pixel_size_um
     return Survey(
         metadata_digest(source),
         wells,
@@ -124,4 +129,5 @@ def _with_first_field(source: Source, wells: Mapping[str, tuple[str, tuple[str, 
         tuple(ngff.read_labels(source.place / field)),
         (shape[-2], shape[-1]),
         dtype,
+        size[0] if size else None,
     )

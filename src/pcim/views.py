@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from pcim import ngff
-from pcim.chunks import Box, tile_field
+from pcim.chunks import Box
 from pcim.fitting import fit
 from pcim.jobs import rows_of
 from pcim.plate import FIELD_COLUMNS, KEY_COLUMNS, ViewKey
@@ -60,7 +60,8 @@ def views_of(
     field: Mapping[str, Any], contract: InputContract, accept: Sequence[str], objects: Sequence[Place] = ()
 ) -> list[View]:
     """Return the views of one row of the field table; a field that cannot be classified gives views with a reason."""
-    shape, size = (int(field["height"]), int(field["width"])), _extent(field, contract)
+    shape = int(field["height"]), int(field["width"])
+    size = contract.extent(shape, field["pixel_size_um"])
     status, reason = "ok", ""
     if field["qc"] != "ok" and field["qc"] not in accept:
         status, reason = "skipped", f"{field['qc']}: {field['reason']}"
@@ -77,8 +78,7 @@ def views_of(
     if contract.view == "object" and fits:
         named = [(f"o{name}", _around(middle, extent, shape)) for name, *middle in objects]
     else:
-        overlap = round(contract.overlap * extent[0] / contract.size[0])
-        named = [(box.name, box) for box in (tile_field(shape, extent, overlap) if fits else [Box(0, 0, *extent)])]
+        named = [(box.name, box) for box in (contract.tiles(shape, extent) if fits else [Box(0, 0, *extent)])]
     identity = (str(field["plate"]), str(field["row"]), str(field["column"]), str(field["field"]))
     return [View(ViewKey(*identity, name), str(field["path"]), box, status, reason) for name, box in named]
 
@@ -90,19 +90,6 @@ def _around(middle: Sequence[float], extent: tuple[int, int], shape: tuple[int, 
         for place, length, whole in zip(middle, extent, shape, strict=True)
     )
     return Box(top, left, *extent)
-
-
-def _extent(field: Mapping[str, Any], contract: InputContract) -> tuple[int, int] | None:
-    """Return the height and width of a view in the field's own pixels; None where its pixel size is wanted and not given."""
-    if contract.resize and contract.view == "field":
-        return int(field["height"]), int(field["width"])
-    if contract.pixel_size_um is None:
-        return contract.size
-    if not field["pixel_size_um"] > 0:
-        return None
-    scale = contract.pixel_size_um / field["pixel_size_um"]
-    height, width = (max(1, round(length * scale)) for length in contract.size)
-    return height, width
 
 
 def views_of_wells(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from pcim.config import Region
 from pcim.inputs import CampaignError
 from pcim.plan import plan_file, plan_plate, read_plan
 from pcim.source import Source
+from pcim.survey import Survey
 
 
 @pytest.fixture
@@ -82,7 +84,7 @@ def test_what_is_to_come_is_counted_by_plate_and_shrinks_with_what_is_done(value
     found = budget.costs(campaign)
     # 8 wells of 2 x 2 tiles; 3 methods; 2 chunks: ingest + classify + 3 methods + evaluate, and one aggregate.
     assert found["plate1"] == budget.Cost(
-        views=32, explained=96, jobs=1 + 2 + 6 + 2 + 1, files=3 * 8 * 14,
+        views=32, maps=96, jobs=1 + 2 + 6 + 2 + 1, files=3 * 8 * 16,
         gigabytes=pytest.approx(3 * 8 * 4 * 70 * 96 * 4 * 4 / 3 / 1e9), hours=pytest.approx(96 / 3600),
     )  # fmt: skip
     for name in ("classify/spots/plate1/A01-A04", "attribute/spots/pcim/plate1/A01-A04"):
@@ -90,9 +92,9 @@ def test_what_is_to_come_is_counted_by_plate_and_shrinks_with_what_is_done(value
         file.parent.mkdir(parents=True)
         file.touch()
     left = budget.costs(campaign)["plate1"]
-    assert (left.views, left.explained, left.jobs) == (16, 80, 10)
+    assert (left.views, left.maps, left.jobs) == (16, 80, 10)
     text = budget.table(campaign)
-    assert "1 s a view, assumed (budget.seconds_per_view)" in text
+    assert "1 s a map, assumed (budget.seconds_per_view)" in text
     assert "Estimated from the plates' metadata" in text
 
 
@@ -101,8 +103,28 @@ def test_hours_follow_what_the_campaign_has_measured(values: dict[str, Any]) -> 
     file = Path("results/planted/benchmarks/attribute/spots/pcim/plate1/A01-A04.tsv")
     file.parent.mkdir(parents=True)
     file.write_text("s\th:m:s\n8.0\t0:00:08\n")
-    assert budget.seconds_a_view(campaign) == 0.5
-    assert "0.50 s a view, measured" in budget.table(campaign)
+    assert budget.seconds_a_map(campaign) == 0.5
+    assert "0.50 s a map, measured" in budget.table(campaign)
+
+
+def test_targets_and_pixel_sizes_count(values: dict[str, Any]) -> None:
+    one = budget.costs(Campaign.load(values))["plate1"]
+    two = budget.costs(Campaign.load(values | {"attribute": values["attribute"] | {"targets": ["call", "spot"]}}))[
+        "plate1"
+    ]
+    assert (two.views, two.maps, two.hours) == (one.views, 2 * one.maps, pytest.approx(2 * one.hours))
+    assert two.gigabytes == pytest.approx(one.gigabytes * 7 / 4)  # two layers of map, map, weights; one label
+    campaign = Campaign.load(values)
+    contract, survey = campaign.contracts["spots"].input, campaign.plans["plate1"].survey
+    coarse = contract.model_copy(update={"pixel_size_um": 2.0})
+    fine = replace(survey, pixel_size_um=1.0)
+    assert contract.extent(survey.shape, None) == contract.size == (48, 48)
+    assert coarse.extent(survey.shape, 1.0) == (96, 96)
+    assert coarse.extent(survey.shape, None) is None
+    assert coarse.extent(survey.shape, float("nan")) is None
+    assert len(coarse.tiles((160, 192), (96, 96))) == 4
+    assert fine.plain()["pixel_size_um"] == 1.0
+    assert Survey.of(fine.plain()) == fine
 
 
 @pytest.mark.parametrize(
