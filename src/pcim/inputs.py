@@ -13,7 +13,7 @@ from pcim.exports import FORMATS, OMEZARR
 from pcim.faults import nearest
 from pcim.plate import parse_well, well_order
 from pcim.settings import CALL
-from pcim.source import PROJECTIONS, Source
+from pcim.source import PROJECTIONS, Source, holds_secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,6 +77,11 @@ def _read_source(row: Mapping[str, str], where: str, faults: list[str]) -> Sourc
     for name, words in (("z", PROJECTIONS), ("t", ()), ("acquisition", ())):
         if told[name] and not told[name].isdecimal() and told[name] not in words:
             faults.append(f"{where}: {name} {told[name]!r}: expected {' or '.join(['a number', *words])}")
+    if holds_secret(
+        row["path"]
+    ):  # it would be written into plans, logs and the report: not even other faults repeat it
+        what = "an address with a user, a password or a query; credentials belong in the environment"
+        raise CampaignError([*faults, f"{where}: path: {what}"])
     lists = {
         name: tuple(part.strip() for part in told[name].split(",") if part.strip()) for name in ("channels", "fields")
     }

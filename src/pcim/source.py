@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +28,14 @@ def place(address: str) -> Place:
 
         return UPath(address)
     return Path(address)
+
+
+def holds_secret(address: str) -> bool:
+    """Tell whether an address on a server may carry a secret: a user or password, or a query such as a signature."""
+    if not address.startswith(REMOTE):
+        return False
+    parts = urlsplit(address)
+    return "@" in parts.netloc or bool(parts.query)
 
 
 @dataclass(frozen=True)

@@ -155,6 +155,22 @@ def test_a_source_column_with_a_wrong_value_or_name_is_refused(values: dict[str,
     assert "column 'chanels' has no meaning here (did you mean 'channels'?)" in text
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["https://me:hunter2@host/p.zarr", "s3://hunter2@bucket/p.zarr", "https://host/p.zarr?X-Amz-Signature=hunter2"],
+)
+def test_an_address_with_a_secret_is_refused_and_not_repeated(
+    values: dict[str, Any], tmp_path: Path, address: str
+) -> None:
+    table = tmp_path / "plates.tsv"
+    head, first, second = table.read_text().splitlines()
+    cells = dict(zip(head.split("\t"), first.split("\t"), strict=True)) | {"path": address}
+    table.write_text("\n".join([head, "\t".join(cells.values()), second]) + "\n")
+    with pytest.raises(CampaignError, match="credentials belong in the environment") as error:
+        Campaign.load(values)
+    assert "hunter2" not in str(error.value)
+
+
 def test_a_plan_is_text_that_a_person_can_read(values: dict[str, Any]) -> None:
     Campaign.load(values).write_plans()
     content = json.loads(plan_file("planted", "plate2").read_text())
