@@ -125,7 +125,7 @@ def map_writing(folder: Path, turns: int) -> tuple[float, float]:
 
     def ours() -> None:
         plate.write_field(
-            "A/1/0", maps, layers={"call": CHANNELS}, beside={}, top=("top", top), levels=3, dtype="float32", space=ngff.Space(),
+            f"A/1/{next(counter)}", maps, layers={"call": CHANNELS}, beside={}, top=("top", top), levels=3, dtype="float32", space=ngff.Space(),
             provenance={},
         )  # fmt: skip
 

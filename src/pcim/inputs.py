@@ -77,9 +77,8 @@ def _read_source(row: Mapping[str, str], where: str, faults: list[str]) -> Sourc
     for name, words in (("z", PROJECTIONS), ("t", ()), ("acquisition", ())):
         if told[name] and not told[name].isdecimal() and told[name] not in words:
             faults.append(f"{where}: {name} {told[name]!r}: expected {' or '.join(['a number', *words])}")
-    if holds_secret(
-        row["path"]
-    ):  # it would be written into plans, logs and the report: not even other faults repeat it
+    if holds_secret(row["path"]):
+        # it would be written into plans, logs and the report: not even other faults repeat it
         what = "an address with a user, a password or a query; credentials belong in the environment"
         raise CampaignError([*faults, f"{where}: path: {what}"])
     lists = {
