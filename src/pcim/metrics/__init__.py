@@ -1,0 +1,43 @@
+"""Metrics: numbers for maps, a number a view. Pure, batched, on the images' device; tables and files are not their business.
+
+Fidelity (`curves` once, then what is read from them; `removals` once, likewise), localization in a mask, complexity, robustness. No number
+depends on the other views of a call; ties and draws come from a view's key.
+"""
+
+from pcim.metrics.complexity import effective_area, entropy, gini
+from pcim.metrics.fidelity import (
+    SHARES,
+    Curves,
+    MorfLerf,
+    comprehensiveness,
+    curves,
+    deletion_auc,
+    insertion_auc,
+    morf_lerf,
+    road,
+    sufficiency,
+)
+from pcim.metrics.localization import (
+    auprc,
+    auroc,
+    chance,
+    iou,
+    lift,
+    pointing_game,
+    relevance_mass_accuracy,
+    relevance_rank_accuracy,
+    top_k_intersection,
+)
+from pcim.metrics.ordering import ranking
+from pcim.metrics.probing import Classify, Probe
+from pcim.metrics.removal import Removals, faithfulness_correlation, infidelity, removals, sensitivity_n
+from pcim.metrics.robustness import agreement, max_sensitivity, parameter_randomisation, random_target, randomised
+from pcim.metrics.substitutes import Fill, Fixed, Imputed, impute, noise_matched
+
+__all__ = [
+    "SHARES", "Classify", "Curves", "Fill", "Fixed", "Imputed", "MorfLerf", "Probe", "Removals",
+    "agreement", "auprc", "auroc", "chance", "comprehensiveness", "curves", "deletion_auc", "effective_area", "entropy",
+    "faithfulness_correlation", "gini", "impute", "infidelity", "insertion_auc", "iou", "lift", "max_sensitivity", "morf_lerf",
+    "noise_matched", "parameter_randomisation", "pointing_game", "random_target", "randomised", "ranking",
+    "relevance_mass_accuracy", "relevance_rank_accuracy", "removals", "road", "sensitivity_n", "sufficiency", "top_k_intersection",
+]  # fmt: skip

@@ -1,0 +1,134 @@
+"""Substitutes: what takes the place of removed pixels. A substitute that the classifier has never met answers another question.
+
+Every one is a `Fill`, so that each metric can be had with each: a fixed image of the view's size, or linear imputation, which
+depends on the pixels that are left. Images are normalised, (b, c, h, w); removed pixels are True, (n, h, w).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own name for it
+from jaxtyping import Bool, Float, Int64  # noqa: TC002 - tests check shapes at run time
+from torch import Tensor
+
+from pcim.attribute.blending import gaussian_blur
+from pcim.metrics.ordering import normal
+
+Fill = Callable[[Tensor, Tensor], Tensor]
+"""Numbers of views (n,) and the pixels removed from each, bool (n, h, w), to images (n, c, h, w)."""
+
+_STEPS_A_LOOK = 8
+"""Steps of the solver between two looks at its residual: a look waits for the device."""
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """Removed pixels become those of a second image of the same view."""
+
+    images: Float[Tensor, "b c h w"]
+    substitutes: Float[Tensor, "b c h w"]
+
+    def __post_init__(self) -> None:
+        if self.images.shape != self.substitutes.shape:
+            given = tuple(self.substitutes.shape)
+            raise ValueError(f"substitutes are {given}; allowed: the images' shape {tuple(self.images.shape)}")
+
+    def __call__(self, views: Tensor, removed: Tensor) -> Tensor:
+        """Return the images with their removed pixels replaced."""
+        return torch.where(removed[:, None], self.substitutes[views], self.images[views])
+
+
+@dataclass(frozen=True)
+class Imputed:
+    """Removed pixels become noisy linear interpolations of those that are left (ROAD; Rong et al. 2022, arXiv 2202.00449).
+
+    A removed patch then tells little by its own shape. The noise is `noise` times the standard deviation of each channel,
+    drawn by the view's key, so that it is the same wherever a pixel is removed.
+    """
+
+    images: Float[Tensor, "b c h w"]
+    keys: Int64[Tensor, " b"]
+    noise: float = 0.01
+    tolerance: float = 1e-3
+
+    def __call__(self, views: Tensor, removed: Tensor) -> Tensor:
+        """Return the images with their removed pixels imputed."""
+        images = self.images[views]
+        filled = impute(images, removed, tolerance=self.tolerance)
+        if not self.noise:
+            return filled
+        spread = self.noise * images.flatten(2).std(2, correction=0)[..., None, None]
+        drawn = normal(self.keys[views], images[0].numel()).view_as(images)
+        return torch.where(removed[:, None], filled + spread * drawn, filled)
+
+
+def noise_matched(images: Float[Tensor, "b c h w"], keys: Int64[Tensor, " b"]) -> Float[Tensor, "b c h w"]:
+    """Return backgrounds of each channel's median with the view's own fine noise (median absolute deviation beyond 1 px).
+
+    A flat substitute is something that no camera takes; this one has the grain of the view.
+    """
+    fine = images - gaussian_blur(images, 1.0)
+    spread = 1.4826 * fine.flatten(2).abs().median(2).values[..., None, None]
+    median = images.flatten(2).median(2).values[..., None, None]
+    return median + spread * normal(keys, images[0].numel()).view_as(images)
+
+
+def impute(
+    images: Float[Tensor, "n c h w"], removed: Bool[Tensor, "n h w"], *, tolerance: float = 1e-6, most: int = 2000
+) -> Float[Tensor, "n c h w"]:
+    """Return the images with every removed pixel equal to the weighted mean of its eight neighbours.
+
+    Weights are 1/6 for the four nearest and 1/12 for the diagonal ones; at the view's edge those inside share the weight (Rong
+    et al. 2022, section 4). The system is solved for all images at once by conjugate gradients, from a pyramid's guess, until no
+    residual is above `tolerance` times the channel's standard deviation, or after `most` steps. An image without any pixel left
+    becomes its channels' means.
+    """
+    stencil = torch.tensor([[1.0, 2, 1], [2, 0, 2], [1, 2, 1]], dtype=images.dtype, device=images.device) / 12
+    kernel = stencil.expand(images.shape[1], 1, 3, 3)
+    share = F.conv2d(torch.ones_like(images[:1]), kernel, padding=1, groups=len(kernel))
+    inside = removed[:, None].to(images.dtype)
+
+    def residual_of(solution: Tensor) -> Tensor:
+        around = F.conv2d(solution, kernel, padding=1, groups=len(kernel))
+        return inside * (around - share * solution)
+
+    solution = torch.where(removed[:, None], _pyramid_guess(images, 1 - inside), images)
+    rounding = 10 * torch.finfo(images.dtype).eps * images.flatten(2).abs().amax(2)
+    enough = (tolerance * images.flatten(2).std(2, correction=0) + rounding)[..., None, None]
+    least = torch.finfo(images.dtype).tiny
+    direction = residual = residual_of(solution)
+    squared, is_open = _dot(residual, residual), torch.ones_like(share[:, :1, :1, :1])
+    for step in range(most):
+        if step % _STEPS_A_LOOK == 0:
+            is_open = (residual.abs() > enough).flatten(1).any(1).to(images.dtype)[:, None, None, None]
+            if not bool(is_open.any()):
+                break
+        turned = -residual_of(direction)
+        length = (
+            is_open * squared / _dot(direction, turned).clamp(min=least)
+        )  # 0: what is done moves no more, whoever is with it
+        solution = solution + length * direction
+        residual = residual - length * turned
+        before, squared = squared, _dot(residual, residual)
+        direction = residual + squared / before.clamp(min=least) * direction
+    return solution
+
+
+def _dot(first: Tensor, second: Tensor) -> Tensor:
+    return (first * second).sum((2, 3), keepdim=True)
+
+
+def _pyramid_guess(images: Tensor, known: Tensor) -> Tensor:
+    """Return images whose unknown pixels (0 in `known`, (n, 1, h, w)) are those of the finest level that knows them."""
+    if max(images.shape[-2:]) == 1:
+        return images
+    weight, total = (F.avg_pool2d(part, 2, ceil_mode=True, count_include_pad=False) for part in (known, images * known))
+    mean = images.mean((2, 3), keepdim=True)  # where a whole level knows nothing
+    coarse = _pyramid_guess(
+        torch.where(weight > 0, total / weight.clamp(min=1e-12), mean), (weight > 0).to(known.dtype)
+    )
+    wide = F.interpolate(coarse, size=images.shape[-2:], mode="bilinear", align_corners=False)
+    return torch.where(known > 0, images, wide)
