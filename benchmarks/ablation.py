@@ -21,7 +21,7 @@ from pcim.attribute import learning, step
 from pcim.attribute.backgrounds import two_backgrounds
 from pcim.attribute.blending import drop, gaussian_blur, keep, smooth
 from pcim.attribute.learning import Blend, learn, read_out
-from pcim.config import PcimSettings
+from pcim.method_settings import PcimSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -20,7 +20,7 @@ import torch
 from explainers import AT_EQUAL_COST, CONTROLS, EXPLAINERS, PEERS, READINGS, SIGMAS, Variant, backgrounds_of
 from harness import RESULTS, Row, options, report
 from materials import PLATES, SCENES, material
-from scoring import GIVEN, UNSEEN, fidelity, holm, localization, paired
+from scoring import GIVEN, UNSEEN, fidelity, localization, paired
 from tqdm import tqdm
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def compare(scores: pd.DataFrame, draws: int) -> pd.DataFrame:
                     row |= {"pcim_minus": found.mean, "low": found.low, "high": found.high, "n": found.n, "p": found.p}
                     tested.append(row)
                 rows.append(row)
-        for row, p in zip(tested, holm([row["p"] for row in tested]), strict=True):
+        for row, p in zip(tested, holm([row["p"] for row in tested]).tolist(), strict=True):
             row["p_holm"] = p
     return pd.DataFrame(rows)
 

@@ -11,6 +11,7 @@ import torch
 from pcim import metrics
 from pcim.attribute.backgrounds import make_background
 from pcim.attribute.blending import gaussian_blur
+from pcim.statistics import bootstrap_means
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,15 +39,13 @@ def substitute(images: Tensor, kind: str) -> Tensor:
 
 def fidelity(classifier: Any, material: Material, maps: Tensor, kinds: Sequence[str]) -> Tensor:
     """Return insertion AUC - deletion AUC (n,), in [-1, 1], higher = better, mean over the substitutes."""
-    keys, found = torch.arange(len(maps)), []
-    for kind in kinds:
-        deletion, insertion = metrics.perturbation_curves(
-            classifier, material.images, maps, material.targets, substitute(material.images, kind),
-            steps=STEPS, keys=keys, batch_size=BATCH,
-        )  # fmt: skip
-        pixels = maps[0].numel()
-        found.append(metrics.area_under(insertion, pixels) - metrics.area_under(deletion, pixels))
-    return torch.stack(found).mean(0)
+    views = torch.arange(len(maps))
+    probe = metrics.Probe(classifier, material.images, material.targets, BATCH)
+    fills: dict[str, metrics.Fill] = {
+        kind: metrics.Fixed(material.images, substitute(material.images, kind)) for kind in kinds
+    }
+    found = metrics.curves(probe, maps, views, fills, keys=views, steps=STEPS, shares=())
+    return torch.stack([metrics.morf_lerf(curves).gain for curves in found.values()]).mean(0)
 
 
 def localization(maps: Tensor, masks: Tensor) -> Tensor:
@@ -70,21 +69,8 @@ class Difference:
 
 
 def paired(differences: np.ndarray, units: Sequence[str], draws: int) -> Difference:
-    """Return the mean difference by a percentile bootstrap over units (images, or wells), NaN left out."""
-    known = ~np.isnan(differences)
-    _, codes = np.unique(np.asarray(units)[known], return_inverse=True)
-    sums, counts = np.bincount(codes, weights=differences[known]), np.bincount(codes)
-    lot = np.random.default_rng(0)
-    drawn = lot.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=draws)
-    means = (drawn @ sums) / (drawn @ counts)
-    low, high = np.quantile(means, [0.025, 0.975])
-    p = min(1.0, 2 * (1 + min((means <= 0).sum(), (means >= 0).sum())) / (draws + 1))
-    return Difference(float(sums.sum() / counts.sum()), float(low), float(high), int(known.sum()), float(p))
-
-
-def holm(p: Sequence[float]) -> list[float]:
-    """Return p-values corrected for their number (Holm 1979)."""
-    order = np.argsort(p)
-    stepped = np.asarray(p)[order] * np.arange(len(p), 0, -1)
-    corrected = np.minimum(1.0, np.maximum.accumulate(stepped))
-    return [float(value) for value in corrected[np.argsort(order)]]
+    """Return the mean difference by a BCa bootstrap over units (images, or wells), NaN left out."""
+    found = bootstrap_means(differences[:, np.newaxis], units, draws=draws)
+    return Difference(
+        *(float(part[0]) for part in (found.mean, found.low, found.high)), int(found.n[0]), float(found.p[0])
+    )

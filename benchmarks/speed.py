@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from pcim.architectures import small_cnn
 from pcim.attribute.backgrounds import two_backgrounds
 from pcim.attribute.step import Step, margin
-from pcim.config import PcimSettings
+from pcim.method_settings import PcimSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,27 +7,18 @@ live in the profiles.
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - pydantic needs the name at run time
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
+from pcim.method_settings import PEER_CHOICES, Background, Method, PcimSettings, PeerSettings
 from pcim.settings import CALL, Distinct, Name, Part, Settings, exactly_one
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Method = Literal[
-    "pcim", "pcim_literal", "saliency", "input_x_gradient", "integrated_gradients", "gradient_shap", "deep_lift",
-    "guided_backprop", "smooth_grad", "grad_cam", "occlusion", "kernel_shap", "lime", "rise", "deletion_mask",
-    "random", "edge", "contrast",
-]  # fmt: skip
-Substitute = Literal["mean", "blur", "median"]
-Background = Literal["auto", "mean", "blur"]
+Substitute = Literal["mean", "blur", "median", "noise", "road"]
 Verdict = Literal["empty", "saturated", "clipped", "constant", "out_of_focus", "suspect", "missing", "truncated", "nan"]
-
-METHODS: tuple[Method, ...] = get_args(Method)
-CONTROLS: tuple[Method, ...] = ("random", "edge", "contrast")
-"""Methods that never ask the classifier: what they score is what a map scores that knows nothing of it."""
 
 
 class Select(Settings):
@@ -135,60 +126,21 @@ class ClassifySettings(Settings):
     )
 
 
-class PcimSettings(Settings):
-    """PCIM's default preset (docs/method.md)."""
-
-    area: float = Field(
-        20.0, gt=0, description="Price of the mean weight in the loss (lambda), nats: higher keeps fewer pixels."
-    )
-    steps: int = Field(
-        20,
-        ge=1,
-        description="Most optimisation steps; each costs two forward and input-backward passes a view. A view that has settled stops before.",
-    )
-    learning_rate: float = Field(1 / 15, gt=0, le=1, description="Most that a weight moves a step, of 1.")
-    momentum: float = Field(0.5, ge=0, lt=1, description="Share of the last step's direction in the next.")
-    smooth_px: float = Field(1.0, ge=0, description="Standard deviation of the Gaussian that smooths the weights, px.")
-
-
-class PeerSettings(Settings):
-    """The peers' own choices; a change of one changes the maps of its method only."""
-
-    ig_steps: int = Field(50, ge=2, description="Integration steps of integrated gradients.")
-    shap_samples: int = Field(20, ge=1, description="Points on noisy paths that gradient SHAP averages over.")
-    smooth_samples: int = Field(20, ge=1, description="Noisy copies that SmoothGrad averages over.")
-    smooth_noise: float = Field(
-        0.15, gt=0, description="Standard deviation of SmoothGrad's noise, share of the view's range."
-    )
-    occlusion_px: int = Field(16, ge=2, description="Side of the occluding square, px; it moves by half of it.")
-    segments: int = Field(
-        8, ge=2, le=64, description="KernelSHAP and LIME explain so many squares along each axis of a view."
-    )
-    segment_samples: int = Field(500, ge=8, description="Forward passes of KernelSHAP and of LIME, a view.")
-    rise_masks: int = Field(2000, ge=1, description="Random masks of RISE, a view.")
-    rise_cells: int = Field(8, ge=2, description="Cells of RISE's masks along each axis of a view.")
-    mask_steps: int = Field(100, ge=1, description="Optimisation steps of the deletion mask.")
-    mask_area: float = Field(0.3, ge=0, description="Price of the deletion mask's mean, in units of probability.")
-    mask_roughness: float = Field(0.2, ge=0, description="Price of the deletion mask's total variation.")
-
-
-_PEER_CHOICES: dict[str, set[str]] = {
-    "integrated_gradients": {"ig_steps"},
-    "gradient_shap": {"shap_samples"},
-    "smooth_grad": {"smooth_samples", "smooth_noise"},
-    "occlusion": {"occlusion_px"},
-    "kernel_shap": {"segments", "segment_samples"},
-    "lime": {"segments", "segment_samples"},
-    "rise": {"rise_masks", "rise_cells"},
-    "deletion_mask": {"mask_steps", "mask_area", "mask_roughness"},
-}
-
-
 class AttributeSettings(Settings):
     """Attribution maps of the selected views by every method."""
 
     methods: Distinct[Method] = Field(
-        ["pcim", "pcim_literal", "integrated_gradients", "grad_cam", "occlusion", "random", "edge", "contrast"],
+        [
+            "pcim",
+            "pcim_literal",
+            "integrated_gradients",
+            "grad_cam",
+            "occlusion",
+            "random",
+            "edge",
+            "contrast",
+            "randomised_model",
+        ],
         min_length=1,
         description="Methods whose maps are made, stored and scored.",
     )
@@ -216,10 +168,10 @@ class AttributeSettings(Settings):
     def of_method(self, method: str) -> dict[str, Any]:
         """Return what one method's maps depend on, in plain form: a change of another method's settings is none of it."""
         chosen = self.model_dump(mode="json", exclude={"select", "methods", "targets", "batch_size", "peers", "pcim"})
-        if method == "pcim":
+        if method in {"pcim", "randomised_model"}:
             chosen["pcim"] = self.pcim.model_dump(mode="json")
-        if method in _PEER_CHOICES:
-            chosen["peers"] = self.peers.model_dump(mode="json", include=_PEER_CHOICES[method])
+        if method in PEER_CHOICES:
+            chosen["peers"] = self.peers.model_dump(mode="json", include=PEER_CHOICES[method])
         return chosen
 
 
@@ -232,16 +184,25 @@ class AggregateSettings(Settings):
 
 
 class EvaluateSettings(Settings):
-    """Fidelity and localization of every map, and the interventions."""
+    """Fidelity and localization of every map and its controls, and the interventions."""
 
-    steps: int = Field(16, ge=2, description="Steps of the deletion and insertion curves.")
+    steps: int = Field(
+        10, ge=2, description="Even steps of the curves, beside the points at 1, 5, 10, 20 and 50 % of the pixels."
+    )
     substitutes: Distinct[Substitute] = Field(
-        ["mean", "blur", "median"],
+        ["mean", "blur", "noise", "road"],
         min_length=1,
-        description="What deleted pixels become; no method is given the view's median as its background.",
+        description="What removed pixels become: the training mean, a blur, the view's median, that with the view's own noise, or noisy linear interpolation (road).",
     )
     blur: float = Field(
         0.06, gt=0, le=1, description="Standard deviation of the blur substitute, share of the view's height."
+    )
+    control_blur: float = Field(
+        0.03, gt=0, le=1,
+        description="Standard deviation of the blur of a method's own map, a control that it must beat, share of the view's height.",
+    )  # fmt: skip
+    sets: int = Field(
+        20, ge=2, description="Random sets of cells of each of six sizes, removed for sensitivity-n and infidelity."
     )
     batch_size: int = Field(32, ge=1, description="Images a forward pass.")
     intervention_views: int = Field(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from pcim import findings
-from pcim.config import CONTROLS
+from pcim.method_settings import CONTROLS
 from pcim.plate import KEY_COLUMNS, well_order
 from pcim.reading import Reading, ReadingSettings, read_classifier
 
@@ -118,9 +118,7 @@ class ClassifierFindings:
     @cached_property
     def scores(self) -> pd.DataFrame:
         """The table of methods."""
-        return findings.method_table(
-            self.evidence.scores, reference=self.method, controls=self.controls, draws=self.draws
-        )
+        return findings.method_table(self.evidence.scores, reference=self.method, draws=self.draws)
 
     @cached_property
     def doubts(self) -> pd.DataFrame:

@@ -12,17 +12,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from pcim.measured import BLURRED, METRICS, OBJECTS_MASK, OTHER_VIEW
+from pcim.method_settings import CONTROLS
 from pcim.plate import FIELD_COLUMNS, KEY_COLUMNS
-from pcim.statistics import cluster_bootstrap_mean, proportion_interval
+from pcim.statistics import Means, bootstrap_means, cluster_bootstrap_mean, holm, proportion_interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
     from pcim.config import ClassifierSettings
 
 WELL = ["plate", "well"]
 _SPLITS = {"test": "held out", "train": "seen in training"}
-LOWER_IS_BETTER = ("deletion", "deletion_auc")
 
 
 def called_views(calls: pd.DataFrame, fields: pd.DataFrame, settings: ClassifierSettings) -> pd.DataFrame:
@@ -148,38 +151,54 @@ def exchange_by_call(interventions: pd.DataFrame) -> pd.DataFrame:
     return table.astype({"k": int, "n": int})
 
 
-def method_table(scores: pd.DataFrame, *, reference: str, controls: Sequence[str], draws: int) -> pd.DataFrame:
-    """Return each method's mean score in each metric, and its paired difference to `reference` and to the best control.
+def method_table(scores: pd.DataFrame, *, reference: str, draws: int) -> pd.DataFrame:
+    """Return each method's mean score in each metric, and its paired differences to `reference` and to the controls.
 
-    Columns: method, metric, substitute, seen, mean, low, high, chance, n, wells, difference(_low, _high) to the reference
-    in the metric's own direction, and above_control: the interval of the difference to the better of the model-free
-    `controls` lies on the good side of 0 (None for a control itself and where there is none).
+    A difference is method - other on the same views, in the metric's own direction. `above_blurred` and `above_contrast`: its interval
+    to the method's own blurred map, and to the contrast control, lies on the good side of 0; `beats_controls`: both do (None for
+    controls, for metrics without a good side, and where a control was not scored). `p_holm`: of the differences to the reference,
+    corrected for the number of methods and metrics (Holm 1979).
     """
-    rows = []
-    for (metric, substitute), table in scores.groupby(["metric", "substitute"], sort=False, dropna=False):
-        sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
-        wide = table.pivot_table(index=list(KEY_COLUMNS), columns="method", values="value", dropna=False)
-        means = wide.mean() * sign
-        rivals = [name for name in controls if name in wide and means.notna()[name]]
-        best = max(rivals, key=lambda name: means[name]) if rivals else None
-        for method, group in table.groupby("method", sort=False):
-            difference = _difference(wide, str(method), reference, draws)
-            above = None
-            if best is not None and method not in controls:
-                margin = _difference(wide, str(method), best, draws)
-                above = bool(margin[1] > 0 if sign > 0 else margin[2] < 0)
-            row = {
-                "method": method,
-                "metric": metric,
-                "substitute": substitute or "",
-                "seen": bool(group["seen"].any()),
-            }
-            row |= _flat("mean", _mean(group, "value", draws)) | _flat("difference", difference)
-            row |= {"chance": group["chance"].mean(), "n": int(group["value"].notna().sum()), "wells": _wells(group)}
-            rows.append(row | {"above_control": above, "control": best or ""})
-    columns = ["method", "metric", "substitute", "seen", "mean", "mean_low", "mean_high", "chance", "n", "wells",
-               "difference", "difference_low", "difference_high", "control", "above_control"]  # fmt: skip
-    return pd.DataFrame(rows, columns=columns)
+    by = ["method", "metric", "substitute"]
+    scores = scores.assign(substitute=scores["substitute"].fillna(""))
+    wide = scores.pivot_table(index=list(KEY_COLUMNS), columns=by, values="value", dropna=False, sort=False)
+    columns: list[tuple[str, str, str]] = list(dict.fromkeys(scores[by].itertuples(index=False, name=None)))
+    wide = wide.loc[:, columns]
+    wells = wide.index.get_level_values("plate") + "/" + wide.index.get_level_values("well")
+    against = {
+        name: pd.DataFrame({column: wide[column] - _rival(wide, column, name, reference) for column in columns})
+        for name in ("reference", "blurred", "contrast")
+    }
+    means = bootstrap_means(wide, wells, draws=draws)
+    differences = {name: bootstrap_means(table, wells, draws=draws) for name, table in against.items()}
+    known = scores.groupby(by, sort=False).agg(seen=("seen", "any"), chance=("chance", "mean"))
+    table = known.loc[columns].reset_index()
+    table = table.assign(mean=means.mean, mean_low=means.low, mean_high=means.high, n=means.n, wells=means.clusters)
+    other = differences["reference"]
+    table = table.assign(
+        difference=other.mean, difference_low=other.low, difference_high=other.high, p_holm=holm(other.p)
+    )
+    better = table["metric"].map(lambda name: METRICS[name].better if name in METRICS else 0).to_numpy()
+    for name in ("blurred", "contrast"):
+        table[f"above_{name}"] = _is_above(differences[name], better)
+    pairs = zip(table["above_blurred"], table["above_contrast"], strict=True)
+    table["beats_controls"] = [None if None in pair else all(pair) for pair in pairs]
+    return table
+
+
+def _rival(wide: pd.DataFrame, column: tuple[str, str, str], name: str, reference: str) -> pd.Series[float] | float:
+    """Return the scores that a column is compared with; NaN where there are none, or it would be compared with itself."""
+    method, metric, substitute = column
+    rival = {"reference": reference, "blurred": method + BLURRED, "contrast": "contrast"}[name]
+    is_control = name != "reference" and method in {*CONTROLS, OBJECTS_MASK, OTHER_VIEW}
+    other = (rival, metric, substitute)
+    return np.nan if rival == method or is_control or method.endswith(BLURRED) or other not in wide else wide[other]
+
+
+def _is_above(differences: Means, better: NDArray[Any]) -> list[bool | None]:
+    """Tell of each difference whether its interval lies on the good side of 0; None where there is none."""
+    ends = np.where(better > 0, differences.low, -differences.high)
+    return [None if side == 0 or np.isnan(end) else bool(end > 0) for end, side in zip(ends, better, strict=True)]
 
 
 def background_table(ledger: pd.DataFrame) -> pd.DataFrame:
@@ -200,14 +219,6 @@ def doubts_table(fields: pd.DataFrame, views: pd.DataFrame) -> pd.DataFrame:
     rest = failed[~known.to_numpy()]
     parts = [part.reindex(columns=columns) for part in (bad, rest) if len(part)]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
-
-
-def _difference(wide: pd.DataFrame, method: str, reference: str, draws: int) -> tuple[float, float, float]:
-    """Return mean and interval of method minus reference, view by view; NaN for the reference itself."""
-    if reference not in wide or method == reference:
-        return (np.nan, np.nan, np.nan)
-    pairs = (wide[method] - wide[reference]).rename("difference").reset_index()
-    return _mean(pairs, "difference", draws)
 
 
 def _mean(

@@ -10,8 +10,9 @@ import numpy as np
 
 from pcim import figures, findings, panels
 from pcim.evidence import ClassifierFindings
+from pcim.measured import BLURRED, METRICS, OBJECTS_MASK, OTHER_VIEW, SHOWN
 from pcim.plate import KEY_COLUMNS
-from pcim.words import METHOD_NAMES, METRIC_NAMES, VERDICT_MARKS, percent
+from pcim.words import VERDICT_MARKS, method_name, metric_name, percent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -147,14 +148,14 @@ class ClassifierPage(ClassifierFindings):
 
     def method_name(self, method: str) -> str:
         """Return a method's name for readers."""
-        return METHOD_NAMES.get(method, method) + (" (control)" if method in self.controls else "")
+        return method_name(method) + (" (control)" if self.is_control(method) else "")
 
     @cached_property
     def region_figure(self) -> Picture | None:
         """Share of the map in each region by method."""
         if self.regions.empty:
             return None
-        names = {method: METHOD_NAMES.get(method, method) for method in self.methods}
+        names = {method: method_name(method) for method in self.methods}
         figure = figures.region_shares(self.regions, names=names, controls=self.controls)
         of_pcim = self.regions[self.regions["method"] == self.method].to_dict("records")
         spoken = "; ".join(
@@ -247,50 +248,52 @@ class ClassifierPage(ClassifierFindings):
             f"Probability of “{last}” by dose: a dot a well, lines join the means; dashed = undecided.",
         )
 
+    def is_control(self, method: str) -> bool:
+        """Tell whether a row of the tables of methods is a control."""
+        return method in {*self.controls, OBJECTS_MASK, OTHER_VIEW} or method.endswith(BLURRED)
+
     @property
     def score_tables(self) -> list[tuple[str, list[dict[str, Any]]]]:
-        """The two tables of methods, title and columns: fidelity to the classifier, and localization in the objects."""
+        """The tables of methods, title and columns: fidelity to the classifier, localization in the objects, complexity."""
+        titles = {
+            "fidelity": "Fidelity: does the call change when the map's pixels go?",
+            "localization": f"Localization in the {self.evidence.settings.objects}",
+            "complexity": "Complexity: over how much of a view is a map spread?",
+        }
+        columns = self.score_columns
         named = [
-            (
-                "Fidelity: does the call change when the map's pixels go?",
-                [c for c in self.score_columns if c["substitute"]],
-            ),
-            (
-                f"Localization in the {self.evidence.settings.objects}",
-                [c for c in self.score_columns if not c["substitute"]],
-            ),
+            (title, [c for c in columns if METRICS[c["metric"]].family == family]) for family, title in titles.items()
         ]
         return [(title, columns) for title, columns in named if columns]
 
     @property
     def score_columns(self) -> list[dict[str, Any]]:
         """The columns of the tables of methods: metric, substitute, name and chance level (NaN where there is none)."""
-        columns = self.scores.drop_duplicates(["metric", "substitute"]).to_dict("records")
-        order = {name: n for n, name in enumerate(METRIC_NAMES)}
-        columns.sort(key=lambda c: (not c["substitute"], str(c["substitute"]), order.get(str(c["metric"]), len(order))))
+        found = self.scores.drop_duplicates(["metric", "substitute"]).to_dict("records")
+        shown = [column for column in found if column["metric"] in SHOWN]
         chance = self.scores.groupby(["metric", "substitute"])["chance"].mean()
         return [
             {
                 "metric": column["metric"],
                 "substitute": column["substitute"],
-                "name": METRIC_NAMES.get(str(column["metric"]), str(column["metric"]).replace("_", " ")),
+                "name": metric_name(str(column["metric"])),
                 "chance": float(chance[column["metric"], column["substitute"]]),
             }
-            for column in columns
+            for column in sorted(shown, key=lambda c: SHOWN.index(c["metric"]))
         ]
 
     @property
     def score_rows(self) -> list[dict[str, Any]]:
-        """The rows of the tables of methods: a method, whether it is a control, and its cells by (metric, substitute)."""
+        """The rows of the tables of methods: a method, whether it is a control, and its cells by (metric, substitute).
+
+        Of the blurred maps only those of the method that the page reads are shown; every method's cells say whether it beats its own.
+        """
         cells: dict[str, dict[tuple[str, str], dict[Any, Any]]] = {}
         for row in self.scores.to_dict("records"):
-            cells.setdefault(row["method"], {})[row["metric"], row["substitute"]] = row
+            if not row["method"].endswith(BLURRED) or row["method"] == self.method + BLURRED:
+                cells.setdefault(row["method"], {})[row["metric"], row["substitute"]] = row
+        ordered = sorted(cells, key=self.is_control)
         return [
-            {
-                "name": METHOD_NAMES.get(method, method),
-                "control": method in self.controls,
-                "reference": method == self.method,
-                "cells": of_method,
-            }
-            for method, of_method in cells.items()
+            {"name": method_name(m), "control": self.is_control(m), "reference": m == self.method, "cells": cells[m]}
+            for m in ordered
         ]

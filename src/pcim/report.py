@@ -16,16 +16,17 @@ import yaml
 from zarr.storage import ZipStore
 
 from pcim import findings
-from pcim.config import CONTROLS, Config
+from pcim.config import Config
 from pcim.contract import load_contract
 from pcim.evidence import Evidence
 from pcim.figures import Album
 from pcim.jobs import log, whole_file
+from pcim.method_settings import CONTROLS
 from pcim.page import ClassifierPage
 from pcim.plate import FIELD_COLUMNS
 from pcim.reading import ReadingSettings
 from pcim.source import Source
-from pcim.words import METHOD_NAMES, interval, number, percent
+from pcim.words import interval, method_name, number, percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -150,8 +151,8 @@ def render_page(  # noqa: PLR0913 - what the page shows
             "views": sum(len(shown.views) for shown in pages),
             "explained": sum(shown.explained for shown in pages),
         },
-        methods=[METHOD_NAMES.get(method, method) for method in methods if method not in CONTROLS],
-        controls=[METHOD_NAMES.get(method, method) for method in methods if method in CONTROLS],
+        methods=[method_name(method) for method in methods if method not in CONTROLS],
+        controls=[method_name(method) for method in methods if method in CONTROLS],
         doubts=doubts.fillna("").to_dict("records"),
         maps_root=maps_root.as_posix(),
         stores=stores,

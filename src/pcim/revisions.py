@@ -11,6 +11,6 @@ REVISIONS: dict[str, int] = {
     "classify": 1,
     "attribute": 4,
     "aggregate": 1,
-    "evaluate": 2,
+    "evaluate": 3,
     "report": 1,
 }

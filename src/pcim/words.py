@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from pcim.measured import BLURRED, METRICS, OBJECTS_MASK, OTHER_VIEW
+
 METHOD_NAMES = {
     "pcim": "PCIM", "pcim_literal": "PCIM literal", "saliency": "Saliency", "input_x_gradient": "Input x gradient",
     "integrated_gradients": "Integrated gradients", "gradient_shap": "Gradient SHAP", "deep_lift": "DeepLift",
     "guided_backprop": "Guided backprop", "smooth_grad": "SmoothGrad", "grad_cam": "Grad-CAM", "occlusion": "Occlusion",
     "kernel_shap": "KernelSHAP", "lime": "LIME", "rise": "RISE", "deletion_mask": "Deletion mask", "random": "Random",
-    "edge": "Edges", "contrast": "Contrast",
-}  # fmt: skip
-METRIC_NAMES = {
-    "deletion_auc": "deletion AUC ↓", "insertion_auc": "insertion AUC ↑", "relevance_mass_accuracy": "relevance mass ↑",
-    "relevance_rank_accuracy": "rank accuracy ↑", "pointing_game": "pointing game ↑", "auprc": "AUPRC ↑",
+    "edge": "Edges", "contrast": "Contrast", "randomised_model": "Randomised model", OBJECTS_MASK: "The objects' mask",
+    OTHER_VIEW: "Another view's map",
 }  # fmt: skip
 VERDICT_MARKS = {
     "looks at the biology": "biology",
@@ -22,6 +21,19 @@ VERDICT_MARKS = {
     "cannot tell": "unknown",
 }
 """Verdict -> style class of its mark."""
+
+
+def method_name(method: str) -> str:
+    """Name a method, or the control of its blurred maps, for readers."""
+    if method.endswith(BLURRED):
+        return f"{method_name(method.removesuffix(BLURRED))}, blurred"
+    return METHOD_NAMES.get(method, method)
+
+
+def metric_name(metric: str) -> str:
+    """Name a metric for readers, with an arrow to the better side."""
+    known = METRICS.get(metric)
+    return f"{known.name}{ {1: ' ↑', -1: ' ↓', 0: ''}[known.better] }" if known else metric.replace("_", " ")
 
 
 def percent(value: float) -> str:

@@ -23,8 +23,9 @@ def measure() -> dict[str, dict[str, object]]:
 
     from pcim.aggregate import region_shares
     from pcim.attribute.methods import explain_images
-    from pcim.config import AttributeSettings, EvaluateSettings, IngestSettings, PeerSettings
+    from pcim.config import AttributeSettings, EvaluateSettings, IngestSettings
     from pcim.evaluate import Case, score
+    from pcim.method_settings import PeerSettings
     from pcim.models import load_classifier, pick_device
     from pcim.plate import ViewKey
     from pcim.quality import _contrast, _fine_share, judge

@@ -10,7 +10,7 @@ from torch import nn
 from pcim import PCIM
 from pcim.attribute.memory import MOST, views_that_fit
 from pcim.attribute.step import Step
-from pcim.config import PcimSettings
+from pcim.method_settings import PcimSettings
 from pcim.peers import METHODS, Peer
 
 pytestmark = [

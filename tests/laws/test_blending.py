@@ -14,7 +14,7 @@ from pcim.attribute import learning
 from pcim.attribute.blending import drop, gaussian_blur, keep, smooth
 from pcim.attribute.learning import Blend, learn, learn_literal, read_out
 from pcim.attribute.step import Step, margin
-from pcim.config import PcimSettings
+from pcim.method_settings import PcimSettings
 
 SETTINGS = PcimSettings()
 

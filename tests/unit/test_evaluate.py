@@ -10,11 +10,12 @@ import pytest
 from makers import SIZE, spot_field, write_model
 
 from pcim.config import EvaluateSettings
-from pcim.evaluate import Case, score
 from pcim.exchanges import Subject, exchange_regions
+from pcim.measured import METRICS
 from pcim.models import Classifier, load_classifier, pick_device
 from pcim.plate import ViewKey
 from pcim.regions import partition, widen
+from pcim.scoring import Case, score, with_controls
 
 SETTINGS = EvaluateSettings(steps=8, batch_size=4, partners=2)
 
@@ -32,32 +33,49 @@ def planted(number: int, spot: tuple[int, int] | None) -> tuple[np.ndarray, np.n
     return spot_field(np.random.default_rng(number), SIZE, spot), mask
 
 
-def test_the_true_map_beats_its_opposite_and_the_unseen_substitute_is_marked(classifier: Classifier) -> None:
+KEY = ViewKey("p", "A", "1", "0", "0_0")
+LOCALIZATION = {name for name, metric in METRICS.items() if metric.family == "localization"}
+
+
+def test_the_true_map_beats_its_opposite_and_the_unseen_substitutes_are_told_apart(classifier: Classifier) -> None:
     pixels, mask = planted(1, (20, 30))
     maps = {"pcim": mask.astype(float), "random": 1.0 - mask}
-    case = Case(ViewKey("p", "A", "1", "0", "0_0"), pixels, "spot", maps, mask)
-    table = pd.DataFrame(score(classifier, case, SETTINGS, "mean"))
+    table = pd.DataFrame(score(classifier, Case(KEY, pixels, "spot", maps, mask), SETTINGS, "mean"))
+    assert set(table["metric"]) == set(METRICS)
     values = table.set_index(["metric", "substitute", "method"])["value"]
-    for substitute in SETTINGS.substitutes:
-        assert values["deletion_auc", substitute, "pcim"] < values["deletion_auc", substitute, "random"]
-        assert values["insertion_auc", substitute, "pcim"] > values["insertion_auc", substitute, "random"]
-    for metric in ("relevance_mass_accuracy", "relevance_rank_accuracy", "pointing_game", "auprc"):
-        assert values[metric, "", "pcim"] == pytest.approx(1)
+    for name, metric in METRICS.items():
+        for substitute in table.loc[table["metric"] == name, "substitute"].unique():
+            gain = metric.better * (values[name, substitute, "pcim"] - values[name, substitute, "random"])
+            assert gain > 0 or not metric.better, (name, substitute)
+    for name in LOCALIZATION - {"top_k_intersection"}:
+        assert values[name, "", "pcim"] == pytest.approx(1)
     assert values["relevance_mass_accuracy", "", "random"] == 0
     seen = table[table["seen"]]
-    assert set(zip(seen["method"], seen["substitute"], strict=True)) == {("pcim", "mean")}
-    chance = table.loc[table["metric"] == "auprc", "chance"]
-    assert np.allclose(chance, mask.mean())
+    assert set(zip(seen["method"], seen["substitute"], strict=True)) == {("pcim", "mean"), ("pcim_blurred", "mean")}
+    chance = table.set_index("metric")["chance"]
+    assert np.allclose(chance["auprc"], mask.mean())
+    assert (chance["auroc"] == 0.5).all()
+    assert (chance["road"] == 0).all()
+
+
+def test_every_method_has_its_blurred_self_and_every_view_the_controls_that_it_can_have(classifier: Classifier) -> None:
+    pixels, mask = planted(1, (20, 30))
+    maps = {"pcim": mask.astype(float), "edge": 1.0 - mask}
+    with_all = with_controls(Case(KEY, pixels, "spot", maps, mask, np.ones(SIZE)), SETTINGS)
+    assert list(with_all) == ["pcim", "edge", "pcim_blurred", "objects_mask", "other_view"]
+    assert with_all["pcim_blurred"].sum() == pytest.approx(mask.sum(), rel=1e-4)
+    assert 0.5 < with_all["pcim_blurred"].max() < 0.99
+    assert list(with_controls(Case(KEY, pixels, "spot", maps, None), SETTINGS)) == ["pcim", "edge", "pcim_blurred"]
 
 
 def test_a_view_without_objects_has_no_localization_and_one_with_an_empty_mask_has_nan(classifier: Classifier) -> None:
     pixels, mask = planted(2, None)
     maps = {"edge": np.ones(SIZE)}
-    key = ViewKey("p", "A", "1", "0", "0_0")
-    without = pd.DataFrame(score(classifier, Case(key, pixels, "plain", maps, None), SETTINGS, "blur"))
-    assert set(without["metric"]) == {"deletion_auc", "insertion_auc"}
-    empty = pd.DataFrame(score(classifier, Case(key, pixels, "plain", maps, mask), SETTINGS, "blur"))
-    assert empty.loc[empty["metric"] == "pointing_game", "value"].isna().all()
+    without = pd.DataFrame(score(classifier, Case(KEY, pixels, "plain", maps, None), SETTINGS, "blur"))
+    assert set(without["metric"]) == set(METRICS) - LOCALIZATION
+    empty = pd.DataFrame(score(classifier, Case(KEY, pixels, "plain", maps, mask), SETTINGS, "blur"))
+    assert set(empty["method"]) == {"edge"}, "an empty mask is no control"
+    assert empty.loc[empty["metric"].isin(LOCALIZATION), "value"].isna().all()
 
 
 def subjects(classifier: Classifier) -> list[Subject]:

@@ -12,12 +12,13 @@ from makers import CHANNELS, SIZE, spot_field, write_model, write_plate
 
 from pcim.attribute.stage import Job, explain
 from pcim.classify import classify_views
-from pcim.config import AttributeSettings, Crops, IngestSettings, PcimSettings
+from pcim.config import AttributeSettings, Crops, IngestSettings
 from pcim.contract import InputContract
 from pcim.ingest import inspect_field
 from pcim.intensities import Known
 from pcim.jobs import Journal
 from pcim.mapplates import MapPlate
+from pcim.method_settings import PcimSettings
 from pcim.models import load_classifier, pick_device
 from pcim.objects import find_objects, middles, read_objects, read_places
 from pcim.source import Source

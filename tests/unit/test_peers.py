@@ -11,8 +11,8 @@ import torch
 from scipy.ndimage import sobel
 from torch import nn
 
-from pcim.config import METHODS as CONFIGURED
-from pcim.config import PeerSettings
+from pcim.method_settings import METHODS as CONFIGURED
+from pcim.method_settings import PeerSettings
 from pcim.peers import METHODS, Peer, blurred
 from pcim.peers.perturbations import random_masks, squares
 
@@ -57,7 +57,7 @@ def signed(method: str, classifier: Any, images: torch.Tensor, **choices: Any) -
 
 
 def test_every_method_of_the_config_but_pcims_two_is_a_peer() -> None:
-    assert ("pcim", "pcim_literal", *METHODS) == CONFIGURED
+    assert ("pcim", "pcim_literal", *METHODS, "randomised_model") == CONFIGURED
 
 
 @pytest.mark.parametrize("method", ["input_x_gradient", "integrated_gradients", "deep_lift"])

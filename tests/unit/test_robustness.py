@@ -58,8 +58,9 @@ def test_max_sensitivity_is_that_of_captum_for_the_same_changes() -> None:
     assert changes.abs().max() <= 0.1 + 1e-6
     assert changes.std().item() == pytest.approx(0.1 / 3**0.5, rel=0.05)
     given = iter(seen[1:])
+    # a tuple: Captum takes the first axis of a lone tensor for its inputs
     expected = sensitivity_max(
-        lambda x, targets: explain(x if isinstance(x, Tensor) else x[0], targets)[:, None], IMAGES, perturb_func=lambda x: next(given).view_as(x),
+        lambda x, targets: (explain(x if isinstance(x, Tensor) else x[0], targets)[:, None],), IMAGES, perturb_func=lambda x: next(given).view_as(x),
         n_perturb_samples=4, max_examples_per_batch=3, targets=TARGETS,
     )  # fmt: skip
     assert found.tolist() == pytest.approx(expected.tolist(), rel=1e-5)
@@ -99,6 +100,8 @@ def test_randomised_layers_keep_their_numbers_and_only_a_cascade_keeps_going() -
             other = changed.get_submodule(layer).get_parameter(name)
             assert not torch.equal(other, value)
             assert torch.equal(other.flatten().sort().values, value.flatten().sort().values)
+    for name, value in metrics.scrambled(net, key=3).named_parameters():
+        assert torch.equal(value, copies["0"].get_parameter(name))
     last = "3.weight"
     assert torch.equal(copies["0"].get_parameter(last), copies["3"].get_parameter(last))
     assert torch.equal(apart["0"].get_parameter(last), net.get_parameter(last))

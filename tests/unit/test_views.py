@@ -13,13 +13,14 @@ from makers import CHANNELS, SIZE, spot_field, write_model, write_plate
 from pcim.attribute.stage import Job, explain
 from pcim.chunks import Box, tile_field
 from pcim.classify import classify_views
-from pcim.config import AttributeSettings, IngestSettings, PcimSettings
+from pcim.config import AttributeSettings, IngestSettings
 from pcim.contract import InputContract
 from pcim.fitting import fit, fit_mask
 from pcim.ingest import inspect_field
 from pcim.intensities import Known
 from pcim.jobs import Journal
 from pcim.mapplates import MapPlate
+from pcim.method_settings import PcimSettings
 from pcim.models import load_classifier, pick_device
 from pcim.plate import ViewKey
 from pcim.source import Source

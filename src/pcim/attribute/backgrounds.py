@@ -11,8 +11,9 @@ from torch import Tensor
 from pcim.attribute.blending import gaussian_blur
 
 if TYPE_CHECKING:
-    from pcim.config import Background, Substitute
+    from pcim.config import Substitute
     from pcim.contract import InputContract
+    from pcim.method_settings import Background
 
 Backgrounds = tuple[Tensor, Tensor]
 """The background that keep lies over and the one that drop sinks into, (b, c, h, w) each."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from pcim.config import PcimSettings
+    from pcim.method_settings import PcimSettings
 
 log = logging.getLogger("pcim")
 Result = TypeVar("Result")

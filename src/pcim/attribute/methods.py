@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,13 +12,15 @@ from pcim.attribute.backgrounds import background_kind, make_background
 from pcim.attribute.pcim import PCIM
 from pcim.attribute.step import target_probability
 from pcim.forward import as_forward
+from pcim.metrics import scrambled
 from pcim.peers import METHODS, Peer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pcim.config import AttributeSettings, Background
+    from pcim.config import AttributeSettings
     from pcim.contract import InputContract
+    from pcim.method_settings import Background
     from pcim.models import Classifier
 
 
@@ -44,6 +46,8 @@ def explain_images(  # noqa: PLR0913, PLR0917 - what a map depends on
     settings: AttributeSettings,
 ) -> Attribution:
     """Explain normalised views (n, c, h, w) by a method of the config, `settings.batch_size` of them at a time."""
+    if method == "randomised_model":
+        classifier, method = replace(classifier, network=scrambled(classifier.network, key=0)), "pcim"
     if method in {"pcim", "pcim_literal"}:
         return _by_pcim(classifier, method, images, targets, settings)
     kind = background_kind(settings.background, classifier.contract.input)
@@ -80,7 +84,7 @@ def _by_pcim(
 
 def backgrounds_given(method: str, chosen: Background, contract: InputContract) -> set[str]:
     """Return the kinds of background that a method was given: fidelity with the same substitute is scored in-sample."""
-    if method == "pcim":
+    if method in {"pcim", "randomised_model"}:
         return {"mean", "blur"} if chosen == "auto" else {chosen}
     if method in METHODS and METHODS[method].compares:
         return {background_kind(chosen, contract)}

@@ -14,9 +14,9 @@ from pcim.attribute.forward_only import SMALLEST_BUDGET, estimate
 from pcim.attribute.learning import learn, learn_literal, read_out
 from pcim.attribute.memory import halving_when_out_of_memory, views_that_fit
 from pcim.attribute.step import target_probability
-from pcim.config import PcimSettings
 from pcim.contract import Contract
 from pcim.forward import as_forward, checked_images, key_of, resolve_targets
+from pcim.method_settings import PcimSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
     from pcim.attribute.backgrounds import Backgrounds
-    from pcim.config import Background
     from pcim.forward import Forward, Scores
+    from pcim.method_settings import Background
 
 Precision = Literal["auto", "float32", "bfloat16"]
 

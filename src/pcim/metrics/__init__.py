@@ -31,7 +31,14 @@ from pcim.metrics.localization import (
 from pcim.metrics.ordering import ranking
 from pcim.metrics.probing import Classify, Probe
 from pcim.metrics.removal import Removals, faithfulness_correlation, infidelity, removals, sensitivity_n
-from pcim.metrics.robustness import agreement, max_sensitivity, parameter_randomisation, random_target, randomised
+from pcim.metrics.robustness import (
+    agreement,
+    max_sensitivity,
+    parameter_randomisation,
+    random_target,
+    randomised,
+    scrambled,
+)
 from pcim.metrics.substitutes import Fill, Fixed, Imputed, impute, noise_matched
 
 __all__ = [
@@ -39,5 +46,5 @@ __all__ = [
     "agreement", "auprc", "auroc", "chance", "comprehensiveness", "curves", "deletion_auc", "effective_area", "entropy",
     "faithfulness_correlation", "gini", "impute", "infidelity", "insertion_auc", "iou", "lift", "max_sensitivity", "morf_lerf",
     "noise_matched", "parameter_randomisation", "pointing_game", "random_target", "randomised", "ranking",
-    "relevance_mass_accuracy", "relevance_rank_accuracy", "removals", "road", "sensitivity_n", "sufficiency", "top_k_intersection",
+    "relevance_mass_accuracy", "relevance_rank_accuracy", "removals", "road", "scrambled", "sensitivity_n", "sufficiency", "top_k_intersection",
 ]  # fmt: skip

@@ -1,0 +1,50 @@
+"""Measured: the metrics that the tables hold: their names, which way is better, and which of them are shown first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+BLURRED = "_blurred"
+"""A method's name with this is the control of its own maps, blurred."""
+
+OBJECTS_MASK, OTHER_VIEW = "objects_mask", "other_view"
+"""Controls that are made where maps are scored: the mask of the objects itself, and the map of a view of another well."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric: its name for readers, what it tells, and its direction (0: neither is better)."""
+
+    name: str
+    family: Literal["fidelity", "localization", "complexity"]
+    better: Literal[-1, 0, 1]
+
+
+METRICS = {
+    "morf_lerf": Metric("symmetric relevance gain", "fidelity", 1),
+    "deletion_auc": Metric("deletion AUC", "fidelity", -1),
+    "insertion_auc": Metric("insertion AUC", "fidelity", 1),
+    "road": Metric("ROAD, LeRF - MoRF", "fidelity", 1),
+    "comprehensiveness": Metric("comprehensiveness", "fidelity", 1),
+    "sufficiency": Metric("sufficiency", "fidelity", -1),
+    "sensitivity_n": Metric("sensitivity-n", "fidelity", 1),
+    "faithfulness_correlation": Metric("faithfulness correlation", "fidelity", 1),
+    "infidelity": Metric("infidelity", "fidelity", -1),
+    "relevance_mass_accuracy": Metric("relevance mass", "localization", 1),
+    "relevance_rank_accuracy": Metric("rank accuracy", "localization", 1),
+    "pointing_game": Metric("pointing game", "localization", 1),
+    "top_k_intersection": Metric("top-k intersection", "localization", 1),
+    "iou": Metric("IoU", "localization", 1),
+    "auroc": Metric("AUROC", "localization", 1),
+    "auprc": Metric("AUPRC", "localization", 1),
+    "gini": Metric("Gini", "complexity", 0),
+    "entropy": Metric("entropy", "complexity", 0),
+    "effective_area": Metric("effective area", "complexity", 0),
+}
+
+SHOWN = (
+    "morf_lerf", "road", "sensitivity_n", "relevance_mass_accuracy", "relevance_rank_accuracy", "pointing_game", "auprc",
+    "effective_area",
+)  # fmt: skip
+"""The metrics that the page shows; the tables beside it hold all."""

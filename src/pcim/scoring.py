@@ -1,0 +1,161 @@
+"""Scoring: everything that is measured of the maps of one view, a row a method, metric and substitute."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pcim import metrics
+from pcim.attribute.backgrounds import make_background
+from pcim.attribute.blending import gaussian_blur
+from pcim.attribute.methods import backgrounds_given
+from pcim.measured import BLURRED, OBJECTS_MASK, OTHER_VIEW
+from pcim.method_settings import CONTROLS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from pcim.config import EvaluateSettings, Substitute
+    from pcim.method_settings import Background
+    from pcim.models import Classifier
+    from pcim.plate import ViewKey
+
+CELLS = 16
+"""Cells along a view's height, of which random sets are removed (`metrics.removals`)."""
+
+TOP_SHARE = 0.05
+"""Share of a view that `top_k_intersection` takes for the top of a map."""
+
+Measured = tuple[str, str, Tensor | float, Tensor]
+"""Metric, substitute ("" where none), chance (NaN where none) and value of every map."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One view to score: raw pixels (channel, y, x), the explained class, the methods' maps (y, x), >= 0.
+
+    `objects` (y, x) is True where the biology is; None where nothing says so. `other` is the map of a view of another well, a control.
+    """
+
+    key: ViewKey
+    pixels: NDArray[Any]
+    target: str
+    maps: Mapping[str, NDArray[np.floating]]
+    objects: NDArray[np.bool_] | None
+    other: NDArray[np.floating] | None = None
+
+
+def score(
+    classifier: Classifier, case: Case, settings: EvaluateSettings, background: Background
+) -> list[dict[str, Any]]:
+    """Score one view's maps and their controls; a row a method, metric and substitute.
+
+    `background` is the setting that the methods were given: fidelity with a substitute of that kind is scored in-sample.
+    """
+    named = with_controls(case, settings)
+    maps = torch.from_numpy(np.stack(list(named.values())).astype(np.float32)).to(classifier.device)
+    given = {
+        method: backgrounds_given(method.removesuffix(BLURRED), background, classifier.contract.input)
+        for method in named
+    }
+    measured = [*_localization(maps, case.objects), *_complexity(maps), *_fidelity(classifier, case, maps, settings)]
+    return [
+        case.key.columns()
+        | {
+            "method": method,
+            "metric": metric,
+            "substitute": substitute,
+            "seen": substitute in given[method],
+            "value": value,
+            "chance": chance,
+        }
+        for metric, substitute, level, values in measured
+        for method, value, chance in zip(named, values.tolist(), _as_list(level, len(named)), strict=True)
+    ]
+
+
+def with_controls(case: Case, settings: EvaluateSettings) -> dict[str, NDArray[np.floating]]:
+    """Return the maps and, after them, what every one of them must beat: itself without its detail, and maps that never ask.
+
+    A gain that the blurred map reaches too is no evidence for the map's detail, and fidelity favours blurry maps.
+    """
+    maps = dict(case.maps)
+    sigma_px = settings.control_blur * case.pixels.shape[-2]
+    for method, attribution in case.maps.items():
+        if method not in CONTROLS:
+            stack = torch.from_numpy(np.asarray(attribution, np.float32))[None, None]
+            maps[method + BLURRED] = gaussian_blur(stack, sigma_px)[0, 0].numpy()
+    if case.objects is not None and case.objects.any():
+        maps[OBJECTS_MASK] = case.objects.astype(np.float32)
+    if case.other is not None:
+        maps[OTHER_VIEW] = case.other
+    return maps
+
+
+def _as_list(level: Tensor | float, length: int) -> list[float]:
+    return level.tolist() if isinstance(level, Tensor) else [level] * length
+
+
+def _localization(maps: Tensor, objects: NDArray[np.bool_] | None) -> Iterator[Measured]:
+    """Score where the maps (method, y, x) lie."""
+    if objects is None:
+        return
+    masks = torch.from_numpy(objects).to(maps.device).expand_as(maps)
+    k = max(1, round(TOP_SHARE * maps[0].numel()))
+    values = {
+        "relevance_mass_accuracy": metrics.relevance_mass_accuracy(maps, masks),
+        "relevance_rank_accuracy": metrics.relevance_rank_accuracy(maps, masks),
+        "pointing_game": metrics.pointing_game(maps, masks),
+        "top_k_intersection": metrics.top_k_intersection(maps, masks, k),
+        "iou": metrics.iou(maps, masks),
+        "auroc": metrics.auroc(maps, masks),
+        "auprc": metrics.auprc(maps, masks),
+    }
+    for metric, of_maps in values.items():
+        yield metric, "", metrics.chance(masks, metric), of_maps
+
+
+def _complexity(maps: Tensor) -> Iterator[Measured]:
+    """Say over how much of the view the maps (method, y, x) are spread."""
+    for metric in (metrics.gini, metrics.entropy, metrics.effective_area):
+        yield metric.__name__, "", float("nan"), metric(maps)
+
+
+def _fidelity(classifier: Classifier, case: Case, maps: Tensor, settings: EvaluateSettings) -> Iterator[Measured]:
+    """Score whether the classifier follows the maps (method, y, x), with every substitute."""
+    images = classifier.normalise(case.pixels[np.newaxis])
+    key = torch.tensor([case.key.number("ties")], device=classifier.device)
+    views, ties = torch.zeros(len(maps), dtype=torch.long, device=maps.device), key.expand(len(maps))
+    probe = metrics.Probe(classifier, images, classifier.class_index([case.target]), settings.batch_size)
+    fills: dict[str, metrics.Fill] = {kind: fill_of(images, key, kind, settings.blur) for kind in settings.substitutes}
+    for kind, curves in metrics.curves(probe, maps, views, fills, keys=ties, steps=settings.steps).items():
+        if kind == "road":
+            yield "road", kind, 0.0, metrics.road(curves)
+            continue
+        yield "deletion_auc", kind, float("nan"), metrics.deletion_auc(curves)
+        yield "insertion_auc", kind, float("nan"), metrics.insertion_auc(curves)
+        yield "morf_lerf", kind, 0.0, metrics.morf_lerf(curves).gain
+        yield "comprehensiveness", kind, float("nan"), metrics.comprehensiveness(curves)
+        yield "sufficiency", kind, float("nan"), metrics.sufficiency(curves)
+    kind = next(iter(fills.keys() & {"noise"}), settings.substitutes[0])
+    cell_px = max(1, round(images.shape[-2] / CELLS))
+    removals = metrics.removals(probe, fills[kind], keys=key, sets=settings.sets, cell_px=cell_px)
+    middle = removals.sizes[len(removals.sizes) // 2]
+    yield "sensitivity_n", kind, 0.0, metrics.sensitivity_n(maps, views, removals)
+    yield "faithfulness_correlation", kind, 0.0, metrics.faithfulness_correlation(maps, views, removals, middle)
+    yield "infidelity", kind, 1.0, metrics.infidelity(maps, views, removals)
+
+
+def fill_of(images: Tensor, keys: Tensor, kind: Substitute, blur: float) -> metrics.Fill:
+    """Return what removed pixels of normalised views become, by the name that the config gives it."""
+    if kind == "road":
+        return metrics.Imputed(images, keys)
+    if kind == "noise":
+        return metrics.Fixed(images, metrics.noise_matched(images, keys))
+    return metrics.Fixed(images, make_background(images, kind, blur))
