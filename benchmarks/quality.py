@@ -23,6 +23,8 @@ from materials import PLATES, SCENES, material
 from scoring import GIVEN, UNSEEN, fidelity, localization, paired
 from tqdm import tqdm
 
+from pcim.statistics import holm
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 

@@ -71,11 +71,6 @@ def scoring(monkeypatch: pytest.MonkeyPatch) -> Any:
     return importlib.import_module("scoring")
 
 
-def test_holm_is_the_textbooks(scoring: Any) -> None:
-    assert scoring.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert scoring.holm([0.9, 0.8]) == [1.0, 1.0]
-
-
 def test_a_paired_difference_knows_its_units(scoring: Any) -> None:
     lot = np.random.default_rng(0)
     of_unit = np.repeat(lot.normal(0.3, 1, 40), 5)

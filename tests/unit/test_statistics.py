@@ -49,6 +49,7 @@ def test_columns_are_as_they_would_be_alone_but_for_their_missing_values(monkeyp
 
 
 def test_holm_steps_down_and_leaves_out_what_is_not_known() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])  # the textbook's
     p = [0.01, np.nan, 0.04, 0.03, 0.5]
     np.testing.assert_allclose(holm(p), [0.04, np.nan, 0.09, 0.09, 0.5])
     assert holm([]).tolist() == []

@@ -80,7 +80,7 @@ def curves(  # noqa: PLR0913 - what the curves depend on
     if wrong := [share for share in shares if not 0 < share <= 1]:
         raise ValueError(f"shares {wrong}; allowed: above 0, to 1")
     grid = [pixels * step // steps for step in range(steps + 1)]
-    counts = sorted({*grid, *(round(share * pixels) for share in shares)})
+    counts = sorted({*grid, *(_pixels_of(share, pixels) for share in shares)})
     ranked = places(maps, keys)
     questions: list[Question] = []
     for fill in fills.values():
@@ -161,9 +161,14 @@ def sufficiency(found: Curves, shares: Sequence[float] = SHARES) -> Float[Tensor
     return (found.deletion[:, :1] - found.insertion[:, _positions(found, shares)]).mean(1)
 
 
+def _pixels_of(share: float, pixels: int) -> int:
+    """Return how many pixels a share is, rounded down as the even points are, so that a tenth is one of ten steps."""
+    return max(1, int(share * pixels + 1e-6))
+
+
 def _positions(found: Curves, shares: Sequence[float]) -> list[int]:
     """Return the points of the curves at the given shares; ValueError where there is none."""
-    counts = [round(share * found.pixels) for share in shares]
+    counts = [_pixels_of(share, found.pixels) for share in shares]
     if absent := [share for share, count in zip(shares, counts, strict=True) if count not in found.counts]:
         raise ValueError(
             f"shares {absent} are no points of these curves; there are {[f'{s:.3g}' for s in found.shares]}"
