@@ -190,9 +190,10 @@ def _rival(wide: pd.DataFrame, column: tuple[str, str, str], name: str, referenc
     """Return the scores that a column is compared with; NaN where there are none, or it would be compared with itself."""
     method, metric, substitute = column
     rival = {"reference": reference, "blurred": method + BLURRED, "contrast": "contrast"}[name]
-    is_control = name != "reference" and method in {*CONTROLS, OBJECTS_MASK, OTHER_VIEW}
+    is_control = method in {*CONTROLS, OBJECTS_MASK, OTHER_VIEW} or method.endswith(BLURRED)
     other = (rival, metric, substitute)
-    return np.nan if rival == method or is_control or method.endswith(BLURRED) or other not in wide else wide[other]
+    is_compared = rival != method and (name == "reference" or not is_control) and other in wide
+    return wide[other] if is_compared else np.nan
 
 
 def _is_above(differences: Means, better: NDArray[Any]) -> list[bool | None]:

@@ -25,7 +25,7 @@ METRICS = {
     "morf_lerf": Metric("symmetric relevance gain", "fidelity", 1),
     "deletion_auc": Metric("deletion AUC", "fidelity", -1),
     "insertion_auc": Metric("insertion AUC", "fidelity", 1),
-    "road": Metric("ROAD, LeRF - MoRF", "fidelity", 1),
+    "road": Metric("ROAD", "fidelity", 1),
     "comprehensiveness": Metric("comprehensiveness", "fidelity", 1),
     "sufficiency": Metric("sufficiency", "fidelity", -1),
     "sensitivity_n": Metric("sensitivity-n", "fidelity", 1),
