@@ -132,7 +132,8 @@ def interventions_table(spots: float = 1.0, background: float = 0.0) -> pd.DataF
             before, other = called(column), called(column + 1)
             for kind in ("exchange", "control") if region == "spots" else ("exchange",):
                 follows = kind == "exchange" and number < share * len(wells)
-                known = {"partner": "p1/A/1/0/0_0", "region": region, "kind": kind, "area": 0.2, "call_before": before}
+                known = {"partner": "p1/A/1/0/0_0", "region": region, "family": "label", "kind": kind, "area": 0.2}
+                known["call_before"] = before
                 after = {"partner_call": other, "call_after": other if follows else before, "follows": follows}
                 rows.append(key_of(row, column) | known | after)
     return pd.DataFrame(rows)

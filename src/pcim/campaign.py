@@ -210,6 +210,11 @@ class Campaign:
         """Return the OME-Zarr plates that a classifier's jobs read: plate -> plain form."""
         return {plate: self.sources[plate].plain() for plate in self.config.classifiers[wildcards.model].plates}
 
+    def first_maps(self, wildcards: Any) -> dict[str, str]:
+        """Return the plates of maps of the first method: plate -> path."""
+        root, method = f"results/{self.name}/maps/{wildcards.model}", self.config.attribute.methods[0]
+        return {plate: f"{root}/{plate}_{method}.zarr" for plate in self.config.classifiers[wildcards.model].plates}
+
     @property
     def models(self) -> list[Path]:
         """The model.yaml of every classifier, in the order of the config."""

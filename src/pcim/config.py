@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from pcim.method_settings import PEER_CHOICES, Background, Method, PcimSettings, PeerSettings
+from pcim.reading_settings import ReadingSettings
 from pcim.settings import CALL, Distinct, Name, Part, Settings, exactly_one
 
 if TYPE_CHECKING:
@@ -211,6 +212,16 @@ class EvaluateSettings(Settings):
     partners: int = Field(
         2, ge=1, description="Views of another call with which each explained view exchanges a region."
     )
+    frame: float = Field(
+        0.08, gt=0, lt=0.25,
+        description="Depth of the view's frame, and half the side of its corners, share of its shorter side: regions by geometry that are exchanged too.",
+    )  # fmt: skip
+    map_top: float = Field(
+        0.05,
+        gt=0,
+        lt=0.5,
+        description="The highest pixels of the first method's map that are exchanged, share of the view.",
+    )
 
 
 class ReportSettings(Settings):
@@ -219,6 +230,7 @@ class ReportSettings(Settings):
     title: str = Field("What the classifiers look at", max_length=120, description="Title of the report.")
     panels: int = Field(4, ge=1, le=40, description="Example views shown a classifier.")
     draws: int = Field(10_000, ge=100, description="Bootstrap draws of the intervals (resampled by well).")
+    reading: ReadingSettings = Field(ReadingSettings(), description="Where a number becomes a word.")
 
 
 class BudgetSettings(Settings):

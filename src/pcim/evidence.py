@@ -11,7 +11,8 @@ import pandas as pd
 from pcim import findings
 from pcim.method_settings import CONTROLS
 from pcim.plate import KEY_COLUMNS, well_order
-from pcim.reading import Reading, ReadingSettings, read_classifier
+from pcim.reading import Reading, read_classifier
+from pcim.reading_settings import ReadingSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -115,31 +115,30 @@ def channel_table(shares: pd.DataFrame, *, draws: int) -> pd.DataFrame:
 
 
 def exchange_table(interventions: pd.DataFrame, *, draws: int) -> pd.DataFrame:
-    """Return, a row a region, how many calls follow an exchange of it, and of the control patch of the same area.
+    """Return, a row a region, how many calls follow an exchange of it, of the control patch of the same area, and its replacement.
 
-    `effect` is the difference between both, exchange by exchange; NaN where the region leaves no room for a control.
+    `effect` is the difference between exchange and control, one by one; NaN where the region leaves no room for a control. `mean` is the
+    share that follow where the region becomes the mean of the partner's class.
     """
     columns = [
-        "region", "k", "n", "follows", "follows_low", "follows_high", "control_k", "control_n", "control", "control_low",
-        "control_high", "effect", "effect_low", "effect_high", "area", "views", "wells",
+        "region", "family", "k", "n", "follows", "follows_low", "follows_high", "control_k", "control_n", "control", "control_low",
+        "control_high", "effect", "effect_low", "effect_high", "mean_k", "mean_n", "mean", "mean_low", "mean_high", "area", "views",
+        "wells",
     ]  # fmt: skip
     rows = []
-    for region, group in interventions.groupby("region", sort=False):
-        done, control = (group[group["kind"] == kind] for kind in ("exchange", "control"))
+    for (region, family), group in interventions.groupby(["region", "family"], sort=False):
+        done, control, mean = (group[group["kind"] == kind] for kind in ("exchange", "control", "mean"))
         keys = [*KEY_COLUMNS, "partner"]
         pairs = done[[*keys, "follows"]].merge(control[[*keys, "follows"]], on=keys, suffixes=("", "_control"))
         pairs = pairs.assign(effect=pairs["follows"].astype(float) - pairs["follows_control"].astype(float))
-        row: dict[str, Any] = {"region": region, "k": int(done["follows"].sum()), "n": len(done)}
-        row |= {"control_k": int(control["follows"].sum()), "control_n": len(control)}
+        row: dict[str, Any] = {"region": region, "family": family, "k": int(done["follows"].sum()), "n": len(done)}
+        for name, kind in (("control", control), ("mean", mean)):
+            row |= {f"{name}_k": int(kind["follows"].sum()), f"{name}_n": len(kind)}
+            row |= _flat(name, _mean(kind, "follows", draws, bounds=(0, 1)))
         row |= _flat("follows", _mean(done, "follows", draws, bounds=(0, 1)))
-        row |= _flat("control", _mean(control, "follows", draws, bounds=(0, 1)))
         row |= _flat("effect", _mean(pairs, "effect", draws, bounds=(-1, 1)))
-        row |= {
-            "area": done["area"].mean(),
-            "views": len(done.drop_duplicates(list(KEY_COLUMNS))),
-            "wells": _wells(done),
-        }
-        rows.append(row)
+        views = len(done.drop_duplicates(list(KEY_COLUMNS)))
+        rows.append(row | {"area": done["area"].mean(), "views": views, "wells": _wells(done)})
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,23 @@ if TYPE_CHECKING:
 
 _KNOWN_SHARE = 0.01
 """A hole's pixel is filled once the kernel has this share of its weight on known pixels: less is a guess from afar."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A view that takes part in exchanges: its pixels, its objects, and how smooth its background is, px.
+
+    Pass objects that `regions.widen` has widened by the halo, so that no fringe of an object stays behind or travels.
+    """
+
+    pixels: Shaped[np.ndarray, "c h w"]
+    objects: Bool[np.ndarray, "h w"]
+    sigma_px: float
+
+    @cached_property
+    def empty(self) -> Float32[np.ndarray, "c h w"]:
+        """The view without its objects."""
+        return without_objects(self.pixels, self.objects, self.sigma_px)
 
 
 @dataclass(frozen=True)
@@ -73,38 +91,41 @@ def _smooth_background(channel: np.ndarray, known: np.ndarray, sigma_px: float, 
     return smooth
 
 
-def exchange(  # noqa: PLR0913, PLR0917 - two views, each with a region and objects
-    receiver: Shaped[np.ndarray, "c h w"],
-    donor: Shaped[np.ndarray, "c h w"],
-    region_r: Bool[np.ndarray, "h w"],
-    region_d: Bool[np.ndarray, "h w"],
-    objects_r: Bool[np.ndarray, "h w"],
-    objects_d: Bool[np.ndarray, "h w"],
-    *,
-    is_objects: bool,
-    sigma_px: float,
-) -> Exchange:
-    """Return the receiver with the donor's region in place of its own, at the same coordinates.
+def exchange_objects(receiver: Scene, donor: Scene) -> Exchange:
+    """Return the receiver without its objects, with the donor's put where they were in the donor."""
+    made = receiver.empty.copy()
+    made[:, donor.objects] = donor.pixels[:, donor.objects]
+    return Exchange(made, receiver.objects | donor.objects)
 
-    Objects (`is_objects`): the receiver without its objects, then the donor's pixels inside `objects_d`; the union is
-    that of both object masks, and the regions are not looked at. Any other region: on the union of both regions, except
-    inside the receiver's objects, the pixels of the donor without its objects. Pass objects that `regions.widen` has
-    widened by the halo, so that no fringe of an object stays behind or travels. Outside the union nothing changes.
 
-    Raises
-    ------
-    ValueError
-        For what `without_objects` refuses.
-    """
-    if is_objects:
-        made = without_objects(receiver, objects_r, sigma_px)
-        made[:, objects_d] = donor[:, objects_d]
-        return Exchange(made, objects_r | objects_d)
-    union = region_r | region_d
-    put = union & ~objects_r
-    made = receiver.astype(np.float32)
-    made[:, put] = without_objects(donor, objects_d, sigma_px)[:, put]
+def exchange_region(receiver: Scene, donor: Scene, union: Bool[np.ndarray, "h w"]) -> Exchange:
+    """Return the receiver with the pixels of the donor without its objects on `union`, except inside the receiver's objects."""
+    made, put = receiver.pixels.astype(np.float32), union & ~receiver.objects
+    made[:, put] = donor.empty[:, put]
     return Exchange(made, union)
+
+
+def exchange_pixels(receiver: Scene, donor: Scene, union: Bool[np.ndarray, "h w"]) -> Exchange:
+    """Return the receiver with the donor's pixels on `union` as they are, whatever they show."""
+    made = receiver.pixels.astype(np.float32)
+    made[:, union] = donor.pixels[:, union]
+    return Exchange(made, union)
+
+
+def exchange_channel(receiver: Scene, donor: Scene, channel: int) -> Float32[np.ndarray, "c h w"]:
+    """Return the receiver with one whole channel of the donor's."""
+    made = receiver.pixels.astype(np.float32)
+    made[channel] = donor.pixels[channel]
+    return made
+
+
+def mean_scene(scenes: Sequence[Scene]) -> Scene:
+    """Return the mean of the views without their objects: what a class looks like where nothing lies."""
+    total = np.zeros(scenes[0].pixels.shape, np.float64)
+    for scene in scenes:
+        total += scene.empty
+    mean = (total / len(scenes)).astype(np.float32)
+    return Scene(mean, np.zeros(mean.shape[1:], dtype=bool), scenes[0].sigma_px)
 
 
 def control_region(union: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"] | None:

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import Field
 
-from pcim.settings import Settings
+from pcim.reading_settings import ReadingSettings
 from pcim.words import interval, join, percent, the
 
 if TYPE_CHECKING:
@@ -24,35 +23,14 @@ Row = dict[str, Any]
 BACKGROUND = "background"
 """The name of what no other region holds."""
 
+_JUDGED = ("label", "geometry")
+"""Families of regions that say where a classifier looks; the map's highest pixels and channels are only told."""
 
-class ReadingSettings(Settings):
-    """Where a number becomes a word."""
-
-    decides: float = Field(
-        0.2, ge=0, le=1,
-        description="A region decides when the lower end of (calls that follow its exchange - calls that follow the control "
-        "patch) is above this: a fifth of the calls is more than a handful of borderline images.",
-    )  # fmt: skip
-    decides_alone: float = Field(
-        0.5, ge=0, le=1,
-        description="The same for a region that leaves no room for a control patch: most calls must follow, because a large "
-        "exchange disturbs an image whatever is in it.",
-    )  # fmt: skip
-    least_wells: int = Field(
-        4, ge=2, description="With fewer wells in the exchanges nothing is decided: intervals mean little."
-    )
-    few_wells: int = Field(20, ge=2, description="Below this many wells the words say that n is small.")
-    one_sided: float = Field(
-        0.3,
-        ge=0,
-        le=1,
-        description="Directions of an exchange (dead to live, live to dead) are told apart in words from this difference on.",
-    )
-    fragile: float = Field(
-        0.5, ge=0, le=1,
-        description="A class is fragile when the background alone is given it with at least this median probability: the "
-        "evidence is an absence, or is still in the background, and no map can show it.",
-    )  # fmt: skip
+_NAMES = {
+    "frame": "the frame, the band along the edges of a view",
+    "corners": "the corners of a view",
+    "map_top": "the map's highest pixels",
+}
 
 
 @dataclass(frozen=True)
@@ -85,12 +63,14 @@ def exchange_sentence(row: Row, directions: list[Row], settings: ReadingSettings
     words = f"Exchange of {row['name']}: {counted} become the other view's call"
     if row["control_n"]:
         words += f"; for a control patch of the same area it is {row['control_k']} of {row['control_n']} ({percent(row['control'])})."
+    elif row["family"] == "channel":
+        words += ". A whole channel leaves no control patch."
     else:
         words += f". At {percent(row['area'])} of a view it is too large for a control patch of the same area."
     meaning = {
         True: f"Calls follow {row['name']}.",
-        False: f"Calls do not depend on the {row['region']} alone.",
-        None: f"That does not settle whether calls follow the {row['region']}.",
+        False: f"Calls do not depend on {row['short']} alone.",
+        None: f"That does not settle whether calls follow {row['short']}.",
     }
     return f"{words} {meaning[decides(row, settings)]}{_one_sided(directions, settings)}"
 
@@ -163,9 +143,10 @@ def read_classifier(  # noqa: PLR0913 - the findings and how to read them
     `calls` = how many classes it ever called; `halo_px` = how much around them the objects are exchanged with.
     """
     settings = settings or ReadingSettings()
-    rows = _named(_records(exchanges), objects, halo_px)
+    told = _named(_records(exchanges), objects, halo_px)
+    rows = [row for row in told if row["family"] in _JUDGED]
     directions = _records(by_call) if by_call is not None else []
-    deciding = [row["region"] for row in rows if decides(row, settings)]
+    deciding = [row for row in rows if decides(row, settings)]
     verdict, headline = _verdict(rows, objects, calls, settings)
     return Reading(
         verdict=verdict,
@@ -180,7 +161,7 @@ def read_classifier(  # noqa: PLR0913 - the findings and how to read them
             row["region"]: exchange_sentence(
                 row, [one for one in directions if one["region"] == row["region"]], settings
             )
-            for row in rows
+            for row in told
         },
         cautions=tuple(_cautions(rows, accuracy, backgrounds, settings)),
     )
@@ -237,23 +218,27 @@ def _named(rows: list[Row], objects: str | None, halo_px: float) -> list[Row]:
     """Give each row the region's `name` in words: the background is what the others leave, objects have their halo."""
     named = []
     for row in rows:
-        rest = [other["region"] for other in rows if other["region"] != row["region"]]
-        name = f"the {row['region']}"
+        rest = [r["region"] for r in rows if r["region"] != row["region"] and r["family"] == "label"]
+        of_channel = f"the channel {row['region']}" if row["family"] == "channel" else f"the {row['region']}"
+        name = _NAMES.get(row["region"], of_channel)
         if row["region"] == BACKGROUND and rest:
             name = f"the background, everything outside {the(rest)}"
         elif row["region"] == objects and halo_px:
             name = f"the {row['region']} with {halo_px:g} px around them"
-        named.append(row | {"name": name})
+        named.append(row | {"name": name, "short": _NAMES.get(row["region"], of_channel)})
     return named
 
 
-def _agreement(deciding: list[str], pointed: list[str], *, exchanged: bool) -> str:
+def _agreement(followed: list[Row], pointed: list[str], *, exchanged: bool) -> str:
     """Say whether the map and the interventions agree; the interventions decide."""
     proposal = f"The map points at {the(pointed)}" if pointed else "The map points at no region more than edges would"
     if not exchanged:
         return f"{proposal}; no intervention has decided."
-    if not deciding:
+    if not followed:
         return f"{proposal}; the interventions do not settle it."
+    deciding = [row["region"] for row in followed if row["family"] == "label"]  # the share of the map is known in these
+    if not deciding:
+        return f"{proposal}; calls follow {join([row['short'] for row in followed])}, where the map was not measured."
     common = [name for name in deciding if name in pointed]
     if not common:
         return f"Map and interventions disagree. {proposal}; calls follow {the(deciding)}. The intervention decides."

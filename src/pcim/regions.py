@@ -43,6 +43,28 @@ def boundary_region(labels: Integer[np.ndarray, "h w"], width_px: float) -> Bool
     return across - _HALF_PIXEL <= width_px
 
 
+def frame(shape: tuple[int, int], share: float) -> Bool[np.ndarray, "h w"]:
+    """Return the band along all four edges of a view, `share` of its shorter side deep (at least 1 px)."""
+    depth = _depth(shape, share)
+    mask = np.ones(shape, dtype=bool)
+    mask[depth:-depth, depth:-depth] = False
+    return mask
+
+
+def corners(shape: tuple[int, int], share: float) -> Bool[np.ndarray, "h w"]:
+    """Return the squares in the four corners of a view, twice `share` of its shorter side wide (at least 2 px)."""
+    side = 2 * _depth(shape, share)
+    top, left = (np.arange(length) for length in shape)
+    is_end = [(place < side) | (place >= length - side) for place, length in zip((top, left), shape, strict=True)]
+    return np.asarray(np.logical_and.outer(*is_end))
+
+
+def _depth(shape: tuple[int, int], share: float) -> int:
+    if not 0 < share < 1 / 4:
+        raise ValueError(f"share is {share}; allowed: above 0, below a quarter")
+    return max(1, round(share * min(shape)))
+
+
 def widen(mask: Bool[np.ndarray, "h w"], halo_px: float) -> Bool[np.ndarray, "h w"]:
     """Add to a mask every pixel at most `halo_px` (Euclidean, centre to centre) from it; 0 returns a copy.
 

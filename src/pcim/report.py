@@ -24,7 +24,6 @@ from pcim.jobs import log, whole_file
 from pcim.method_settings import CONTROLS
 from pcim.page import ClassifierPage
 from pcim.plate import FIELD_COLUMNS
-from pcim.reading import ReadingSettings
 from pcim.source import Source
 from pcim.words import interval, method_name, number, percent
 
@@ -102,7 +101,13 @@ def report_campaign(  # noqa: PLR0913 - a job's inputs
             maps={plate: _maps_of(plate, settings.attribute.methods, of.this(plates)) for plate in entry.plates},
         )
         pages.append(
-            ClassifierPage(evidence, settings.report.draws, album=album, number_of_panels=settings.report.panels)
+            ClassifierPage(
+                evidence,
+                settings.report.draws,
+                settings.report.reading,
+                album=album,
+                number_of_panels=settings.report.panels,
+            )
         )
         log.info("%s: %s", name, pages[-1].reading.verdict)
     doubts = findings.doubts_table(shown_fields, pd.DataFrame(columns=["status", *FIELD_COLUMNS]))
@@ -159,8 +164,8 @@ def render_page(  # noqa: PLR0913 - what the page shows
         revisions=revisions,
         software=software,
         thresholds=[
-            (name, getattr(ReadingSettings(), name), field.description)
-            for name, field in ReadingSettings.model_fields.items()
+            (name, getattr(settings.report.reading, name), field.description)
+            for name, field in type(settings.report.reading).model_fields.items()
         ],
         config_text=yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
     )

@@ -40,6 +40,7 @@ def readme_text() -> str:
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
     ]
     groups.append(("`attribute.pcim`", "attribute.pcim.", type(Config.model_fields["attribute"].default.pcim)))
+    groups.append(("`report.reading`", "report.reading.", type(Config.model_fields["report"].default.reading)))
     groups.append(("`classifiers.NAME`", "classifiers.NAME.", ClassifierSettings))
     groups.append(("`classifiers.NAME.regions.NAME`", "", Region))
     groups.append(("`select`", "", Select))

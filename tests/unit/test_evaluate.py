@@ -10,7 +10,9 @@ import pytest
 from makers import SIZE, spot_field, write_model
 
 from pcim.config import EvaluateSettings
-from pcim.exchanges import Subject, exchange_regions
+from pcim.exchanges import COLUMNS, Subject, exchange_regions
+from pcim.intervene import highest
+from pcim.interventions import Scene
 from pcim.measured import METRICS
 from pcim.models import Classifier, load_classifier, pick_device
 from pcim.plate import ViewKey
@@ -87,7 +89,9 @@ def subjects(classifier: Classifier) -> list[Subject]:
         logits = classifier.logits_of(pixels[np.newaxis], 4)[0]
         probabilities = np.exp(logits) / np.exp(logits).sum()
         call = classifier.contract.classes[int(logits.argmax())]
-        made.append(Subject(key, call, probabilities.tolist(), pixels, partition({"spots": mask}), widen(mask, 1.0)))
+        scene = Scene(pixels, widen(mask, 1.0), SETTINGS.blur * SIZE[0])
+        top = highest(mask + 0.01 * pixels[0] / pixels[0].max(), 0.03, number)
+        made.append(Subject(key, call, probabilities.tolist(), scene, partition({"spots": mask}), top))
     return made
 
 
@@ -95,15 +99,27 @@ def test_calls_follow_the_region_that_decides_and_no_other(classifier: Classifie
     views = subjects(classifier)
     assert [view.call for view in views] == ["plain", "spot"] * 3
     rows = pd.DataFrame(exchange_regions(classifier, views, "spots", SETTINGS))
+    assert set(rows.columns) == set(COLUMNS) - {"p_before"}
     follows = rows.groupby(["region", "kind"])["follows"].mean()
     assert follows["spots", "exchange"] == 1
-    assert follows["spots", "control"] == 0
-    assert follows["background", "exchange"] == 0
+    assert follows["map_top", "exchange"] == 1, "the map's highest pixels hold the spot"
+    for region in ("spots", "map_top", "frame", "corners"):
+        assert follows[region, "control"] == 0
+    for region in ("background", "frame", "corners"):
+        assert follows[region, "exchange"] == 0
+        assert follows[region, "mean"] == 0
     assert ("background", "control") not in follows.index  # nothing of that size is left elsewhere
+    channels = follows.loc[classifier.contract.input.channels]
+    assert len(channels) == 2
+    assert channels.max() == 1
     counts = rows.groupby(["region", "kind"]).size()
     assert (counts == 6 * SETTINGS.partners).all()
     assert (rows["call_before"] != rows["partner_call"]).all()
     assert rows["p_after"].between(0, 1).all()
+    assert dict(zip(rows["region"], rows["family"], strict=True)) == {
+        "spots": "label", "background": "label", "frame": "geometry", "corners": "geometry", "map_top": "map",
+        **dict.fromkeys(classifier.contract.input.channels, "channel"),
+    }  # fmt: skip
 
 
 def test_exchanges_do_not_depend_on_the_order_of_the_views(classifier: Classifier) -> None:

@@ -8,7 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pcim.interventions import control_region, exchange, partners, without_objects
+from pcim.interventions import (
+    Exchange,
+    Scene,
+    control_region,
+    exchange_channel,
+    exchange_objects,
+    exchange_pixels,
+    exchange_region,
+    mean_scene,
+    partners,
+    without_objects,
+)
 
 SHAPE = (6, 6)
 masks = hnp.arrays(np.bool_, SHAPE)
@@ -59,55 +70,75 @@ def test_a_view_that_is_all_object_becomes_each_channel_s_mean() -> None:
     assert (filled[1] == 17.5).all()
 
 
+R, D = Scene(RECEIVER, OBJECTS_R, 1.0), Scene(DONOR, OBJECTS_D, 1.0)
+
+
 def test_objects_take_the_place_of_objects_and_leave_their_own_background_behind() -> None:
-    made = exchange(RECEIVER, DONOR, OBJECTS_R, OBJECTS_D, OBJECTS_R, OBJECTS_D, is_objects=True, sigma_px=1.0)
+    made = exchange_objects(R, D)
     assert (made.image[0] == np.where(OBJECTS_D, 700, 100)).all()
     assert (made.union == (OBJECTS_R | OBJECTS_D)).all()
 
 
 def test_a_background_travels_without_objects_and_spares_those_of_the_receiver() -> None:
-    made = exchange(RECEIVER, DONOR, ~OBJECTS_R, ~OBJECTS_D, OBJECTS_R, OBJECTS_D, is_objects=False, sigma_px=1.0)
+    made = exchange_region(R, D, ~OBJECTS_R | ~OBJECTS_D)
     assert (made.image[0] == np.where(OBJECTS_R, 900, 200)).all()
     assert made.union.sum() == 35  # all but the pixel that is an object in both
 
 
 def test_a_rim_travels_alone() -> None:
-    rim = box(0, 0, 6, 1)
-    made = exchange(RECEIVER, DONOR, rim, box(0, 0, 6, 2), OBJECTS_R, OBJECTS_D, is_objects=False, sigma_px=1.0)
+    made = exchange_region(R, D, box(0, 0, 6, 1) | box(0, 0, 6, 2))
     expected = RECEIVER[0].copy()
     expected[:, 0] = 200
     expected[[0, 3, 4, 5], 1] = 200  # the receiver's object stays in rows 1 and 2
     assert (made.image[0] == expected).all()
 
 
-@pytest.mark.parametrize("is_objects", [True, False])
+def test_pixels_travel_as_they_are_and_a_channel_whole() -> None:
+    union = box(0, 0, 3, 3)
+    made = exchange_pixels(R, D, union)
+    assert (made.image[0] == np.where(union, DONOR[0], RECEIVER[0])).all()
+    two = [Scene(np.stack([scene.pixels[0], scene.pixels[0] + 5]), scene.objects, 1.0) for scene in (R, D)]
+    changed = exchange_channel(*two, 1)
+    assert (changed[0] == two[0].pixels[0]).all()
+    assert (changed[1] == two[1].pixels[1]).all()
+
+
+def test_the_mean_of_views_holds_no_objects() -> None:
+    mean = mean_scene([R, D])
+    assert (mean.pixels == 150).all()
+    assert not mean.objects.any()
+    assert (mean.empty == 150).all()
+
+
+def every_exchange(receiver: Scene, donor: Scene, union: np.ndarray) -> dict[str, Exchange]:
+    return {
+        "objects": exchange_objects(receiver, donor),
+        "region": exchange_region(receiver, donor, union),
+        "pixels": exchange_pixels(receiver, donor, union),
+    }
+
+
 @settings(max_examples=30, deadline=None)
 @given(image=images, region=masks, objects=masks)
-def test_an_exchange_with_itself_changes_nothing(
-    is_objects: bool, image: np.ndarray, region: np.ndarray, objects: np.ndarray
-) -> None:
-    made = exchange(image, image, region, region, objects, objects, is_objects=is_objects, sigma_px=1.5)
-    assert (made.image == image).all()
+def test_an_exchange_with_itself_changes_nothing(image: np.ndarray, region: np.ndarray, objects: np.ndarray) -> None:
+    scene = Scene(image, objects, 1.5)
+    for made in every_exchange(scene, scene, region).values():
+        assert (made.image == image).all()
 
 
-@pytest.mark.parametrize("is_objects", [True, False])
 @settings(max_examples=30, deadline=None)
-@given(pair=st.tuples(images, images), regions=st.tuples(masks, masks), objects=st.tuples(masks, masks))
+@given(pair=st.tuples(images, images), union=masks, objects=st.tuples(masks, masks))
 def test_nothing_changes_outside_the_union_and_the_donors_objects_travel_whole(
-    is_objects: bool,
-    pair: tuple[np.ndarray, np.ndarray],
-    regions: tuple[np.ndarray, np.ndarray],
-    objects: tuple[np.ndarray, np.ndarray],
+    pair: tuple[np.ndarray, np.ndarray], union: np.ndarray, objects: tuple[np.ndarray, np.ndarray]
 ) -> None:
     before = [part.copy() for part in pair]
-    made = exchange(*pair, *regions, *objects, is_objects=is_objects, sigma_px=1.5)
-    assert (made.image[:, ~made.union] == pair[0][:, ~made.union]).all()
-    if is_objects:
-        assert (made.image[:, objects[1]] == pair[1][:, objects[1]]).all()
-    else:
-        assert (made.image[:, objects[0]] == pair[0][:, objects[0]]).all()
+    made = every_exchange(*(Scene(pixels, mask, 1.5) for pixels, mask in zip(pair, objects, strict=True)), union)
+    for one in made.values():
+        assert (one.image[:, ~one.union] == pair[0][:, ~one.union]).all()
+        assert one.image.dtype == np.float32
+    assert (made["objects"].image[:, objects[1]] == pair[1][:, objects[1]]).all()
+    assert (made["region"].image[:, objects[0]] == pair[0][:, objects[0]]).all()
     assert all((now == then).all() for now, then in zip(pair, before, strict=True))
-    assert made.image.dtype == np.float32
 
 
 @settings(max_examples=50, deadline=None)

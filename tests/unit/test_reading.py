@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from pcim import findings
-from pcim.reading import ReadingSettings, read_classifier
+from pcim.reading import read_classifier
+from pcim.reading_settings import ReadingSettings
 from pcim.words import interval, join, number, percent, the
 
 EMPTY_ACCURACY = findings.accuracy_table(
@@ -18,9 +19,11 @@ EMPTY_ACCURACY = findings.accuracy_table(
 NO_BACKGROUND = pd.DataFrame(columns=["target", "n", "p"])
 
 
-def region(name: str, effect: float, spread: float = 0.08, *, wells: int = 24, control: bool = True) -> dict[str, Any]:
+def region(
+    name: str, effect: float, spread: float = 0.08, *, wells: int = 24, control: bool = True, family: str = "label"
+) -> dict[str, Any]:
     """One exchanged region: that share of 48 calls follows, with an interval of `spread` around it, control 0."""
-    row = {"region": name, "k": round(48 * effect), "n": 48, "area": 0.2, "views": 24, "wells": wells}
+    row = {"region": name, "family": family, "k": round(48 * effect), "n": 48, "area": 0.2, "views": 24, "wells": wells}
     low, high = effect - spread, effect + spread
     row |= {"follows": effect, "follows_low": low, "follows_high": high}
     row |= {"control_k": 0, "control_n": 48 if control else 0, "control": 0.0, "control_low": 0.0, "control_high": 0.1}
@@ -116,6 +119,26 @@ def test_objects_too_large_for_a_control_prove_nothing_while_the_rest_is_unsettl
     assert "the cells with 8 px around them" in reading.headline
     assert "px" not in read(region("cells", 0.9), halo_px=8).headline
     assert "too large for a control patch" in reading.headline
+
+
+def test_a_region_by_geometry_is_a_shortcut_like_any_other() -> None:
+    told = read(region("cells", 0.02), region("background", 0.1), region("corners", 0.9, family="geometry"))
+    assert told.verdict == "looks elsewhere"
+    assert "the corners" in told.headline
+    assert "Calls follow the corners of a view." in told.exchanges["corners"]
+    assert "everything outside the cells" in told.exchanges["background"], "a corner is part of the background"
+    assert told.agreement.endswith("calls follow the corners of a view, where the map was not measured.")
+
+
+def test_the_maps_highest_pixels_and_the_channels_are_told_and_judge_nothing() -> None:
+    top = region("map_top", 0.9, family="map")
+    channel = region("GFP", 0.95, control=False, family="channel")
+    told = read(region("cells", 0.9), region("background", 0.0), top, channel)
+    assert told.verdict == "looks at the biology"
+    assert "Calls follow the map's highest pixels." in told.exchanges["map_top"]
+    assert "Exchange of the channel GFP" in told.exchanges["GFP"]
+    assert "A whole channel leaves no control patch." in told.exchanges["GFP"]
+    assert read(region("cells", 0.0), region("background", 0.0), top, channel).verdict == "cannot tell"
 
 
 def test_an_exchange_that_works_in_one_direction_only_is_said() -> None:

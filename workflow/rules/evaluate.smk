@@ -66,6 +66,7 @@ rule interventions:
         regions=campaign.regions,
         objects=campaign.objects,
         halo_px=campaign.halo_px,
+        maps=campaign.first_maps,
         stores=campaign.stores,
         trusted_packages=campaign.config.classify.trusted_packages,
         revision=REVISIONS["evaluate"],

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pcim.config import EvaluateSettings, regions_of
-from pcim.exchanges import intervene
+from pcim.intervene import intervene
 from pcim.jobs import gpus_of, log_to
 from pcim.source import Source
 
@@ -23,5 +23,5 @@ with log_to(snakemake.log[0]):
         settings=EvaluateSettings.model_validate(snakemake.params.settings),
         gpus=gpus_of(snakemake.resources),
         stores={plate: Source.of(told) for plate, told in snakemake.params.stores.items()},
-        **{name: snakemake.params[name] for name in ("objects", "halo_px", "trusted_packages", "revision")},
+        **{name: snakemake.params[name] for name in ("objects", "halo_px", "maps", "trusted_packages", "revision")},
     )

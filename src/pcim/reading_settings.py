@@ -1,0 +1,37 @@
+"""Reading settings: where a number of the report becomes a word, each threshold with its reason."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from pcim.settings import Settings
+
+
+class ReadingSettings(Settings):
+    """Where a number becomes a word."""
+
+    decides: float = Field(
+        0.2, ge=0, le=1,
+        description="A region decides when the lower end of (calls that follow its exchange - calls that follow the control "
+        "patch) is above this: a fifth of the calls is more than a handful of borderline images.",
+    )  # fmt: skip
+    decides_alone: float = Field(
+        0.5, ge=0, le=1,
+        description="The same for a region that leaves no room for a control patch: most calls must follow, because a large "
+        "exchange disturbs an image whatever is in it.",
+    )  # fmt: skip
+    least_wells: int = Field(
+        4, ge=2, description="With fewer wells in the exchanges nothing is decided: intervals mean little."
+    )
+    few_wells: int = Field(20, ge=2, description="Below this many wells the words say that n is small.")
+    one_sided: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="Directions of an exchange (dead to live, live to dead) are told apart in words from this difference on.",
+    )
+    fragile: float = Field(
+        0.5, ge=0, le=1,
+        description="A class is fragile when the background alone is given it with at least this median probability: the "
+        "evidence is an absence, or is still in the background, and no map can show it.",
+    )  # fmt: skip
