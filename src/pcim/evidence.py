@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from pcim import findings
+from pcim.confounding import confounding_table
 from pcim.method_settings import CONTROLS
 from pcim.plate import KEY_COLUMNS, well_order
 from pcim.reading import Reading, read_classifier
@@ -97,6 +98,11 @@ class ClassifierFindings:
         return findings.accuracy_table(self.views, self.wells)
 
     @cached_property
+    def confounding(self) -> pd.DataFrame:
+        """How well the place of a well on its plate tells its class."""
+        return confounding_table(self.wells)
+
+    @cached_property
     def regions(self) -> pd.DataFrame:
         """Share of the map and lift by method and region."""
         return findings.region_table(self.evidence.shares, draws=self.draws)
@@ -141,6 +147,7 @@ class ClassifierFindings:
             regions=self.regions,
             exchanges=self.exchanges,
             accuracy=self.accuracy,
+            confounding=self.confounding,
             backgrounds=findings.background_table(ledger[ledger["method"] == self.method]),
             calls=int(self.views["call"].nunique()),
             objects=self.evidence.settings.objects,
@@ -157,6 +164,6 @@ class ClassifierFindings:
             .sort_values(["plate", "order"])
             .drop(columns="order")
         )
-        named = {"accuracy": self.accuracy, "regions": self.regions, "channels": self.channels, "interventions": self.exchanges,
+        named = {"accuracy": self.accuracy, "confounding": self.confounding, "regions": self.regions, "channels": self.channels, "interventions": self.exchanges,
                  "methods": self.scores, "wells": wells}  # fmt: skip
         return {name: table.assign(classifier=self.name) for name, table in named.items()}

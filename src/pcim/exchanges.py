@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from scipy.special import softmax
 
 from pcim.interventions import (
@@ -28,7 +29,6 @@ from pcim.regions import corners, frame
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from pcim.config import EvaluateSettings
@@ -39,8 +39,8 @@ COLUMNS = (
     "p_before", "p_after",
 )  # fmt: skip
 
-FRAME, CORNERS, MAP_TOP = "frame", "corners", "map_top"
-"""Regions that need no label: by geometry, and the highest pixels of the map."""
+SURROUNDINGS, FRAME, CORNERS, MAP_TOP = "surroundings", "frame", "corners", "map_top"
+"""Regions that need no label: all but the objects (where it is more than the background), by geometry, the map's highest pixels."""
 
 Made = tuple[dict[str, Any], "NDArray[np.float32]"]
 """What is said of an exchange beside its outcome, and the image that was made."""
@@ -121,6 +121,9 @@ def _exchanges(  # noqa: PLR0913, PLR0917 - two views, and what may change place
         else:
             yield from _of_region(name, "label", region | donor.regions[name], here, there, mean)
     shape = here.objects.shape
+    if objects and len(receiver.regions) > 2:  # noqa: PLR2004 - the objects, the background, and what else is named
+        # an offset or a gradient lies in all of them: each alone would not decide
+        yield from _of_region(SURROUNDINGS, "geometry", np.ones(shape, dtype=bool), here, there, mean)
     for name, mask in ((FRAME, frame(shape, settings.frame)), (CORNERS, corners(shape, settings.frame))):
         yield from _of_region(name, "geometry", mask, here, there, mean)
     if receiver.top is not None and donor.top is not None:

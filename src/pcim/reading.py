@@ -27,6 +27,7 @@ _JUDGED = ("label", "geometry")
 """Families of regions that say where a classifier looks; the map's highest pixels and channels are only told."""
 
 _NAMES = {
+    "surroundings": "the surroundings, everything outside the objects",
     "frame": "the frame, the band along the edges of a view",
     "corners": "the corners of a view",
     "map_top": "the map's highest pixels",
@@ -133,6 +134,7 @@ def read_classifier(  # noqa: PLR0913 - the findings and how to read them
     backgrounds: pd.DataFrame,
     calls: int,
     objects: str | None,
+    confounding: pd.DataFrame | None = None,
     settings: ReadingSettings | None = None,
     method: str = "pcim",
     by_call: pd.DataFrame | None = None,
@@ -163,7 +165,7 @@ def read_classifier(  # noqa: PLR0913 - the findings and how to read them
             )
             for row in told
         },
-        cautions=tuple(_cautions(rows, accuracy, backgrounds, settings)),
+        cautions=(*_cautions(rows, accuracy, backgrounds, settings), *_confounded(confounding, settings)),
     )
 
 
@@ -276,6 +278,18 @@ def _cautions(
         if row["p"] >= settings.fragile
     )
     return words
+
+
+def _confounded(confounding: pd.DataFrame | None, settings: ReadingSettings) -> list[str]:
+    """Say where the place of a well gives its class away, so that accuracy alone proves nothing."""
+    rows = [] if confounding is None else _records(confounding)
+    given_away = [row for row in rows if row["low"] > max(settings.given_away, row["majority"])]
+    if not given_away:
+        return []
+    worst = max(given_away, key=lambda row: row["share"])
+    words = f"The {worst['factor']} alone tells the class of {worst['k']} of {worst['n']} wells: accuracy cannot show that it looks at the biology"
+    others = [f"the {row['factor']}" for row in given_away if row is not worst]
+    return [f"{words}{f'; {join(others)} would do too' if others else ''}."]
 
 
 def _records(table: pd.DataFrame) -> list[Row]:

@@ -35,3 +35,8 @@ class ReadingSettings(Settings):
         description="A class is fragile when the background alone is given it with at least this median probability: the "
         "evidence is an absence, or is still in the background, and no map can show it.",
     )  # fmt: skip
+    given_away: float = Field(
+        0.7, ge=0, le=1,
+        description="The place on the plate gives the class away when the lower end of the share of wells that it tells is above this, "
+        "and above the commonest class's: then accuracy is no evidence.",
+    )  # fmt: skip

@@ -141,6 +141,17 @@ def test_the_maps_highest_pixels_and_the_channels_are_told_and_judge_nothing() -
     assert read(region("cells", 0.0), region("background", 0.0), top, channel).verdict == "cannot tell"
 
 
+def test_a_class_that_the_place_gives_away_is_a_caution() -> None:
+    rows = [("column", 23, 23, 1.0, 0.86), ("half of the plate", 22, 23, 0.96, 0.79), ("row", 9, 23, 0.39, 0.22)]
+    table = pd.DataFrame(
+        [{"factor": f, "k": k, "n": n, "share": share, "low": low, "majority": 0.57} for f, k, n, share, low in rows]
+    )
+    told = read(region("cells", 0.9), region("rim", 0.0), confounding=table).cautions[-1]
+    assert told.startswith("The column alone tells the class of 23 of 23 wells: accuracy cannot show")
+    assert told.endswith("; the half of the plate would do too.")
+    assert not any("alone tells" in words for words in read(region("cells", 0.9), confounding=table[2:]).cautions)
+
+
 def test_an_exchange_that_works_in_one_direction_only_is_said() -> None:
     by_call = pd.DataFrame(
         [["cells", "dead", "live", 20, 24], ["cells", "live", "dead", 2, 24], ["rim", "dead", "live", 1, 48]],
