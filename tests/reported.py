@@ -174,6 +174,7 @@ def make_campaign(folder: Path) -> Made:
         "plates": [write_maps(root, store, method, rng) for method in METHODS],
         "models": [str(model)],
         "page": str(root / "report/index.html"),
+        "summary": str(root / "report/report.json"),
         "tables": str(root / "report/tables"),
         "figures": str(root / "report/figures"),
         "config": config_of(folder, model),

@@ -25,6 +25,7 @@ from pcim.method_settings import CONTROLS
 from pcim.page import ClassifierPage
 from pcim.plate import FIELD_COLUMNS
 from pcim.source import Source
+from pcim.summary import as_csv, summary_json
 from pcim.words import interval, method_name, number, percent
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def report_campaign(  # noqa: PLR0913 - a job's inputs
     plates: Sequence[str],
     models: Sequence[str],
     page: str,
+    summary: str,
     tables: str,
     figures: str,
     config: Mapping[str, Any],
@@ -75,7 +77,7 @@ def report_campaign(  # noqa: PLR0913 - a job's inputs
     revisions: Mapping[str, int],
     software: Mapping[str, str],
 ) -> None:
-    """Write the page, its tables and its figures.
+    """Write the page, the same for machines (`summary`), its tables and its figures.
 
     The paths are the campaign's, laid out as ``results/{campaign}/{stage}/{model}/...``; `plates` are the ``zarr.json`` of
     the plates of maps, `models` the classifiers' model.yaml in the order of the config, `stores` plate -> plain form of its source.
@@ -123,6 +125,9 @@ def report_campaign(  # noqa: PLR0913 - a job's inputs
         software=software,
     )
     _write_beside(pages, doubts, Path(tables), album, Path(figures))
+    with whole_file(summary) as partial:
+        told = summary_json(settings.campaign, pages, doubts, revisions=revisions, software=software)
+        partial.write_text(told, encoding="utf-8")
     with whole_file(page) as partial:
         partial.write_text(html, encoding="utf-8")
 
@@ -221,9 +226,8 @@ def _write_beside(
     for name in of_pages[0]:
         parts = [found[name] for found in of_pages if len(found[name])] or [of_pages[0][name]]
         table = pd.concat(parts, ignore_index=True)
-        table[["classifier", *table.columns.drop("classifier")]].to_csv(
-            tables / f"{name}.csv", index=False, float_format="%.6g"
-        )
-    doubts.to_csv(tables / "doubts.csv", index=False)
+        ordered = table[["classifier", *table.columns.drop("classifier")]]
+        (tables / f"{name}.csv").write_text(as_csv(ordered), encoding="utf-8")
+    (tables / "doubts.csv").write_text(as_csv(doubts), encoding="utf-8")
     for name, content in album.files.items():
         (figures / name).write_bytes(content)

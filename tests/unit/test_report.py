@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from reported import HOSTILE, Made, make_campaign
 
 from pcim.report import report_campaign
+from pcim.summary import as_csv
 
 
 class Tags(HTMLParser):
@@ -95,6 +100,29 @@ def test_tables_and_figures_lie_beside_the_page(made: Made) -> None:
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in Path(made.arguments["figures"]).iterdir())
     methods = pd.read_csv(Path(made.arguments["tables"]) / "methods.csv")
     assert set(methods["classifier"]) == {"spots"}
+
+
+def test_machines_read_what_people_read(made: Made) -> None:
+    told = json.loads(Path(made.arguments["summary"]).read_text(encoding="utf-8"))
+    assert told["form"] == 1
+    spots = told["classifiers"]["spots"]
+    html = Path(made.arguments["page"]).read_text(encoding="utf-8")
+    assert spots["verdict"].capitalize() in html
+    for caution in spots["cautions"]:
+        assert caution in html
+    methods = pd.read_csv(Path(made.arguments["tables"]) / "methods.csv")
+    assert len(spots["tables"]["methods"]) == len(methods)
+    assert spots["tables"]["methods"][0]["mean"] == pytest.approx(methods["mean"][0], rel=1e-5)
+    doubts = pd.read_csv(Path(made.arguments["tables"]) / "doubts.csv")
+    assert [row["reason"] for row in told["doubts"]] == doubts["reason"].tolist()
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1"])
+def test_a_formula_in_a_name_stays_text_in_the_tables(text: str) -> None:
+    table = pd.DataFrame({"treatment": [text, "DMSO", None], "difference": [-0.5, 0.25, np.nan]})
+    read = list(csv.reader(io.StringIO(as_csv(table), newline="")))
+    assert read[1] == [f"'{text}", "-0.5"]
+    assert read[2:] == [["DMSO", "0.25"], ["", ""]]
 
 
 def test_no_maps_no_exchanges_no_truth_is_said_not_hidden(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ rule report:
             caption="../report/report.rst",
             category="Report",
         ),
+        summary="results/{campaign}/report/report.json",
         tables=directory("results/{campaign}/report/tables"),
         figures=directory("results/{campaign}/report/figures"),
     log:

@@ -1,0 +1,76 @@
+"""Summary: the report for machines: one JSON with every verdict and table, and CSV that no spreadsheet takes for a program."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
+
+    from pcim.evidence import ClassifierFindings
+
+FORM = 1
+"""The form of report.json; raised when a key changes its meaning or goes."""
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""How a text begins that a spreadsheet would run (OWASP, CSV injection)."""
+
+
+def summary_json(
+    campaign: str,
+    found: Sequence[ClassifierFindings],
+    doubts: pd.DataFrame,
+    *,
+    revisions: Mapping[str, int],
+    software: Mapping[str, str],
+) -> str:
+    """Return the campaign's report as JSON: verdict, words and tables by classifier; what is not defined is null."""
+    content = {
+        "form": FORM,
+        "campaign": campaign,
+        "revisions": dict(revisions),
+        "software": dict(software),
+        "classifiers": {one.name: _of_classifier(one) for one in found},
+        "doubts": records(doubts),
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _of_classifier(found: ClassifierFindings) -> dict[str, Any]:
+    reading = found.reading
+    return {
+        "verdict": reading.verdict,
+        "headline": reading.headline,
+        "cautions": list(reading.cautions),
+        "map": reading.map_sentence,
+        "agreement": reading.agreement,
+        "exchanges": reading.exchanges,
+        "tables": {name: records(table) for name, table in found.tables().items()},
+    }
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a table as JSON holds it, a dictionary a row: numbers and texts of Python, None for NaN."""
+    return [{str(name): _plain(value) for name, value in row.items()} for row in table.to_dict("records")]
+
+
+def _plain(value: Any) -> Any:
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def as_csv(table: pd.DataFrame) -> str:
+    """Return a table as CSV; a text that a spreadsheet would take for a formula begins with an apostrophe, so that it stays text."""
+    texts = table.select_dtypes(exclude=["number", "bool"]).columns
+    safe = table.assign(**{str(name): table[name].map(_as_text) for name in texts})
+    # texts are quoted: pandas would leave a lone carriage return bare
+    return safe.to_csv(index=False, float_format="%.6g", lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+
+
+def _as_text(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
