@@ -140,12 +140,22 @@ class ClassifierFindings:
         return found[found["stage"] != "ingest"]
 
     @cached_property
+    def by_class(self) -> dict[str, Reading]:
+        """What the exchanges of the views of each call say: class -> reading, in the order of the contract."""
+        done = self.evidence.interventions
+        classes = [name for name in self.evidence.contract.classes if (done["call_before"] == name).any()]
+        return {name: self._read(done[done["call_before"] == name]) for name in classes}
+
+    @cached_property
     def reading(self) -> Reading:
         """The words."""
+        return self._read(self.evidence.interventions)
+
+    def _read(self, interventions: pd.DataFrame) -> Reading:
         ledger = self.evidence.ledger
         return read_classifier(
             regions=self.regions,
-            exchanges=self.exchanges,
+            exchanges=findings.exchange_table(interventions, draws=self.draws),
             accuracy=self.accuracy,
             confounding=self.confounding,
             backgrounds=findings.background_table(ledger[ledger["method"] == self.method]),
@@ -153,7 +163,7 @@ class ClassifierFindings:
             objects=self.evidence.settings.objects,
             settings=self.reading_settings,
             method=self.method,
-            by_call=self.by_call,
+            by_call=findings.exchange_by_call(interventions),
             halo_px=self.evidence.settings.halo_px,
         )
 

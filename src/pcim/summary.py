@@ -50,6 +50,7 @@ def _of_classifier(found: ClassifierFindings) -> dict[str, Any]:
         "map": reading.map_sentence,
         "agreement": reading.agreement,
         "exchanges": reading.exchanges,
+        "classes": {name: {"verdict": of.verdict, "headline": of.headline} for name, of in found.by_class.items()},
         "tables": {name: records(table) for name, table in found.tables().items()},
     }
 

@@ -110,6 +110,8 @@ def test_machines_read_what_people_read(made: Made) -> None:
     assert spots["verdict"].capitalize() in html
     for caution in spots["cautions"]:
         assert caution in html
+    assert list(spots["classes"]) == ["plain", "spot"]
+    assert all(of["headline"] in html for of in spots["classes"].values())
     methods = pd.read_csv(Path(made.arguments["tables"]) / "methods.csv")
     assert len(spots["tables"]["methods"]) == len(methods)
     assert spots["tables"]["methods"][0]["mean"] == pytest.approx(methods["mean"][0], rel=1e-5)
