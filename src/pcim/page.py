@@ -12,6 +12,7 @@ from pcim import figures, findings, panels
 from pcim.evidence import ClassifierFindings
 from pcim.measured import BLURRED, METRICS, OBJECTS_MASK, OTHER_VIEW, SHOWN
 from pcim.plate import KEY_COLUMNS
+from pcim.reading import JUDGED
 from pcim.words import VERDICT_MARKS, method_name, metric_name, percent
 
 if TYPE_CHECKING:
@@ -46,8 +47,9 @@ class ClassifierPage(ClassifierFindings):
 
     @property
     def headline_exchange(self) -> dict[str, Any] | None:
-        """The exchange that the card shows: the region that most calls follow beyond its control."""
-        rows = self.exchanges.assign(order=self.exchanges["effect"].fillna(self.exchanges["follows"] - 0.5))
+        """The exchange that the card shows: of those that are judged, the region that most calls follow beyond its control."""
+        judged = self.exchanges[self.exchanges["family"].isin(JUDGED)]
+        rows = judged.assign(order=judged["effect"].fillna(judged["follows"] - 0.5))
         return None if rows.empty else {str(k): v for k, v in rows.sort_values("order").iloc[-1].items()}
 
     @property
@@ -260,10 +262,10 @@ class ClassifierPage(ClassifierFindings):
             "localization": f"Localization in the {self.evidence.settings.objects}",
             "complexity": "Complexity: over how much of a view is a map spread?",
         }
-        columns = self.score_columns
-        named = [
-            (title, [c for c in columns if METRICS[c["metric"]].family == family]) for family, title in titles.items()
-        ]
+        of_family = {
+            family: [c for c in self.score_columns if METRICS[c["metric"]].family == family] for family in titles
+        }
+        named = [(title, of_family[family]) for family, title in titles.items()]
         return [(title, columns) for title, columns in named if columns]
 
     @property
@@ -273,14 +275,10 @@ class ClassifierPage(ClassifierFindings):
         shown = [column for column in found if column["metric"] in SHOWN]
         chance = self.scores.groupby(["metric", "substitute"])["chance"].mean()
         return [
-            {
-                "metric": column["metric"],
-                "substitute": column["substitute"],
-                "name": metric_name(str(column["metric"])),
-                "chance": float(chance[column["metric"], column["substitute"]]),
-            }
-            for column in sorted(shown, key=lambda c: SHOWN.index(c["metric"]))
-        ]
+            {"metric": c["metric"], "substitute": c["substitute"], "name": metric_name(str(c["metric"])),
+             "chance": float(chance[c["metric"], c["substitute"]])}
+            for c in sorted(shown, key=lambda column: SHOWN.index(column["metric"]))
+        ]  # fmt: skip
 
     @property
     def score_rows(self) -> list[dict[str, Any]]:

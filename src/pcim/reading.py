@@ -23,11 +23,10 @@ Row = dict[str, Any]
 BACKGROUND = "background"
 """The name of what no other region holds."""
 
-_JUDGED = ("label", "geometry")
+JUDGED = ("label", "geometry")
 """Families of regions that say where a classifier looks; the map's highest pixels and channels are only told."""
 
 _NAMES = {
-    "surroundings": "the surroundings, everything outside the objects",
     "frame": "the frame, the band along the edges of a view",
     "corners": "the corners of a view",
     "map_top": "the map's highest pixels",
@@ -146,7 +145,7 @@ def read_classifier(  # noqa: PLR0913 - the findings and how to read them
     """
     settings = settings or ReadingSettings()
     told = _named(_records(exchanges), objects, halo_px)
-    rows = [row for row in told if row["family"] in _JUDGED]
+    rows = [row for row in told if row["family"] in JUDGED]
     directions = _records(by_call) if by_call is not None else []
     deciding = [row for row in rows if decides(row, settings)]
     verdict, headline = _verdict(rows, objects, calls, settings)
@@ -201,7 +200,8 @@ def _verdict(  # noqa: PLR0911 - one return a case, in the order of the argument
             "say what in it counts: name a smaller one."
         )
     if None in answers.values():
-        return "cannot tell", f"The exchanges do not settle what its calls follow: {_counted(rows)}."
+        open_ones = [row for row in rows if answers[row["region"]] is None]
+        return "cannot tell", f"The exchanges do not settle what its calls follow: {_counted(open_ones)}."
     return "cannot tell", f"No single region decides its calls: {_counted(rows)}."
 
 
@@ -223,6 +223,8 @@ def _named(rows: list[Row], objects: str | None, halo_px: float) -> list[Row]:
         rest = [r["region"] for r in rows if r["region"] != row["region"] and r["family"] == "label"]
         of_channel = f"the channel {row['region']}" if row["family"] == "channel" else f"the {row['region']}"
         name = _NAMES.get(row["region"], of_channel)
+        if row["region"] == "surroundings":
+            name = f"the surroundings, everything outside the {objects}"
         if row["region"] == BACKGROUND and rest:
             name = f"the background, everything outside {the(rest)}"
         elif row["region"] == objects and halo_px:
