@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
+from pcim.measured import CORNERS, FRAME, MAP_TOP, SURROUNDINGS
 from pcim.method_settings import PEER_CHOICES, Background, Method, PcimSettings, PeerSettings
 from pcim.reading_settings import ReadingSettings
 from pcim.settings import CALL, Distinct, Name, Part, Settings, exactly_one
@@ -83,8 +84,8 @@ class ClassifierSettings(Settings):
     def _known_objects(self) -> ClassifierSettings:
         if self.objects is not None and self.objects not in self.regions:
             raise ValueError(f"objects: {self.objects!r} is not one of the regions {sorted(self.regions)}")
-        if "background" in self.regions:
-            raise ValueError("regions: 'background' is what no region holds; it cannot be defined")
+        if taken := sorted({"background", SURROUNDINGS, FRAME, CORNERS, MAP_TOP} & self.regions.keys()):
+            raise ValueError(f"regions: {taken} are regions that every classifier has; they cannot be defined")
         return self
 
 

@@ -23,6 +23,7 @@ from pcim.interventions import (
     partners,
 )
 from pcim.jobs import progress
+from pcim.measured import CORNERS, FRAME, MAP_TOP, SURROUNDINGS
 from pcim.plate import KEY_COLUMNS, ViewKey
 from pcim.regions import corners, frame
 
@@ -38,9 +39,6 @@ COLUMNS = (
     *KEY_COLUMNS, "partner", "partner_well", "region", "family", "kind", "area", "call_before", "partner_call", "call_after", "follows",
     "p_before", "p_after",
 )  # fmt: skip
-
-SURROUNDINGS, FRAME, CORNERS, MAP_TOP = "surroundings", "frame", "corners", "map_top"
-"""Regions that need no label: all but the objects (where it is more than the background), by geometry, the map's highest pixels."""
 
 Made = tuple[dict[str, Any], "NDArray[np.float32]"]
 """What is said of an exchange beside its outcome, and the image that was made."""
@@ -131,7 +129,7 @@ def _exchanges(  # noqa: PLR0913, PLR0917 - two views, and what may change place
         yield from _with_control(MAP_TOP, "map", done, lambda disc: exchange_pixels(here, there, disc))
     channels = len(here.pixels)
     for number, label in enumerate(labels if channels > 1 else ()):
-        said = {"region": label, "family": "channel", "kind": "exchange", "area": 1 / channels}
+        said = {"region": f"channel {label}", "family": "channel", "kind": "exchange", "area": 1 / channels}
         yield said, exchange_channel(here, there, number)
 
 

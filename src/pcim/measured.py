@@ -1,4 +1,4 @@
-"""Measured: the metrics that the tables hold: their names, which way is better, and which of them are shown first."""
+"""Measured: the names in the tables of scores and exchanges: metrics and their direction, controls, regions without a label."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ BLURRED = "_blurred"
 
 OBJECTS_MASK, OTHER_VIEW = "objects_mask", "other_view"
 """Controls that are made where maps are scored: the mask of the objects itself, and the map of a view of another well."""
+
+
+SURROUNDINGS, FRAME, CORNERS, MAP_TOP = "surroundings", "frame", "corners", "map_top"
+"""Regions that need no label: all but the objects (where it is more than the background), by geometry, the map's highest pixels."""
 
 
 @dataclass(frozen=True)

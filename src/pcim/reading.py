@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from pcim.measured import CORNERS, FRAME, MAP_TOP, SURROUNDINGS
 from pcim.reading_settings import ReadingSettings
 from pcim.words import interval, join, percent, the
 
@@ -27,9 +28,9 @@ JUDGED = ("label", "geometry")
 """Families of regions that say where a classifier looks; the map's highest pixels and channels are only told."""
 
 _NAMES = {
-    "frame": "the frame, the band along the edges of a view",
-    "corners": "the corners of a view",
-    "map_top": "the map's highest pixels",
+    FRAME: "the frame, the band along the edges of a view",
+    CORNERS: "the corners of a view",
+    MAP_TOP: "the map's highest pixels",
 }
 
 
@@ -221,15 +222,14 @@ def _named(rows: list[Row], objects: str | None, halo_px: float) -> list[Row]:
     named = []
     for row in rows:
         rest = [r["region"] for r in rows if r["region"] != row["region"] and r["family"] == "label"]
-        of_channel = f"the channel {row['region']}" if row["family"] == "channel" else f"the {row['region']}"
-        name = _NAMES.get(row["region"], of_channel)
-        if row["region"] == "surroundings":
+        name = short = _NAMES.get(row["region"], f"the {row['region']}")
+        if row["region"] == SURROUNDINGS:
             name = f"the surroundings, everything outside the {objects}"
         if row["region"] == BACKGROUND and rest:
             name = f"the background, everything outside {the(rest)}"
         elif row["region"] == objects and halo_px:
             name = f"the {row['region']} with {halo_px:g} px around them"
-        named.append(row | {"name": name, "short": _NAMES.get(row["region"], of_channel)})
+        named.append(row | {"name": name, "short": short})
     return named
 
 

@@ -114,6 +114,12 @@ def test_channels_that_are_not_on_the_plate_are_named_with_those_that_are(
     assert "'plate2'" in text
 
 
+def test_a_region_cannot_take_a_name_that_every_classifier_has(values: dict[str, Any]) -> None:
+    regions = values["classifiers"]["spots"]["regions"]
+    regions |= {"frame": regions["spots"], "background": regions["spots"]}
+    assert "['background', 'frame'] are regions that every classifier has" in faults(values)
+
+
 def test_labels_that_are_not_on_the_plate_are_named(values: dict[str, Any]) -> None:
     values["classifiers"]["spots"]["regions"]["nuclei"] = {"label": "nuclei"}
     assert "labels ['nuclei'] are not on plate 'plate1', which has ['spots']" in faults(values)

@@ -109,7 +109,8 @@ def test_calls_follow_the_region_that_decides_and_no_other(classifier: Classifie
         assert follows[region, "exchange"] == 0
         assert follows[region, "mean"] == 0
     assert ("background", "control") not in follows.index  # nothing of that size is left elsewhere
-    channels = follows.loc[classifier.contract.input.channels]
+    names = [f"channel {label}" for label in classifier.contract.input.channels]
+    channels = follows.loc[names]
     assert len(channels) == 2
     assert channels.max() == 1
     counts = rows.groupby(["region", "kind"]).size()
@@ -118,7 +119,7 @@ def test_calls_follow_the_region_that_decides_and_no_other(classifier: Classifie
     assert rows["p_after"].between(0, 1).all()
     assert dict(zip(rows["region"], rows["family"], strict=True)) == {
         "spots": "label", "background": "label", "frame": "geometry", "corners": "geometry", "map_top": "map",
-        **dict.fromkeys(classifier.contract.input.channels, "channel"),
+        **dict.fromkeys(names, "channel"),
     }  # fmt: skip
 
 

@@ -132,12 +132,12 @@ def test_a_region_by_geometry_is_a_shortcut_like_any_other() -> None:
 
 def test_the_maps_highest_pixels_and_the_channels_are_told_and_judge_nothing() -> None:
     top = region("map_top", 0.9, family="map")
-    channel = region("GFP", 0.95, control=False, family="channel")
+    channel = region("channel GFP", 0.95, control=False, family="channel")
     told = read(region("cells", 0.9), region("background", 0.0), top, channel)
     assert told.verdict == "looks at the biology"
     assert "Calls follow the map's highest pixels." in told.exchanges["map_top"]
-    assert "Exchange of the channel GFP" in told.exchanges["GFP"]
-    assert "A whole channel leaves no control patch." in told.exchanges["GFP"]
+    assert "Exchange of the channel GFP" in told.exchanges["channel GFP"]
+    assert "A whole channel leaves no control patch." in told.exchanges["channel GFP"]
     assert read(region("cells", 0.0), region("background", 0.0), top, channel).verdict == "cannot tell"
 
 
