@@ -45,10 +45,11 @@ METRICS = {
     "gini": Metric("Gini", "complexity", 0),
     "entropy": Metric("entropy", "complexity", 0),
     "effective_area": Metric("effective area", "complexity", 0),
+    "agreement": Metric("agreement with the first method", "complexity", 0),
 }
 
 SHOWN = (
     "morf_lerf", "road", "sensitivity_n", "relevance_mass_accuracy", "relevance_rank_accuracy", "pointing_game", "auprc",
-    "effective_area",
+    "effective_area", "agreement",
 )  # fmt: skip
 """The metrics that the page shows; the tables beside it hold all."""

@@ -260,7 +260,7 @@ class ClassifierPage(ClassifierFindings):
         titles = {
             "fidelity": "Fidelity: does the call change when the map's pixels go?",
             "localization": f"Localization in the {self.evidence.settings.objects}",
-            "complexity": "Complexity: over how much of a view is a map spread?",
+            "complexity": "Complexity and agreement: how widely a map is spread, and how far its ranks are those of the first method",
         }
         of_family = {
             family: [c for c in self.score_columns if METRICS[c["metric"]].family == family] for family in titles

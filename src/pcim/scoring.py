@@ -122,9 +122,10 @@ def _localization(maps: Tensor, objects: NDArray[np.bool_] | None) -> Iterator[M
 
 
 def _complexity(maps: Tensor) -> Iterator[Measured]:
-    """Say over how much of the view the maps (method, y, x) are spread."""
+    """Say over how much of the view the maps (method, y, x) are spread, and how far their ranks agree with the first one's."""
     for metric in (metrics.gini, metrics.entropy, metrics.effective_area):
         yield metric.__name__, "", float("nan"), metric(maps)
+    yield "agreement", "", 0.0, metrics.agreement(maps, maps[:1].expand_as(maps))
 
 
 def _fidelity(classifier: Classifier, case: Case, maps: Tensor, settings: EvaluateSettings) -> Iterator[Measured]:
