@@ -6,6 +6,7 @@ The page holds no date and no timing: identical inputs give the same bytes.
 from __future__ import annotations
 
 import importlib.metadata
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,8 @@ from pcim.words import interval, method_name, number, percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from pcim.config import ClassifierSettings
 
 SHOWN_SOFTWARE = (
     "pcim",
@@ -83,25 +86,17 @@ def report_campaign(  # noqa: PLR0913 - a job's inputs
     the plates of maps, `models` the classifiers' model.yaml in the order of the config, `stores` plate -> plain form of its source.
     """
     settings = Config.model_validate(config)
-    root = Path(page).parent.parent
-    shown_fields = _read(fields)
+    inputs = _Inputs(
+        root=Path(page).parent.parent,
+        methods=settings.attribute.methods,
+        fields=_read(fields),
+        stores={plate: Source.of(store) for plate, store in stores.items()},
+        paths={"calls": calls, "ledgers": ledgers, "shares": shares, "mean_maps": mean_maps, "scores": scores,
+               "interventions": interventions, "plates": plates},
+    )  # fmt: skip
     pages, album = [], Album()
     for (name, entry), model in zip(settings.classifiers.items(), models, strict=True):
-        of = _Of(root, name)
-        evidence = Evidence(
-            name=name,
-            settings=entry,
-            contract=load_contract(Path(model)),
-            fields=shown_fields[shown_fields["plate"].isin(entry.plates)],
-            calls=_read(of.this(calls)),
-            ledger=_in_order(_scored_or_failed(_read(of.this(ledgers))), settings.attribute.methods),
-            shares=_in_order(_read(of.this(shares)), settings.attribute.methods),
-            scores=_in_order(_read(of.this(scores)), settings.attribute.methods),
-            interventions=_read(of.this(interventions)),
-            mean_maps={Path(path).parent.name: read_mean_maps(path) for path in of.this(mean_maps)},
-            stores={plate: Source.of(store) for plate, store in stores.items()},
-            maps={plate: _maps_of(plate, settings.attribute.methods, of.this(plates)) for plate in entry.plates},
-        )
+        evidence = inputs.evidence(name, entry, Path(model))
         pages.append(
             ClassifierPage(
                 evidence,
@@ -112,15 +107,15 @@ def report_campaign(  # noqa: PLR0913 - a job's inputs
             )
         )
         log.info("%s: %s", name, pages[-1].reading.verdict)
-    doubts = findings.doubts_table(shown_fields, pd.DataFrame(columns=["status", *FIELD_COLUMNS]))
+    doubts = findings.doubts_table(inputs.fields, pd.DataFrame(columns=["status", *FIELD_COLUMNS]))
     doubts = pd.concat([doubts, *(shown.doubts for shown in pages)], ignore_index=True)
     html = render_page(
         settings,
         pages,
-        shown_fields,
+        inputs.fields,
         doubts,
-        maps_root=root / "maps",
-        stores={plate: store["address"] for plate, store in stores.items()},
+        maps_root=inputs.root / "maps",
+        stores={plate: source.address for plate, source in inputs.stores.items()},
         revisions=revisions,
         software=software,
     )
@@ -176,15 +171,37 @@ def render_page(  # noqa: PLR0913 - what the page shows
     )
 
 
-class _Of:
-    """Picks one classifier's paths out of the campaign's."""
+@dataclass(frozen=True)
+class _Inputs:
+    """What the campaign wrote, of all classifiers: the field tables read, the rest as paths by what they hold."""
 
-    def __init__(self, root: Path, model: str) -> None:
-        self.root, self.model = root, model
+    root: Path
+    methods: Sequence[str]
+    fields: pd.DataFrame
+    stores: Mapping[str, Source]
+    paths: Mapping[str, Sequence[str]]
 
-    def this(self, paths: Sequence[str]) -> list[str]:
-        """Return the paths whose second part below the campaign's results is the classifier's name."""
-        return [path for path in paths if Path(path).relative_to(self.root).parts[1] == self.model]
+    def of(self, what: str, model: str) -> list[str]:
+        """Return one classifier's paths: the second part below the campaign's results is its name."""
+        return [path for path in self.paths[what] if Path(path).relative_to(self.root).parts[1] == model]
+
+    def evidence(self, name: str, entry: ClassifierSettings, model: Path) -> Evidence:
+        """Read all that was found about one classifier."""
+        ledger = _scored_or_failed(_read(self.of("ledgers", name)))
+        return Evidence(
+            name=name,
+            settings=entry,
+            contract=load_contract(model),
+            fields=self.fields[self.fields["plate"].isin(entry.plates)],
+            calls=_read(self.of("calls", name)),
+            ledger=_in_order(ledger, self.methods),
+            shares=_in_order(_read(self.of("shares", name)), self.methods),
+            scores=_in_order(_read(self.of("scores", name)), self.methods),
+            interventions=_read(self.of("interventions", name)),
+            mean_maps={Path(path).parent.name: read_mean_maps(path) for path in self.of("mean_maps", name)},
+            stores=self.stores,
+            maps={plate: _maps_of(plate, self.methods, self.of("plates", name)) for plate in entry.plates},
+        )
 
 
 def read_mean_maps(path: str | Path) -> xr.DataArray:
