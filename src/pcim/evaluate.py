@@ -49,7 +49,7 @@ def evaluate_chunk(  # noqa: PLR0913 - a job's inputs
         explained, known = explained_views(ledgers, seen_fields), Known.of(seen_fields, job.intensities)
         stores = {method: MapPlate(Path(place)) for method, place in maps.items()}
         size, first = classifier.contract.input.size, next(iter(stores))
-        others = _Others(explained[explained["method"] == first], stores[first])
+        others = OtherMaps(explained[explained["method"] == first], stores[first])
         rows: list[dict[str, Any]] = []
         bar = progress(explained.groupby(list(KEY_COLUMNS)).ngroups, f"evaluate {job.store.name}")
         for path, of_field in explained.groupby("path", sort=True):
@@ -78,7 +78,7 @@ def _summed(channel_maps: NDArray[np.floating]) -> NDArray[np.floating]:
     return total
 
 
-class _Others:
+class OtherMaps:
     """Gives each view the map of one of another well: the last one scored, and for the chunk's first well its last view's.
 
     The views of a chunk come in one order, and what a chunk holds never changes, so a rerun gives the same.

@@ -144,18 +144,22 @@ class ClassifierFindings:
         """What the exchanges of the views of each call say: class -> reading, in the order of the contract."""
         done = self.evidence.interventions
         classes = [name for name in self.evidence.contract.classes if (done["call_before"] == name).any()]
-        return {name: self._read(done[done["call_before"] == name]) for name in classes}
+        parts = {name: done[done["call_before"] == name] for name in classes}
+        return {
+            name: self._read(findings.exchange_table(part, draws=self.draws), findings.exchange_by_call(part))
+            for name, part in parts.items()
+        }
 
     @cached_property
     def reading(self) -> Reading:
         """The words."""
-        return self._read(self.evidence.interventions)
+        return self._read(self.exchanges, self.by_call)
 
-    def _read(self, interventions: pd.DataFrame) -> Reading:
+    def _read(self, exchanges: pd.DataFrame, by_call: pd.DataFrame) -> Reading:
         ledger = self.evidence.ledger
         return read_classifier(
             regions=self.regions,
-            exchanges=findings.exchange_table(interventions, draws=self.draws),
+            exchanges=exchanges,
             accuracy=self.accuracy,
             confounding=self.confounding,
             backgrounds=findings.background_table(ledger[ledger["method"] == self.method]),
@@ -163,7 +167,7 @@ class ClassifierFindings:
             objects=self.evidence.settings.objects,
             settings=self.reading_settings,
             method=self.method,
-            by_call=findings.exchange_by_call(interventions),
+            by_call=by_call,
             halo_px=self.evidence.settings.halo_px,
         )
 

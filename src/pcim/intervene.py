@@ -28,7 +28,7 @@ from pcim.stores import FieldImage
 from pcim.views import explained_views, read_regions, read_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -70,7 +70,8 @@ def intervene(  # noqa: PLR0913 - a job's inputs
         }
         sample = _sample(views, settings.intervention_views)
         reader = _Reader(classifier, stores, maps, regions, objects, halo_px, known, settings)
-        subjects = [reader.subject(row) for row in rows_of(sample)]
+        of_fields = sample.groupby(["plate", "path"], sort=False)
+        subjects = [subject for _, of_field in of_fields for subject in reader.subjects(rows_of(of_field))]
         rows = exchange_regions(classifier, subjects, objects, settings)
         probabilities = {
             str(s.key): dict(zip(classifier.contract.classes, s.probabilities, strict=True)) for s in subjects
@@ -105,18 +106,22 @@ class _Reader:
     known: Mapping[str, Known]
     settings: EvaluateSettings
 
-    def subject(self, row: Mapping[str, Any]) -> Subject:
-        """Read one view, a row of the explained views with their calls."""
-        plate, path, key, box = str(row["plate"]), str(row["path"]), ViewKey.of(row), Box.of(row)
+    def subjects(self, rows: Sequence[Mapping[str, Any]]) -> Iterator[Subject]:
+        """Read a field once and yield its views, `rows` of the explained views with their calls."""
+        plate, path = str(rows[0]["plate"]), str(rows[0]["path"])
         image, size = FieldImage.open(self.stores[plate], path), self.classifier.contract.input.size
         whole = self.known[plate].scaled(path, image.read(self.classifier.contract.input.channels))
-        cut = {name: mask[box.slices] for name, mask in read_regions(image, self.regions).items()}
-        inside = {name: fit_mask(mask, size) for name, mask in cut.items()}
-        halo = fit_mask(widen(cut[self.objects], self.halo_px), size) if self.objects else np.zeros(size, bool)
-        scene = Scene(fit(whole[:, *box.slices], size), halo, self.settings.blur * size[0])
-        found = MapPlate(Path(self.maps[plate])).read_views(path, {row["view"]: box})[row["view"]]
-        top = highest(np.nan_to_num(found.sum(0)), self.settings.map_top, key.number("ties"))
-        return Subject(key, row["call"], row["probabilities"], scene, inside, top)
+        regions = read_regions(image, self.regions)
+        boxes = {str(row["view"]): Box.of(row) for row in rows}
+        maps = MapPlate(Path(self.maps[plate])).read_views(path, boxes)
+        for row in rows:
+            key, seen = ViewKey.of(row), boxes[str(row["view"])].slices
+            cut = {name: mask[seen] for name, mask in regions.items()}
+            inside = {name: fit_mask(mask, size) for name, mask in cut.items()}
+            halo = fit_mask(widen(cut[self.objects], self.halo_px), size) if self.objects else np.zeros(size, bool)
+            scene = Scene(fit(whole[:, *seen], size), halo, self.settings.blur * size[0])
+            top = highest(np.nan_to_num(maps[key.view].sum(0)), self.settings.map_top, key.number("ties"))
+            yield Subject(key, row["call"], row["probabilities"], scene, inside, top)
 
 
 def highest(attribution: NDArray[np.floating], share: float, key: int) -> NDArray[np.bool_]:

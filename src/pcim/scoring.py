@@ -146,7 +146,7 @@ def _fidelity(classifier: Classifier, case: Case, maps: Tensor, settings: Evalua
     if "road" in fills:  # at even shares alone, as its authors do: every image costs a solve
         curves = metrics.curves(probe, maps, views, {"road": fills["road"]}, shares=(), **asked)["road"]
         yield "road", "road", 0.0, metrics.road(curves)
-    kind = next(iter(fills.keys() & {"noise"}), settings.substitutes[0])
+    kind = "noise" if "noise" in fills else settings.substitutes[0]
     cell_px = max(1, round(images.shape[-2] / CELLS))
     removals = metrics.removals(probe, fills[kind], keys=key, sets=settings.sets, cell_px=cell_px)
     middle = removals.sizes[len(removals.sizes) // 2]

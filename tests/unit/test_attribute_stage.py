@@ -15,7 +15,7 @@ from makers import SIZE, spot_field, write_model, write_plate
 
 from pcim.attribute import methods
 from pcim.attribute.assembly import highest
-from pcim.attribute.methods import Attribution, backgrounds_given, explain_images
+from pcim.attribute.methods import Attribution, asked_by, backgrounds_given, explain_images
 from pcim.attribute.stage import Job, explain, select_views
 from pcim.chunks import Box
 from pcim.classify import check_failures, classify_views
@@ -177,6 +177,19 @@ def test_the_ledger_says_how_the_optimisation_of_each_view_ended(world: dict[str
 def test_a_method_that_a_network_would_fool_in_silence_fails_the_job_with_the_way_out(world: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="deep_lift: 1 of the network's 1 rectifications are functions"):
         run(world, job=replace(world["job"], method="deep_lift"))
+
+
+def test_a_randomised_model_is_asked_in_place_of_the_classifier_and_gives_other_maps(world: dict[str, Any]) -> None:
+    maps = {}
+    for method in ("pcim", "randomised_model"):
+        run(world, job=replace(world["job"], method=method))
+        maps[method] = world["job"].maps.read("A/2/0").sum(0)
+    assert np.corrcoef(maps["pcim"].ravel(), maps["randomised_model"].ravel())[0, 1] < 0.9
+    classifier = world["classifier"]
+    assert asked_by("pcim", classifier) is classifier
+    shuffled = dict(asked_by("randomised_model", classifier).network.named_parameters())
+    for name, value in classifier.network.named_parameters():
+        assert torch.equal(shuffled[name].flatten().sort().values, value.flatten().sort().values)
 
 
 def test_what_a_method_was_given_as_background_is_known(world: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from makers import SIZE, spot_field, write_model
 
 from pcim.config import EvaluateSettings
+from pcim.evaluate import OtherMaps
 from pcim.exchanges import COLUMNS, Subject, exchange_regions
 from pcim.intervene import highest
 from pcim.interventions import Scene
@@ -68,6 +70,19 @@ def test_every_method_has_its_blurred_self_and_every_view_the_controls_that_it_c
     assert with_all["pcim_blurred"].sum() == pytest.approx(mask.sum(), rel=1e-4)
     assert 0.5 < with_all["pcim_blurred"].max() < 0.99
     assert list(with_controls(Case(KEY, pixels, "spot", maps, None), SETTINGS)) == ["pcim", "edge", "pcim_blurred"]
+
+
+def test_another_views_map_is_that_of_the_well_before_and_the_first_well_has_the_last_ones() -> None:
+    stored = {f"A/{column}/0": np.full((2, 4, 4), float(column)) for column in (1, 2, 3)}
+    store: Any = SimpleNamespace(read_views=lambda path, boxes: dict.fromkeys(boxes, stored[path]))
+    keys = [ViewKey("p", "A", str(column), "0", view) for column in (1, 2, 3) for view in ("0_0", "0_4")]
+    place = {"top": 0, "left": 0, "height": 4, "width": 4}
+    rows = [key.columns() | place | {"path": f"A/{key.column}/0"} for key in keys]
+    others = OtherMaps(pd.DataFrame(rows), store)
+    found = [others.before(key, stored[f"A/{key.column}/0"].sum(0)) for key in keys]
+    assert [None if one is None else one[0, 0] for one in found] == [6, 6, 2, 2, 4, 4]
+    alone = OtherMaps(pd.DataFrame(rows[:2]), store)
+    assert [alone.before(key, np.ones((4, 4))) for key in keys[:2]] == [None, None], "one well has no other"
 
 
 def test_a_view_without_objects_has_no_localization_and_one_with_an_empty_mask_has_nan(classifier: Classifier) -> None:

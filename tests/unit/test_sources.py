@@ -231,7 +231,7 @@ def test_a_plate_on_a_web_server_is_read_like_a_local_one(tmp_path: Path, served
     local = write_plate(
         tmp_path / "p.zarr", {("A", "1", "0"): GOOD, ("B", "3", "0"): GOOD}, labels=labels, version=version
     )
-    compare(source_of(local), Source(f"{served}/p.zarr"))
+    assert_read_alike(source_of(local), Source(f"{served}/p.zarr"))
 
 
 def test_a_plate_in_a_bucket_is_read_like_a_local_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,12 +254,12 @@ def test_a_plate_in_a_bucket_is_read_like_a_local_one(tmp_path: Path, monkeypatc
     for file in (path for path in local.rglob("*") if path.is_file()):
         client.upload_file(str(file), "plates", f"screen/p.zarr/{file.relative_to(local).as_posix()}")
     try:
-        compare(source_of(local), Source("s3://plates/screen/p.zarr"))
+        assert_read_alike(source_of(local), Source("s3://plates/screen/p.zarr"))
     finally:
         server.stop()
 
 
-def compare(local: Source, remote: Source) -> None:
+def assert_read_alike(local: Source, remote: Source) -> None:
     here, there = survey_plate(local), survey_plate(remote)
     assert here == there
     for source in (local, remote):

@@ -37,6 +37,13 @@ class Attribution:
     beside: dict[str, Tensor] = field(default_factory=dict)
 
 
+def asked_by(method: str, classifier: Classifier) -> Classifier:
+    """Return the classifier that a method asks: itself, or for ``randomised_model`` one whose parameters are shuffled, made once."""
+    if method != "randomised_model":
+        return classifier
+    return replace(classifier, network=scrambled(classifier.network, key=0))
+
+
 def explain_images(  # noqa: PLR0913, PLR0917 - what a map depends on
     classifier: Classifier,
     method: str,
@@ -45,10 +52,11 @@ def explain_images(  # noqa: PLR0913, PLR0917 - what a map depends on
     keys: Sequence[int],
     settings: AttributeSettings,
 ) -> Attribution:
-    """Explain normalised views (n, c, h, w) by a method of the config, `settings.batch_size` of them at a time."""
-    if method == "randomised_model":
-        classifier, method = replace(classifier, network=scrambled(classifier.network, key=0)), "pcim"
-    if method in {"pcim", "pcim_literal"}:
+    """Explain normalised views (n, c, h, w) by a method of the config, `settings.batch_size` of them at a time.
+
+    `classifier` is the one that `asked_by` returns for the method.
+    """
+    if method in {"pcim", "pcim_literal", "randomised_model"}:
         return _by_pcim(classifier, method, images, targets, settings)
     kind = background_kind(settings.background, classifier.contract.input)
     peer = Peer(
@@ -65,7 +73,7 @@ def explain_images(  # noqa: PLR0913, PLR0917 - what a map depends on
 def _by_pcim(
     classifier: Classifier, method: str, images: Tensor, targets: Tensor, settings: AttributeSettings
 ) -> Attribution:
-    if method == "pcim":
+    if method != "pcim_literal":
         choices = {"background": settings.background, "blur": settings.blur, **settings.pcim.model_dump()}
     else:
         choices = {"preset": "literal"}

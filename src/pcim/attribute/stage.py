@@ -121,7 +121,7 @@ def _explain_fields(
     pending = {path: Assembly(shapes[path], layers, len(members)) for path, members in waiting.items()}
     bar = progress(len(of_view), f"{job.method} {job.plate.name}")
     readings = read_views(job.plate, list(of_view), job.contract.input, job.workers, known)
-    classifier = job.load_classifier()  # while the first views are read
+    classifier = _load(job)  # while the first views are read
     clock, together = Waiting(), -(-BATCHES_AHEAD * job.settings.batch_size // len(layers))
     for views, pixels, unread in clock.over(batches(readings, together)):
         failed = [(task, {"status": "failed", "reason": reason}) for view, reason in unread for task in of_view[view]]
@@ -137,6 +137,14 @@ def _explain_fields(
         bar.update(len(views) + len(unread))
     bar.close()
     log.info("%s: %s", job.plate.name, clock)
+
+
+def _load(job: Job) -> Classifier:
+    """Load the classifier that the job's method asks."""
+    classifier = job.load_classifier()
+    from pcim.attribute.methods import asked_by  # torch is not needed before
+
+    return asked_by(job.method, classifier)
 
 
 def _explain_batch(

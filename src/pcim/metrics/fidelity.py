@@ -71,11 +71,11 @@ def curves(  # noqa: PLR0913 - what the curves depend on
     ValueError
         When `steps` is not from 1 to h * w, a share not in (0, 1], shapes differ, or a map is not finite.
     """
-    pixels = maps[0].numel() if len(maps) else 0
+    pixels = probe.images[0, 0].numel()
     if maps.shape[1:] != probe.images.shape[2:] or views.shape != maps.shape[:1]:
         given, size = (tuple(maps.shape), tuple(views.shape)), tuple(probe.images.shape[2:])
         raise ValueError(f"maps and views are {given}; allowed: a view's number a map, and maps of {size}")
-    if len(maps) and not 1 <= steps <= pixels:
+    if not 1 <= steps <= pixels:
         raise ValueError(f"steps is {steps}; allowed: 1 to the number of pixels, {pixels}")
     if wrong := [share for share in shares if not 0 < share <= 1]:
         raise ValueError(f"shares {wrong}; allowed: above 0, to 1")

@@ -63,7 +63,7 @@ class Probe:
         total, found = sum(lengths), []
         for start in range(0, total, self.batch_size):
             stop = min(start + self.batch_size, total)
-            images = torch.cat(list(self._made(questions, start, stop)))
+            images = torch.cat(self._made(questions, start, stop))
             missing = self.batch_size - len(images)
             logits = self.classify(torch.cat([images, images[-1:].expand(missing, -1, -1, -1)]) if missing else images)
             found.append(logits[: stop - start].float())
