@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pcim.method_settings import Background
 
 COLUMNS = (*KEY_COLUMNS, "method", "metric", "substitute", "seen", "value", "chance")
+CURVE_COLUMNS = (*KEY_COLUMNS, "method", "substitute", "shares", "deletion", "insertion")
 
 
 def evaluate_chunk(  # noqa: PLR0913 - a job's inputs
@@ -37,12 +38,13 @@ def evaluate_chunk(  # noqa: PLR0913 - a job's inputs
     ledgers: Sequence[str],
     maps: Mapping[str, str],
     table: str,
+    curves: str,
     regions: Mapping[str, Region],
     objects: str | None,
     background: Background,
     settings: EvaluateSettings,
 ) -> None:
-    """Score every map of a chunk; `maps` are the methods' plates of maps."""
+    """Score every map of a chunk into `table`, and write the curves behind the scores; `maps` are the methods' plates of maps."""
     with sole_writer(table):
         classifier = job.load_classifier()
         seen_fields = pd.read_parquet(fields)
@@ -51,6 +53,7 @@ def evaluate_chunk(  # noqa: PLR0913 - a job's inputs
         size, first = classifier.contract.input.size, next(iter(stores))
         others = OtherMaps(explained[explained["method"] == first], stores[first])
         rows: list[dict[str, Any]] = []
+        drawn: list[dict[str, Any]] = []
         bar = progress(explained.groupby(list(KEY_COLUMNS)).ngroups, f"evaluate {job.store.name}")
         for path, of_field in explained.groupby("path", sort=True):
             image = FieldImage.open(job.store, str(path))
@@ -65,10 +68,13 @@ def evaluate_chunk(  # noqa: PLR0913 - a job's inputs
                 of_view = {m: _summed(of_methods[m][view["view"]]) for m in views["method"]}
                 other = others.before(key, of_view.get(first))
                 case = Case(key, fit(pixels[:, *seen], size), view["target"], of_view, inside, other)
-                rows += score(classifier, case, settings, background)
+                scores, of_curves = score(classifier, case, settings, background)
+                rows += scores
+                drawn += of_curves
                 bar.update()
         bar.close()
         log.info("%s: %d values", table, len(rows))
+        write_table(pd.DataFrame(drawn, columns=CURVE_COLUMNS).assign(revision=job.revision), curves)
         write_table(pd.DataFrame(rows, columns=COLUMNS).assign(revision=job.revision), table)
 
 

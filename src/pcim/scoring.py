@@ -35,6 +35,8 @@ TOP_SHARE = 0.05
 Measured = tuple[str, str, Tensor | float, Tensor]
 """Metric, substitute ("" where none), chance (NaN where none) and value of every map."""
 
+Rows = list[dict[str, Any]]
+
 
 @dataclass(frozen=True)
 class Case:
@@ -53,10 +55,11 @@ class Case:
 
 def score(
     classifier: Classifier, case: Case, settings: EvaluateSettings, background: Background
-) -> list[dict[str, Any]]:
-    """Score one view's maps and their controls; a row a method, metric and substitute.
+) -> tuple[Rows, Rows]:
+    """Score one view's maps and their controls; a row a method, metric and substitute, and a row a method and curve.
 
-    `background` is the setting that the methods were given: fidelity with a substitute of that kind is scored in-sample.
+    `background` is the setting that the methods were given: fidelity with a substitute of that kind is scored in-sample. Curves are
+    given of the methods' own maps: `shares` of the pixels moved, and the target's probability after `deletion` and `insertion`.
     """
     named = with_controls(case, settings)
     maps = torch.from_numpy(np.stack(list(named.values())).astype(np.float32)).to(classifier.device)
@@ -64,8 +67,9 @@ def score(
         method: backgrounds_given(method.removesuffix(BLURRED), background, classifier.contract.input)
         for method in named
     }
-    measured = [*_localization(maps, case.objects), *_complexity(maps), *_fidelity(classifier, case, maps, settings)]
-    return [
+    curves, fidelity = _fidelity(classifier, case, maps, settings)
+    measured = [*_localization(maps, case.objects), *_complexity(maps), *fidelity]
+    scores = [
         case.key.columns()
         | {
             "method": method,
@@ -78,6 +82,17 @@ def score(
         for metric, substitute, level, values in measured
         for method, value, chance in zip(named, values.tolist(), _as_list(level, len(named)), strict=True)
     ]
+    return scores, [case.key.columns() | row for row in _curve_rows(curves, list(case.maps))]
+
+
+def _curve_rows(curves: Mapping[str, metrics.Curves], methods: list[str]) -> Iterator[dict[str, Any]]:
+    """Yield the curves of the first maps, which are those of the methods, substitute by substitute."""
+    for substitute, found in curves.items():
+        shares = np.array(found.shares, np.float32)
+        deletion, insertion = (curve.float().cpu().numpy() for curve in (found.deletion, found.insertion))
+        for number, method in enumerate(methods):
+            known = {"method": method, "substitute": substitute, "shares": shares}
+            yield known | {"deletion": deletion[number], "insertion": insertion[number]}
 
 
 def with_controls(case: Case, settings: EvaluateSettings) -> dict[str, NDArray[np.floating]]:
@@ -128,8 +143,10 @@ def _complexity(maps: Tensor) -> Iterator[Measured]:
     yield "agreement", "", 0.0, metrics.agreement(maps, maps[:1].expand_as(maps))
 
 
-def _fidelity(classifier: Classifier, case: Case, maps: Tensor, settings: EvaluateSettings) -> Iterator[Measured]:
-    """Score whether the classifier follows the maps (method, y, x), with every substitute."""
+def _fidelity(
+    classifier: Classifier, case: Case, maps: Tensor, settings: EvaluateSettings
+) -> tuple[dict[str, metrics.Curves], list[Measured]]:
+    """Score whether the classifier follows the maps (method, y, x), with every substitute; the curves, and what is read from them."""
     images = classifier.normalise(case.pixels[np.newaxis])
     key = torch.tensor([case.key.number("ties")], device=classifier.device)
     views, ties = torch.zeros(len(maps), dtype=torch.long, device=maps.device), key.expand(len(maps))
@@ -137,18 +154,28 @@ def _fidelity(classifier: Classifier, case: Case, maps: Tensor, settings: Evalua
     fills: dict[str, metrics.Fill] = {kind: fill_of(images, key, kind, settings.blur) for kind in settings.substitutes}
     asked: dict[str, Any] = {"keys": ties, "steps": settings.steps}
     fixed = {kind: fill for kind, fill in fills.items() if kind != "road"}
-    for kind, curves in metrics.curves(probe, maps, views, fixed, **asked).items():
-        yield "deletion_auc", kind, float("nan"), metrics.deletion_auc(curves)
-        yield "insertion_auc", kind, float("nan"), metrics.insertion_auc(curves)
-        yield "morf_lerf", kind, 0.0, metrics.morf_lerf(curves).gain
-        yield "comprehensiveness", kind, float("nan"), metrics.comprehensiveness(curves)
-        yield "sufficiency", kind, float("nan"), metrics.sufficiency(curves)
+    curves = metrics.curves(probe, maps, views, fixed, **asked)
+    measured = [one for kind, found in curves.items() for one in _of_curves(kind, found)]
     if "road" in fills:  # at even shares alone, as its authors do: every image costs a solve
-        curves = metrics.curves(probe, maps, views, {"road": fills["road"]}, shares=(), **asked)["road"]
-        yield "road", "road", 0.0, metrics.road(curves)
+        curves |= metrics.curves(probe, maps, views, {"road": fills["road"]}, shares=(), **asked)
+        measured.append(("road", "road", 0.0, metrics.road(curves["road"])))
     kind = "noise" if "noise" in fills else settings.substitutes[0]
     cell_px = max(1, round(images.shape[-2] / CELLS))
     removals = metrics.removals(probe, fills[kind], keys=key, sets=settings.sets, cell_px=cell_px)
+    return curves, [*measured, *_of_removals(kind, maps, views, removals)]
+
+
+def _of_curves(kind: str, found: metrics.Curves) -> Iterator[Measured]:
+    """Read every metric of the curves with one substitute."""
+    yield "deletion_auc", kind, float("nan"), metrics.deletion_auc(found)
+    yield "insertion_auc", kind, float("nan"), metrics.insertion_auc(found)
+    yield "morf_lerf", kind, 0.0, metrics.morf_lerf(found).gain
+    yield "comprehensiveness", kind, float("nan"), metrics.comprehensiveness(found)
+    yield "sufficiency", kind, float("nan"), metrics.sufficiency(found)
+
+
+def _of_removals(kind: str, maps: Tensor, views: Tensor, removals: metrics.Removals) -> Iterator[Measured]:
+    """Read every metric of the random sets."""
     middle = removals.sizes[len(removals.sizes) // 2]
     yield "sensitivity_n", kind, 0.0, metrics.sensitivity_n(maps, views, removals)
     yield "faithfulness_correlation", kind, 0.0, metrics.faithfulness_correlation(maps, views, removals, middle)

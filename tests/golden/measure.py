@@ -47,7 +47,7 @@ def measure() -> dict[str, dict[str, object]]:
         for name in methods
     }
     case = Case(ViewKey("p", "A", "1", "0", "0_0"), pixels, "spot", {k: m.sum(0) for k, m in maps.items()}, mask)
-    scores = score(classifier, case, EvaluateSettings(steps=6, batch_size=4), "mean")
+    scores, _ = score(classifier, case, EvaluateSettings(steps=6, batch_size=4), "mean")
     shares = region_shares(maps["pcim"], CHANNELS, partition({"spots": mask}))
     verdict = judge(pixels, CHANNELS, IngestSettings()).verdict == "ok"
     numbers = {

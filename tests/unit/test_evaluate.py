@@ -44,7 +44,7 @@ LOCALIZATION = {name for name, metric in METRICS.items() if metric.family == "lo
 def test_the_true_map_beats_its_opposite_and_the_unseen_substitutes_are_told_apart(classifier: Classifier) -> None:
     pixels, mask = planted(1, (20, 30))
     maps = {"pcim": mask.astype(float), "random": 1.0 - mask}
-    table = pd.DataFrame(score(classifier, Case(KEY, pixels, "spot", maps, mask), SETTINGS, "mean"))
+    table = pd.DataFrame(score(classifier, Case(KEY, pixels, "spot", maps, mask), SETTINGS, "mean")[0])
     assert set(table["metric"]) == set(METRICS)
     values = table.set_index(["metric", "substitute", "method"])["value"]
     for name, metric in METRICS.items():
@@ -60,6 +60,23 @@ def test_the_true_map_beats_its_opposite_and_the_unseen_substitutes_are_told_apa
     assert np.allclose(chance["auprc"], mask.mean())
     assert (chance["auroc"] == 0.5).all()
     assert (chance["road"] == 0).all()
+
+
+def test_the_curves_are_those_that_the_areas_were_read_from(classifier: Classifier) -> None:
+    pixels, mask = planted(1, (20, 30))
+    maps = {"pcim": mask.astype(float), "random": 1.0 - mask}
+    scores, curves = score(classifier, Case(KEY, pixels, "spot", maps, mask), SETTINGS, "mean")
+    table = pd.DataFrame(scores).set_index(["metric", "substitute", "method"])["value"]
+    assert {row["method"] for row in curves} == set(maps), "the methods' own maps, no blurred ones"
+    assert {row["substitute"] for row in curves} == set(SETTINGS.substitutes)
+    for row in curves:
+        assert row["shares"][0] == 0
+        assert row["shares"][-1] == 1
+        assert row["deletion"][0] == row["insertion"][-1], "nothing removed"
+        if row["substitute"] != "road":
+            for order in ("deletion", "insertion"):
+                area = np.trapezoid(row[order], row["shares"])
+                assert area == pytest.approx(table[f"{order}_auc", row["substitute"], row["method"]], abs=1e-6)
 
 
 def test_every_method_has_its_blurred_self_and_every_view_the_controls_that_it_can_have(classifier: Classifier) -> None:
@@ -88,9 +105,9 @@ def test_another_views_map_is_that_of_the_well_before_and_the_first_well_has_the
 def test_a_view_without_objects_has_no_localization_and_one_with_an_empty_mask_has_nan(classifier: Classifier) -> None:
     pixels, mask = planted(2, None)
     maps = {"edge": np.ones(SIZE)}
-    without = pd.DataFrame(score(classifier, Case(KEY, pixels, "plain", maps, None), SETTINGS, "blur"))
+    without = pd.DataFrame(score(classifier, Case(KEY, pixels, "plain", maps, None), SETTINGS, "blur")[0])
     assert set(without["metric"]) == set(METRICS) - LOCALIZATION
-    empty = pd.DataFrame(score(classifier, Case(KEY, pixels, "plain", maps, mask), SETTINGS, "blur"))
+    empty = pd.DataFrame(score(classifier, Case(KEY, pixels, "plain", maps, mask), SETTINGS, "blur")[0])
     assert set(empty["method"]) == {"edge"}, "an empty mask is no control"
     assert empty.loc[empty["metric"].isin(LOCALIZATION), "value"].isna().all()
 

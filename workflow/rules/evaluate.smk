@@ -9,6 +9,7 @@ rule evaluate:
         weights=campaign.weights,
     output:
         table="results/{campaign}/evaluate/{model}/{plate}/{chunk}.parquet",
+        curves="results/{campaign}/evaluate/{model}/{plate}/{chunk}.curves.parquet",
     log:
         "results/{campaign}/logs/evaluate/{model}/{plate}/{chunk}.log",
     benchmark:

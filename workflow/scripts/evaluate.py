@@ -14,7 +14,7 @@ with log_to(snakemake.log[0]):
         ChunkJob.of(snakemake),
         fields=snakemake.input.fields,
         ledgers=snakemake.input.ledgers,
-        table=snakemake.output.table,
+        **snakemake.output,
         maps=dict(zip(snakemake.params.methods, snakemake.params.maps, strict=True)),
         regions=regions_of(snakemake.params.regions),
         objects=snakemake.params.objects,
