@@ -1,5 +1,7 @@
 """PCIM: what does an image classifier look at? From OME-Zarr plates to maps, metrics and a report."""
 
+import os
+import shlex
 import sys
 
 from snakemake.utils import min_version
@@ -22,6 +24,11 @@ report: "workflow/report/workflow.rst"
 
 
 campaign = Campaign.load(config, look_at_plates=workflow.is_main_process)
+
+
+# What starts this campaign again: the report tells it, with the failed jobs.
+given = [os.path.relpath(file) for file in workflow.overwrite_configfiles]
+command = shlex.join(["snakemake", *(["--configfile", *given] if given else [])])
 
 
 if workflow.is_main_process:

@@ -73,6 +73,7 @@ def ledger_of(method: str) -> pd.DataFrame:
         key_of(row, column)
         | {"top": 0, "left": 0, "height": SIZE, "width": SIZE, "status": "ok", "reason": "", "method": method}
         | {"layer": "call", "scored": True}
+        | {"steps": 20, "stop": "step limit" if column == 5 else "settled", "p_keep": 0.4, "p_drop": 0.1}
         | {"target": called(column), "p_background": 0.9 if called(column) == "plain" else 0.1, "channels": ["all"]}
         for row, column in WELLS
         if column != 6
@@ -123,6 +124,19 @@ def scores_table() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def curves_table() -> pd.DataFrame:
+    shares, rows = np.linspace(0, 1, 5), []
+    for number, method in enumerate(METHODS):
+        for row, column in WELLS:
+            if column != 6:
+                for substitute in ("mean", "blur"):
+                    drawn = {"deletion": (1 - shares) ** (3 - number), "insertion": shares ** (1 + number)}
+                    rows.append(
+                        key_of(row, column) | {"method": method, "substitute": substitute, "shares": shares} | drawn
+                    )
+    return pd.DataFrame(rows)
+
+
 def interventions_table(spots: float = 1.0, background: float = 0.0) -> pd.DataFrame:
     """Exchanges in which the given share of the calls follow the region; the control patch is never followed."""
     rows = []
@@ -155,6 +169,7 @@ def make_campaign(folder: Path) -> Made:
         **{f"attribute/spots/{method}/p1/A01-B06": ledger_of(method) for method in METHODS},
         "aggregate/spots/p1/shares": shares_table(),
         "evaluate/spots/p1/A01-B06": scores_table(),
+        "evaluate/spots/p1/A01-B06.curves": curves_table(),
         "evaluate/spots/interventions": interventions_table(),
     }
     paths = {name: root / f"{name}.parquet" for name in tables}
@@ -170,15 +185,18 @@ def make_campaign(folder: Path) -> Made:
         "shares": [str(paths["aggregate/spots/p1/shares"])],
         "mean_maps": [str(mean_maps)],
         "scores": [str(paths["evaluate/spots/p1/A01-B06"])],
+        "curves": [str(paths["evaluate/spots/p1/A01-B06.curves"])],
         "interventions": [str(paths["evaluate/spots/interventions"])],
-        "plates": [write_maps(root, store, method, rng) for method in METHODS],
+        "maps": [write_maps(root, store, method, rng) for method in METHODS],
         "models": [str(model)],
         "page": str(root / "report/index.html"),
+        "plates": str(root / "report/plates"),
         "summary": str(root / "report/report.json"),
         "tables": str(root / "report/tables"),
         "figures": str(root / "report/figures"),
         "config": config_of(folder, model),
         "stores": {"p1": Source(str(store)).plain()},
+        "command": "snakemake --configfile made.yaml",
         "revisions": {"report": 1},
         "software": {"pcim": "0.0"},
     }

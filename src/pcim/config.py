@@ -13,7 +13,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from pcim.measured import CORNERS, FRAME, MAP_TOP, SURROUNDINGS
 from pcim.method_settings import PEER_CHOICES, Background, Method, PcimSettings, PeerSettings
-from pcim.reading_settings import ReadingSettings
+from pcim.reading_settings import DoubtSettings, ReadingSettings
 from pcim.settings import CALL, Distinct, Name, Part, Settings, exactly_one
 
 if TYPE_CHECKING:
@@ -230,8 +230,18 @@ class ReportSettings(Settings):
 
     title: str = Field("What the classifiers look at", max_length=120, description="Title of the report.")
     panels: int = Field(4, ge=1, le=40, description="Example views shown a classifier.")
+    doubtful: int = Field(4, ge=0, le=40, description="Views in doubt shown a classifier, those most in doubt first.")
+    plates_on_page: int = Field(
+        4, ge=0, description="A campaign of more plates gets a page a plate; the first page then lists them."
+    )
+    listed_views: int = Field(
+        20_000,
+        ge=1,
+        description="Most explained or failed views listed a plate and classifier, those most in doubt first.",
+    )
     draws: int = Field(10_000, ge=100, description="Bootstrap draws of the intervals (resampled by well).")
     reading: ReadingSettings = Field(ReadingSettings(), description="Where a number becomes a word.")
+    doubt: DoubtSettings = Field(DoubtSettings(), description="Which images are named as doubtful.")
 
 
 class BudgetSettings(Settings):

@@ -10,13 +10,16 @@ import pandas as pd
 
 from pcim import findings
 from pcim.confounding import confounding_table
+from pcim.doubts import doubtful, failures
 from pcim.method_settings import CONTROLS
 from pcim.plate import KEY_COLUMNS, well_order
 from pcim.reading import Reading, read_classifier
-from pcim.reading_settings import ReadingSettings
+from pcim.reading_settings import DoubtSettings, ReadingSettings
+from pcim.scores import Scores, curve_table, is_control, method_table
+from pcim.trust import method_sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import xarray as xr
@@ -37,7 +40,8 @@ class Evidence:
     calls: pd.DataFrame
     ledger: pd.DataFrame
     shares: pd.DataFrame
-    scores: pd.DataFrame
+    scores: Scores
+    curves: Sequence[pd.DataFrame]
     interventions: pd.DataFrame
     mean_maps: Mapping[str, xr.DataArray]
     stores: Mapping[str, Source]
@@ -51,6 +55,7 @@ class ClassifierFindings:
     evidence: Evidence
     draws: int
     reading_settings: ReadingSettings = field(default_factory=ReadingSettings)
+    doubt_settings: DoubtSettings = field(default_factory=DoubtSettings)
     controls: tuple[str, ...] = CONTROLS
 
     @property
@@ -80,17 +85,47 @@ class ClassifierFindings:
         return findings.called_views(self.evidence.calls, self.evidence.fields, self.evidence.settings)
 
     @cached_property
-    def wells(self) -> pd.DataFrame:
-        """The classified wells, and the share of the map in the objects where views of the well were explained."""
-        wells = findings.called_wells(self.views, self.evidence.contract.classes)
+    def explained_views(self) -> pd.DataFrame:
+        """The explained views: call, how the map was learnt, `share` and `lift` in the objects, `fidelity`, `agreement`, doubts and `why`."""
+        keys, ledger = list(KEY_COLUMNS), self.evidence.ledger
+        learnt = ledger[(ledger["status"] == "ok") & (ledger["method"] == self.method)]
+        learnt = learnt.reindex(columns=[*keys, "target", "steps", "stop", "p_keep", "p_drop", "p_background"])
+        views = self.views.merge(learnt, on=keys, validate="one_to_one")
+        views = views.merge(
+            self._in_objects.groupby(keys, as_index=False)[["share", "lift"]].mean(), on=keys, how="left"
+        )
+        others = [method for method in self.methods if not is_control(method) and method != self.methods[0]]
+        for name, measured in (
+            ("fidelity", self.evidence.scores.fidelity(self.method)),
+            ("agreement", self.evidence.scores.agreement(others)),
+        ):
+            views = views.merge(measured.rename(name).reset_index(), on=keys, how="left")
+        return doubtful(views, self.doubt_settings)
+
+    @property
+    def _in_objects(self) -> pd.DataFrame:
+        """The shares of the read method's maps in the objects."""
         shares = self.evidence.shares
-        of_objects = shares[
-            (shares["method"] == self.method)
-            & (shares["channel"] == "all")
-            & (shares["region"] == (self.evidence.settings.objects or ""))
-        ]
-        by_well = of_objects.groupby(findings.WELL, as_index=False)["share"].mean()
-        return wells.merge(by_well, on=findings.WELL, how="left")
+        is_read = (shares["method"] == self.method) & (shares["channel"] == "all")
+        return shares[is_read & (shares["region"] == (self.evidence.settings.objects or ""))]
+
+    @cached_property
+    def wells(self) -> pd.DataFrame:
+        """The classified wells, and the means of what was measured of their explained views."""
+        wells = findings.called_wells(self.views, self.evidence.contract.classes)
+        measured = self.explained_views.groupby(findings.WELL, as_index=False)[
+            ["share", "lift", "fidelity", "agreement"]
+        ].mean()
+        return wells.merge(measured, on=findings.WELL, how="left")
+
+    @cached_property
+    def plate_wells(self) -> pd.DataFrame:
+        """Every well of the plates, in the order of the plate: what is known of it, what was measured, and its status."""
+        known = ["row", "column", "treatment", "control_type", "dose"]
+        wells = findings.well_status(self.evidence.fields, self.failures)
+        wells = wells.merge(self.wells.drop(columns=known), on=findings.WELL, how="left")
+        order = wells["well"].map(well_order)
+        return wells.assign(order=order).sort_values(["plate", "order"]).drop(columns="order").reset_index(drop=True)
 
     @cached_property
     def accuracy(self) -> pd.DataFrame:
@@ -125,19 +160,26 @@ class ClassifierFindings:
     @cached_property
     def scores(self) -> pd.DataFrame:
         """The table of methods."""
-        return findings.method_table(self.evidence.scores, reference=self.method, draws=self.draws)
+        return method_table(self.evidence.scores, reference=self.method, draws=self.draws)
 
     @cached_property
-    def doubts(self) -> pd.DataFrame:
-        """Views on which this classifier's stages failed."""
+    def trusted(self) -> str:
+        """Which method's maps to believe."""
+        return method_sentence(self.scores)
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """The mean deletion and insertion curves."""
+        return curve_table(self.evidence.curves, draws=self.draws)
+
+    @cached_property
+    def failures(self) -> pd.DataFrame:
+        """The fields of its plates that are not used, and the views on which a stage failed."""
         calls = self.evidence.calls.assign(stage=f"classify {self.name}")
         ledger = self.evidence.ledger
         ledger = ledger.assign(stage="attribute " + self.name + " " + ledger["method"].astype(str))
         ledger = ledger[ledger["status"] == "failed"].drop_duplicates([*KEY_COLUMNS, "stage", "reason"])
-        table = pd.concat([calls, ledger], ignore_index=True) if len(ledger) else calls
-        fields = self.evidence.fields
-        found = findings.doubts_table(fields, table)
-        return found[found["stage"] != "ingest"]
+        return failures(self.evidence.fields, pd.concat([calls, ledger], ignore_index=True) if len(ledger) else calls)
 
     @cached_property
     def by_class(self) -> dict[str, Reading]:
@@ -172,12 +214,8 @@ class ClassifierFindings:
         )
 
     def tables(self) -> dict[str, pd.DataFrame]:
-        """Return what goes beside the page as CSV: name -> table."""
-        wells = (
-            self.wells.assign(order=self.wells["well"].map(well_order))
-            .sort_values(["plate", "order"])
-            .drop(columns="order")
-        )
-        named = {"accuracy": self.accuracy, "confounding": self.confounding, "regions": self.regions, "channels": self.channels, "interventions": self.exchanges,
-                 "methods": self.scores, "wells": wells}  # fmt: skip
+        """Return what goes beside the page as CSV and Parquet: name -> table."""
+        named = {"accuracy": self.accuracy, "confounding": self.confounding, "regions": self.regions, "channels": self.channels,
+                 "interventions": self.exchanges, "methods": self.scores, "curves": self.curves, "wells": self.plate_wells,
+                 "views": self.explained_views.drop(columns=["logits", "probabilities"], errors="ignore")}  # fmt: skip
         return {name: table.assign(classifier=self.name) for name, table in named.items()}

@@ -12,15 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pcim.measured import BLURRED, METRICS, OBJECTS_MASK, OTHER_VIEW
-from pcim.method_settings import CONTROLS
 from pcim.plate import FIELD_COLUMNS, KEY_COLUMNS
-from pcim.statistics import Means, bootstrap_means, cluster_bootstrap_mean, holm, proportion_interval
+from pcim.statistics import cluster_bootstrap_mean, proportion_interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from numpy.typing import NDArray
 
     from pcim.config import ClassifierSettings
 
@@ -41,15 +37,29 @@ def called_views(calls: pd.DataFrame, fields: pd.DataFrame, settings: Classifier
 
 
 def called_wells(views: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
-    """Return a row a well: its views' mean probabilities, `p_last` of the last class, the call, and what is known of it."""
+    """Return a row a well: of its views' mean probabilities the call, its `p`, and `p_last` of the last class, and what is known of it."""
     rows = []
     for (plate, well), group in views.groupby(WELL, sort=True):
         mean = np.stack([np.asarray(value, dtype=float) for value in group["probabilities"]]).mean(0)
         first = group.iloc[0]
         known = {name: first[name] for name in ("row", "column", "treatment", "control_type", "dose", "truth", "wells")}
         call = classes[int(mean.argmax())]
-        rows.append({"plate": plate, "well": well, **known, "call": call, "p_last": mean[-1], "views": len(group)})
-    columns = [*WELL, "row", "column", "treatment", "control_type", "dose", "truth", "wells", "call", "p_last", "views"]
+        p = {"p": mean.max(), "p_last": mean[-1]}
+        rows.append({"plate": plate, "well": well, **known, "call": call, **p, "views": len(group)})
+    columns = [
+        *WELL,
+        "row",
+        "column",
+        "treatment",
+        "control_type",
+        "dose",
+        "truth",
+        "wells",
+        "call",
+        "p",
+        "p_last",
+        "views",
+    ]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -150,57 +160,6 @@ def exchange_by_call(interventions: pd.DataFrame) -> pd.DataFrame:
     return table.astype({"k": int, "n": int})
 
 
-def method_table(scores: pd.DataFrame, *, reference: str, draws: int) -> pd.DataFrame:
-    """Return each method's mean score in each metric, and its paired differences to `reference` and to the controls.
-
-    A difference is method - other on the same views, in the metric's own direction. `above_blurred` and `above_contrast`: its interval
-    to the method's own blurred map, and to the contrast control, lies on the good side of 0; `beats_controls`: both do (None for
-    controls, for metrics without a good side, and where a control was not scored). `p_holm`: of the differences to the reference,
-    corrected for the number of methods and metrics (Holm 1979).
-    """
-    by = ["method", "metric", "substitute"]
-    scores = scores.assign(substitute=scores["substitute"].fillna(""))
-    wide = scores.pivot_table(index=list(KEY_COLUMNS), columns=by, values="value", dropna=False, sort=False)
-    columns: list[tuple[str, str, str]] = list(dict.fromkeys(scores[by].itertuples(index=False, name=None)))
-    wide = wide.loc[:, columns]
-    wells = wide.index.get_level_values("plate") + "/" + wide.index.get_level_values("well")
-    against = {
-        name: pd.DataFrame({column: wide[column] - _rival(wide, column, name, reference) for column in columns})
-        for name in ("reference", "blurred", "contrast")
-    }
-    means = bootstrap_means(wide, wells, draws=draws)
-    differences = {name: bootstrap_means(table, wells, draws=draws) for name, table in against.items()}
-    known = scores.groupby(by, sort=False).agg(seen=("seen", "any"), chance=("chance", "mean"))
-    table = known.loc[columns].reset_index()
-    table = table.assign(mean=means.mean, mean_low=means.low, mean_high=means.high, n=means.n, wells=means.clusters)
-    other = differences["reference"]
-    table = table.assign(
-        difference=other.mean, difference_low=other.low, difference_high=other.high, p_holm=holm(other.p)
-    )
-    better = table["metric"].map(lambda name: METRICS[name].better if name in METRICS else 0).to_numpy()
-    for name in ("blurred", "contrast"):
-        table[f"above_{name}"] = _is_above(differences[name], better)
-    pairs = zip(table["above_blurred"], table["above_contrast"], strict=True)
-    table["beats_controls"] = [None if None in pair else all(pair) for pair in pairs]
-    return table
-
-
-def _rival(wide: pd.DataFrame, column: tuple[str, str, str], name: str, reference: str) -> pd.Series[float] | float:
-    """Return the scores that a column is compared with; NaN where there are none, or it would be compared with itself."""
-    method, metric, substitute = column
-    rival = {"reference": reference, "blurred": method + BLURRED, "contrast": "contrast"}[name]
-    is_control = method in {*CONTROLS, OBJECTS_MASK, OTHER_VIEW} or method.endswith(BLURRED)
-    other = (rival, metric, substitute)
-    is_compared = rival != method and (name == "reference" or not is_control) and other in wide
-    return wide[other] if is_compared else np.nan
-
-
-def _is_above(differences: Means, better: NDArray[Any]) -> list[bool | None]:
-    """Tell of each difference whether its interval lies on the good side of 0; None where there is none."""
-    ends = np.where(better > 0, differences.low, -differences.high)
-    return [None if side == 0 or np.isnan(end) else bool(end > 0) for end, side in zip(ends, better, strict=True)]
-
-
 def background_table(ledger: pd.DataFrame) -> pd.DataFrame:
     """Return the median probability of each explained class on the background alone, p_y(f(background)): target, n, p."""
     known = ledger[(ledger["status"] == "ok") & ledger["p_background"].notna()]
@@ -208,17 +167,19 @@ def background_table(ledger: pd.DataFrame) -> pd.DataFrame:
     return table[["target", "n", "p"]]
 
 
-def doubts_table(fields: pd.DataFrame, views: pd.DataFrame) -> pd.DataFrame:
-    """Return the fields whose quality verdict is not ok, then the `views` that a stage failed on for another reason."""
-    columns = ["plate", "well", "field", "view", "stage", "status", "reason"]
-    bad = fields[fields["qc"] != "ok"].assign(view="", stage="ingest", status=lambda t: t["qc"])
-    failed = views[views["status"] != "ok"]
-    known = (
-        failed.merge(bad[list(FIELD_COLUMNS)], on=list(FIELD_COLUMNS), how="left", indicator=True)["_merge"] == "both"
+def well_status(fields: pd.DataFrame, failed: pd.DataFrame) -> pd.DataFrame:
+    """Return a row a well of the plates: how many `fields`, how many views `failed`, and `status`: ok, or the commonest trouble.
+
+    `failed` is `doubts.failures`'; the place of the well and what the plate map says of it are kept.
+    """
+    known = [*WELL, "row", "column", "treatment", "control_type", "dose"]
+    wells = fields.groupby(WELL, sort=False)["field"].nunique().rename("fields").reset_index()
+    wells = wells.merge(fields[known].drop_duplicates(WELL), on=WELL)
+    trouble = (
+        failed.groupby(WELL)["status"].agg(failed="size", status=lambda of: of.value_counts().index[0]).reset_index()
     )
-    rest = failed[~known.to_numpy()]
-    parts = [part.reindex(columns=columns) for part in (bad, rest) if len(part)]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+    table = wells.merge(trouble, on=WELL, how="left")
+    return table.assign(failed=table["failed"].fillna(0).astype(int), status=table["status"].fillna("ok"))
 
 
 def _mean(

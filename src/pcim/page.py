@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pcim import figures, findings, panels
+from pcim import charts, figures, findings
 from pcim.evidence import ClassifierFindings
-from pcim.measured import BLURRED, METRICS, OBJECTS_MASK, OTHER_VIEW, SHOWN
-from pcim.plate import KEY_COLUMNS
+from pcim.gallery import Gallery
+from pcim.measured import BLURRED, METRICS, SHOWN
 from pcim.reading import JUDGED
+from pcim.scores import is_control
 from pcim.words import VERDICT_MARKS, method_name, metric_name, percent
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pcim.figures import Album, Picture
+    from pcim.figures import Album, Picture, Plot
 
 _MEAN_MAPS = 12
 
@@ -29,6 +30,7 @@ class ClassifierPage(ClassifierFindings):
 
     album: Album
     number_of_panels: int
+    number_in_doubt: int
 
     def region_rank(self, names: pd.Series[str]) -> pd.Series[int]:
         """Return the places of regions in the order of the tables, to sort by."""
@@ -53,6 +55,28 @@ class ClassifierPage(ClassifierFindings):
         return None if rows.empty else {str(k): v for k, v in rows.sort_values("order").iloc[-1].items()}
 
     @property
+    def headline_lift(self) -> dict[str, Any] | None:
+        """The region whose lift the summary shows, the objects or the one of the highest lift, with the edge control's beside."""
+        of_read = self.regions[(self.regions["method"] == self.method) & self.regions["lift"].notna()]
+        if of_read.empty:
+            return None
+        objects = of_read[of_read["region"] == self.evidence.settings.objects]
+        row = (objects if len(objects) else of_read.sort_values("lift").tail(1)).iloc[0].to_dict()
+        edge = self.regions[(self.regions["method"] == "edge") & (self.regions["region"] == row["region"])]["lift"]
+        return {str(k): v for k, v in row.items()} | {"edge": float(edge.iloc[0]) if len(edge) else np.nan}
+
+    @property
+    def worst_place(self) -> dict[str, Any] | None:
+        """What of a well's place tells its class best."""
+        rows = self.confounding.sort_values("share", kind="stable").tail(1).to_dict("records")
+        return {str(k): v for k, v in rows[0].items()} if rows else None
+
+    @property
+    def in_doubt(self) -> int:
+        """How many of the explained views are in doubt."""
+        return int((self.explained_views["doubts"] > 0).sum())
+
+    @property
     def confusions(self) -> list[tuple[str, pd.DataFrame]]:
         """Confusion tables by well, for each set of wells whose truth is known."""
         sets = dict.fromkeys(self.accuracy["wells"])
@@ -60,116 +84,35 @@ class ClassifierPage(ClassifierFindings):
         return [(kind, findings.confusion_table(self.wells[self.wells["wells"] == kind], classes)) for kind in sets]
 
     @cached_property
-    def examples(self) -> list[panels.Example]:
-        """The shown views, read from the plates."""
-        keys = list(KEY_COLUMNS)
-        ledger = self.evidence.ledger
-        explained = ledger[(ledger["status"] == "ok") & (ledger["method"] == self.method)]
-        candidates = self.views.merge(explained[[*keys, "target"]], on=keys)
-        chosen = panels.choose_views(candidates, self.number_of_panels)
-        return [
-            panels.read_example(
-                row,
-                store=self.evidence.stores[row["plate"]],
-                maps=self.evidence.maps[row["plate"]],
-                channels=self.evidence.contract.input.channels,
-                regions=self.evidence.settings.regions,
-            )
-            for row in chosen.to_dict("records")
-        ]
-
-    @cached_property
-    def ends(self) -> list[tuple[float, float]]:
-        """Black and white of each channel, shared by all shown views."""
-        return panels.stretch(self.examples)
-
-    @cached_property
-    def top(self) -> float:
-        """The map value shown as white, shared by all shown views."""
-        return panels.top_of([example.maps[self.method] for example in self.examples if self.method in example.maps])
-
-    def outline_order(self) -> list[str]:
-        """Return the regions that are outlined: the objects first."""
-        names = list(self.evidence.settings.regions)
-        objects = self.evidence.settings.objects
-        return sorted(names, key=lambda name: name != objects)
-
-    @property
-    def outline_legend(self) -> list[tuple[str, str]]:
-        """Colour and name of each outlined region."""
-        return list(zip(panels.OUTLINES, self.outline_order(), strict=False))
-
-    @property
-    def channel_legend(self) -> list[tuple[str, str]]:
-        """Colour and name of each channel in the image; none where there is one channel, shown in grey."""
-        channels = self.evidence.contract.input.channels
-        colours = panels.CHANNEL_COLOURS[min(len(channels), 3)]
-        hexes = [
-            "#" + "".join(f"{round(255 * part):02x}" for part in colours[n % len(colours)])
-            for n in range(len(channels))
-        ]
-        return list(zip(hexes, channels, strict=True)) if len(channels) > 1 else []
-
-    @cached_property
-    def panel_rows(self) -> list[dict[str, Any]]:
-        """A row a shown view: its title, whether the call is wrong, and image, map, overlay."""
-        return [self._panel(example) for example in self.examples if self.method in example.maps]
-
-    def _panel(self, example: panels.Example) -> dict[str, Any]:
-        row, attribution = example.row, example.maps[self.method]
-        picture = panels.composite(example.pixels, self.ends)
-        outlines = {colour: example.regions[name] for colour, name in self.outline_legend}
-        where = f"plate {row['plate']}, well {row['well']}, field {row['field']}, view {row['view']}"
-        pictures = [
-            self.album.png(panels.image_png(picture), f"Image of {where}", "image"),
-            self.album.png(panels.map_png(attribution, self.top), f"Attribution map of {where}", "map"),
-            self.album.png(
-                panels.overlay_png(picture, attribution, self.top, outlines),
-                f"Image of {where} with the map and outlines",
-                "overlay",
-            ),
-        ]
-        wrong = bool(row["truth"]) and row["truth"] != row["call"]
-        return {"row": row, "where": where, "wrong": wrong, "pictures": pictures, "p": float(row["p"])}
-
-    @cached_property
-    def method_row(self) -> list[Picture]:
-        """One view with the map of every method, each on its own scale."""
-        if not self.examples:
-            return []
-        example = self.examples[0]
-        picture = panels.composite(example.pixels, self.ends)
-        shown = [self.album.png(panels.image_png(picture), f"Image of well {example.row['well']}", "Image")]
-        for method, attribution in example.maps.items():
-            top = panels.top_of([attribution])
-            caption = f"{self.method_name(method)}\nwhite: {top:.0f} times"
-            shown.append(
-                self.album.png(panels.map_png(attribution, top), f"Map by {self.method_name(method)}", caption)
-            )
-        return shown
+    def gallery(self) -> Gallery:
+        """The shown views."""
+        return Gallery(self, self.album, self.number_of_panels, self.number_in_doubt)
 
     def method_name(self, method: str) -> str:
         """Return a method's name for readers."""
         return method_name(method) + (" (control)" if self.is_control(method) else "")
 
+    @property
+    def _names(self) -> dict[str, str]:
+        """Method -> its name, of the methods that have maps."""
+        return {method: method_name(method) for method in self.methods}
+
     @cached_property
-    def region_figure(self) -> Picture | None:
+    def region_plot(self) -> Plot | None:
         """Share of the map in each region by method."""
         if self.regions.empty:
             return None
-        names = {method: method_name(method) for method in self.methods}
-        figure = figures.region_shares(self.regions, names=names, controls=self.controls)
-        of_pcim = self.regions[self.regions["method"] == self.method].to_dict("records")
+        of_read = self.regions[self.regions["method"] == self.method].to_dict("records")
         spoken = "; ".join(
             f"{row['region']} {percent(row['share'])} of the map on {percent(row['area'])} of the area"
-            for row in of_pcim
+            for row in of_read
         )
-        return self.album.figure(
-            f"{self.name}_regions", figure, f"Share of the map by region and method. {self.method}: {spoken}."
-        )
+        chart = charts.regions(self.regions, names=self._names, controls=self.controls)
+        words = f"Share of the map by region and method. {method_name(self.method)}: {spoken}."
+        return self.album.chart(f"{self.name}_regions", chart, words)
 
     @cached_property
-    def exchange_figure(self) -> Picture | None:
+    def exchange_plot(self) -> Plot | None:
         """Calls that follow the exchange of each region."""
         if self.exchanges.empty:
             return None
@@ -177,9 +120,20 @@ class ClassifierPage(ClassifierFindings):
             f"{r['region']}: {r['k']} of {r['n']}, control {r['control_k']} of {r['control_n']}"
             for r in self.exchanges.to_dict("records")
         )
-        return self.album.figure(
-            f"{self.name}_exchanges", figures.exchanges(self.exchanges), f"Calls that follow an exchange. {spoken}."
+        words = f"Calls that follow an exchange. {spoken}."
+        return self.album.chart(f"{self.name}_exchanges", charts.exchanges(self.exchanges), words)
+
+    @cached_property
+    def curve_plot(self) -> Plot | None:
+        """Mean deletion and insertion curves of every method."""
+        if self.curves.empty:
+            return None
+        seen = self.scores[(self.scores["method"] == self.method) & self.scores["seen"].astype(bool)]
+        chart = charts.curves(
+            self.curves, names=self._names, controls=self.controls, seen=sorted(set(seen["substitute"]) - {""})
         )
+        words = "Mean deletion and insertion curves by method and substitute; tables/curves.csv holds the numbers."
+        return self.album.chart(f"{self.name}_curves", chart, words)
 
     @property
     def mean_maps_cut(self) -> bool:
@@ -207,52 +161,9 @@ class ClassifierPage(ClassifierFindings):
             shown.append(self.album.figure(f"{self.name}_{plate}_mean_maps", figure, alt, plate))
         return shown
 
-    @cached_property
-    def plate_figures(self) -> list[tuple[str, list[Picture]]]:
-        """Heat maps by plate: probability of the last class, share of the map in the objects."""
-        last, objects = self.evidence.contract.classes[-1], self.evidence.settings.objects
-        shown = []
-        for plate, wells in self.wells.groupby("plate", sort=True):
-            label = f"probability of {last}"
-            figure = figures.plate_heat(wells, "p_last", label=label, diverging=True)
-            pictures = [
-                self.album.figure(
-                    f"{self.name}_{plate}_calls",
-                    figure,
-                    f"{label} by well on plate {plate}",
-                    f"Probability of “{last}”, mean of the well's views; white = undecided.",
-                )
-            ]
-            if objects and wells["share"].notna().any():
-                figure = figures.plate_heat(wells, "share", label=f"share of the map in the {objects}", diverging=False)
-                pictures.append(
-                    self.album.figure(
-                        f"{self.name}_{plate}_objects",
-                        figure,
-                        f"Share of the map in the {objects} by well on plate {plate}",
-                        f"Share of the map in the {objects}, mean of the well's explained views; hatched = none explained.",
-                    )
-                )
-            shown.append((str(plate), pictures))
-        return shown
-
-    @cached_property
-    def dose_figure(self) -> Picture | None:
-        """Probability of the last class by dose, where more than one dose is known."""
-        if self.wells["dose"].nunique() < 2:  # noqa: PLR2004 - a response needs two doses
-            return None
-        last = self.evidence.contract.classes[-1]
-        figure = figures.dose_response(self.wells, last_class=last)
-        return self.album.figure(
-            f"{self.name}_dose",
-            figure,
-            f"Probability of {last} by dose and treatment",
-            f"Probability of “{last}” by dose: a dot a well, lines join the means; dashed = undecided.",
-        )
-
     def is_control(self, method: str) -> bool:
         """Tell whether a row of the tables of methods is a control."""
-        return method in {*self.controls, OBJECTS_MASK, OTHER_VIEW} or method.endswith(BLURRED)
+        return is_control(method)
 
     @property
     def score_tables(self) -> list[tuple[str, list[dict[str, Any]]]]:

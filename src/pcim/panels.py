@@ -137,22 +137,23 @@ def map_png(attribution: NDArray[np.floating], top: float) -> bytes:
     return _png(_enlarged(colours, scale_of(attribution.shape)))
 
 
-def overlay_png(
-    picture: NDArray[np.floating],
-    attribution: NDArray[np.floating],
-    top: float,
-    outlines: Mapping[str, NDArray[np.bool_]],
-) -> bytes:
-    """Return the picture in grey, the map glowing orange on it, and the regions' outlines in their colours, as PNG."""
+def overlay_png(picture: NDArray[np.floating], attribution: NDArray[np.floating], top: float) -> bytes:
+    """Return the picture in grey with the map glowing orange on it, as PNG."""
     scale = scale_of(attribution.shape)
     grey = _enlarged(np.repeat(picture.max(-1, keepdims=True), 3, axis=-1), scale) * 0.8
     strength = _enlarged(np.clip(attribution / max(top, 1e-9), 0, 1)[..., np.newaxis], scale) ** 0.7
-    blended = grey * (1 - 0.9 * strength) + _GLOW * 0.9 * strength
+    return _png(grey * (1 - 0.9 * strength) + _GLOW * 0.9 * strength)
+
+
+def outlines_png(outlines: Mapping[str, NDArray[np.bool_]], shape: tuple[int, int]) -> bytes:
+    """Return the regions' outlines, colour -> mask (y, x), as PNG on nothing: it lies over a picture of views of this shape."""
+    scale = scale_of(shape)
+    drawn = np.zeros((shape[0] * scale, shape[1] * scale, 4))
     for colour, mask in outlines.items():
         large = np.repeat(np.repeat(mask, scale, 0), scale, 1)
         edge = large & ~ndimage.binary_erosion(large, border_value=1)
-        blended[edge] = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    return _png(blended)
+        drawn[edge] = [*(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)), 1.0]
+    return _png(drawn)
 
 
 def top_of(maps: Sequence[NDArray[np.floating]]) -> float:
@@ -168,7 +169,9 @@ def _png(picture: NDArray[np.floating]) -> bytes:
     """Encode without loss, in shades of grey or a palette where that is enough, which keeps the page small."""
     pixels = np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8)
     image = Image.fromarray(pixels)
-    if np.ptp(pixels, axis=-1).max() == 0:
+    if image.mode == "RGBA":
+        pass  # what is transparent stays so
+    elif np.ptp(pixels, axis=-1).max() == 0:
         image = image.convert("L")
     elif image.getcolors(256) is not None:
         image = image.convert("P", palette=Image.Palette.ADAPTIVE, colors=256)

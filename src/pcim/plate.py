@@ -55,6 +55,14 @@ def well_order(well: str) -> tuple[int, str, int]:
     return len(row), row, int(column)
 
 
+def row_number(row: str) -> int:
+    """Return the number of a plate's row from its letters: A is 1, Z 26, AA 27."""
+    number = 0
+    for letter in row:
+        number = 26 * number + ord(letter) - ord("A") + 1
+    return number
+
+
 @dataclass(frozen=True, order=True)
 class ViewKey:
     """The identity of one view: what the classifier sees at once, somewhere in a field of a well of a plate.

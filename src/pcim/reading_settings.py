@@ -40,3 +40,26 @@ class ReadingSettings(Settings):
         description="The place on the plate gives the class away when the lower end of the share of wells that it tells is above this, "
         "and above the commonest class's: then accuracy is no evidence.",
     )  # fmt: skip
+
+
+class DoubtSettings(Settings):
+    """From where on an image is named among those to look at first."""
+
+    undecided: float = Field(
+        0.6, ge=0, le=1, description="A call with a lower probability is undecided: the classifier itself is in doubt."
+    )
+    unfaithful: float = Field(
+        0.0, ge=-1, le=1,
+        description="A map is in doubt when its order of the pixels is worth no more than this, in probability of the class: 0 is what an "
+        "order by chance is worth.",
+    )  # fmt: skip
+    disagreement: float = Field(
+        0.1, ge=-1, le=1,
+        description="Methods disagree on a view when the mean rank correlation of the other methods' maps with the first method's is below "
+        "this: unrelated maps have 0.",
+    )  # fmt: skip
+    not_converged: float = Field(
+        0.5, ge=0, le=1,
+        description="A map is not converged when the step limit came while the class had less than this probability on what is kept, or "
+        "more on what is dropped: the blend does not part what counts from what does not.",
+    )  # fmt: skip

@@ -53,9 +53,7 @@ class Case:
     other: NDArray[np.floating] | None = None
 
 
-def score(
-    classifier: Classifier, case: Case, settings: EvaluateSettings, background: Background
-) -> tuple[Rows, Rows]:
+def score(classifier: Classifier, case: Case, settings: EvaluateSettings, background: Background) -> tuple[Rows, Rows]:
     """Score one view's maps and their controls; a row a method, metric and substitute, and a row a method and curve.
 
     `background` is the setting that the methods were given: fidelity with a substitute of that kind is scored in-sample. Curves are

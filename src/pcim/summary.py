@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pcim.evidence import ClassifierFindings
 
-FORM = 1
+FORM = 2
 """The form of report.json; raised when a key changes its meaning or goes."""
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -24,7 +24,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 def summary_json(
     campaign: str,
     found: Sequence[ClassifierFindings],
-    doubts: pd.DataFrame,
+    failures: pd.DataFrame,
     *,
     revisions: Mapping[str, int],
     software: Mapping[str, str],
@@ -36,7 +36,7 @@ def summary_json(
         "revisions": dict(revisions),
         "software": dict(software),
         "classifiers": {one.name: _of_classifier(one) for one in found},
-        "doubts": records(doubts),
+        "failures": records(failures),
     }
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -49,6 +49,7 @@ def _of_classifier(found: ClassifierFindings) -> dict[str, Any]:
         "cautions": list(reading.cautions),
         "map": reading.map_sentence,
         "agreement": reading.agreement,
+        "methods": found.trusted,
         "exchanges": reading.exchanges,
         "classes": {name: {"verdict": of.verdict, "headline": of.headline} for name, of in found.by_class.items()},
         "tables": {name: records(table) for name, table in found.tables().items()},

@@ -74,45 +74,6 @@ def test_directions_of_an_exchange_are_counted_apart() -> None:
     assert spots["k"].sum() == 5
 
 
-def test_paired_differences_are_taken_view_by_view_in_the_metrics_own_direction() -> None:
-    table = findings.method_table(reported.scores_table(), reference="pcim", draws=2000)
-    cell = table.set_index(["method", "metric"])
-    assert cell.loc[("edge", "deletion_auc"), "difference"] == pytest.approx(0.2)
-    assert np.isnan(cell.loc[("pcim", "auprc"), "difference"])
-    assert cell.loc[("pcim", "auprc"), "n"] == 8, "undefined values do not count"
-    assert cell.loc[("edge", "deletion_auc"), "p_holm"] < 0.05
-    assert np.isnan(cell.loc[("pcim", "deletion_auc"), "p_holm"])
-
-
-def test_a_method_must_beat_its_own_blurred_map_and_the_contrast_control() -> None:
-    """One view of each of eight wells; lower is better in the deletion AUC, and the noise is a hundredth."""
-    values = {"pcim": 0.2, "pcim_blurred": 0.3, "grad_cam": 0.4, "grad_cam_blurred": 0.4, "contrast": 0.5, "edge": 0.1}
-    lot = np.random.default_rng(0)
-    rows = [
-        {**reported.key_of("A", well + 1), "method": method, "metric": metric, "substitute": "mean", "seen": False}
-        | {"value": (value if metric == "deletion_auc" else 1 - value) + 0.01 * lot.normal(), "chance": np.nan}
-        for well in range(8)
-        for method, value in values.items()
-        for metric in ("deletion_auc", "insertion_auc", "entropy")
-    ]
-    cell = findings.method_table(pd.DataFrame(rows), reference="pcim", draws=500).set_index(["method", "metric"])
-    for metric in ("deletion_auc", "insertion_auc"):
-        assert cell.loc[("pcim", metric), ["above_blurred", "above_contrast", "beats_controls"]].tolist() == [True] * 3
-        found = cell.loc[("grad_cam", metric), ["above_blurred", "above_contrast", "beats_controls"]]
-        assert found.tolist() == [False, True, False]
-        for control in ("pcim_blurred", "contrast", "edge"):
-            assert cell.loc[(control, metric), "beats_controls"] is None
-    assert cell.loc[("pcim", "entropy"), "beats_controls"] is None, "neither direction is better"
-
-
-def test_a_view_that_its_field_explains_is_not_named_twice() -> None:
-    doubts = findings.doubts_table(reported.fields_table(), reported.calls_table().assign(stage="classify"))
-    assert list(doubts["stage"]) == ["ingest", "ingest"]
-    failed = reported.calls_table().assign(stage="classify")
-    failed.loc[0, ["status", "reason"]] = ["failed", "no such channel"]
-    assert list(findings.doubts_table(reported.fields_table(), failed)["reason"])[-1] == "no such channel"
-
-
 def test_shares_of_a_map_are_averaged_by_region() -> None:
     table = findings.region_table(reported.shares_table(), draws=200).set_index(["method", "region"])
     assert table.loc[("pcim", "spots"), "share"] == pytest.approx(0.63)
@@ -130,3 +91,16 @@ def test_channels_add_up_over_regions() -> None:
 def test_background_alone_is_summed_up_by_class() -> None:
     table = findings.background_table(reported.ledger_of("pcim")).set_index("target")
     assert dict(table["p"]) == {"plain": 0.9, "spot": 0.1}
+
+
+def test_a_wells_status_is_ok_or_its_commonest_trouble() -> None:
+    fields = reported.fields_table()
+    failed = pd.DataFrame(
+        {"plate": "p1", "well": ["A01", "A01", "A01", "B06"], "status": ["failed", "failed", "nan", "saturated"]}
+    )
+    table = findings.well_status(fields, failed).set_index("well")
+    assert dict(table["status"])["A01"] == "failed"
+    assert dict(table["status"])["B06"] == "saturated"
+    assert list(table.loc[["A01", "A02"], "failed"]) == [3, 0]
+    assert table.loc["A02", "status"] == "ok"
+    assert len(table) == len(reported.WELLS)

@@ -56,9 +56,21 @@ def test_a_map_runs_from_black_to_white_without_loss() -> None:
 def test_an_outline_lies_on_the_regions_own_edge() -> None:
     mask = np.zeros((20, 20), bool)
     mask[5:15, 5:15] = True
-    drawn = panels.overlay_png(np.zeros((20, 20, 3)), np.zeros((20, 20)), 1.0, {"#ffffff": mask})
-    picture = np.asarray(Image.open(io.BytesIO(drawn)).convert("L")) > 0
+    drawn = Image.open(io.BytesIO(panels.outlines_png({"#ffff00": mask}, (20, 20)))).convert("RGBA")
+    colours = {tuple(colour) for colour in np.asarray(drawn).reshape(-1, 4).tolist()}
+    assert colours == {(0, 0, 0, 0), (255, 255, 0, 255)}, "nothing but the line covers what lies below"
+    picture = np.asarray(drawn)[..., 3] > 0
     scale = panels.scale_of((20, 20))
     assert picture[5 * scale, 5 * scale : 15 * scale].all()
     assert not picture[: 5 * scale].any()
     assert not picture[10 * scale, 10 * scale]
+
+
+def test_the_map_glows_where_it_is_high_and_the_image_shows_where_it_is_zero() -> None:
+    attribution = np.zeros((20, 20))
+    attribution[0, 0] = 5.0
+    drawn = np.asarray(
+        Image.open(io.BytesIO(panels.overlay_png(np.full((20, 20, 3), 0.5), attribution, 5.0))).convert("RGB")
+    )
+    assert np.ptp(drawn[-1, -1]) == 0, "grey"
+    assert drawn[0, 0, 0] > drawn[0, 0, 1] + 50 > drawn[0, 0, 2] + 50, "orange"

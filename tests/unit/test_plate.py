@@ -2,7 +2,7 @@
 
 import pytest
 
-from pcim.plate import ViewKey, keyed_number, parse_well, well_name, well_order
+from pcim.plate import ViewKey, keyed_number, parse_well, row_number, well_name, well_order
 
 
 @pytest.mark.parametrize("text", ["A1", "a01", "A001", " A01 "])
@@ -28,3 +28,8 @@ def test_a_key_prints_as_a_path_and_its_number_depends_on_nothing_else() -> None
     assert key.number("x") == keyed_number("p1/A/1/0/0_160", "x") == 2383890694181762405  # the same in every process
     assert key.number("x") != key.number("y")
     assert 0 <= key.number() < 2**63
+
+
+@pytest.mark.parametrize(("row", "number"), [("A", 1), ("H", 8), ("Z", 26), ("AA", 27), ("AF", 32)])
+def test_rows_are_numbered_as_on_the_plate(row: str, number: int) -> None:
+    assert row_number(row) == number

@@ -8,6 +8,8 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
@@ -45,19 +47,43 @@ def test_the_page_needs_nothing_from_outside(html: str) -> None:
     tags = Tags()
     tags.feed(html)
     assert {tag for tag, _ in tags.found} >= {"img", "table", "figure"}
-    assert not [tag for tag, _ in tags.found if tag in {"script", "link", "iframe", "object"}]
+    assert not [tag for tag, _ in tags.found if tag in {"link", "iframe", "object", "base", "form"}]
+    assert not [of for tag, of in tags.found if tag == "script" and "src" in of]
     sources = [str(of["src"]) for _, of in tags.found if "src" in of]
     assert sources
     assert all(source.startswith("data:image/") for source in sources)
-    assert all(str(of["href"]).startswith("#") for _, of in tags.found if "href" in of)
-    assert "url(" not in html
-    assert "@import" not in html
+    links = [str(of["href"]) for _, of in tags.found if "href" in of]
+    assert links
+    assert all(link.startswith("#") for link in links)
+    (policy,) = [str(of["content"]) for tag, of in tags.found if of.get("http-equiv") == "Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; img-src data:;"), "the browser itself refuses to ask a network"
+    style = re.search(r"<style>(.*?)</style>", html, re.DOTALL)
+    assert style is not None
+    assert "url(" not in style[1]
+    assert "@import" not in style[1]
 
 
 def test_text_from_tables_is_escaped(html: str) -> None:
     assert HOSTILE not in html
-    assert "<script" not in html
+    assert "<script>alert" not in html
     assert "&lt;script&gt;" in html
+    tags = Tags()
+    tags.feed(html)
+    kinds = [of.get("type") for tag, of in tags.found if tag == "script"]
+    assert kinds.count(None) == 2, "Vega and the page's own; all others hold data"
+    assert set(kinds) == {None, "application/json"}
+
+
+def test_every_chart_on_the_page_has_its_numbers_words_and_a_file_beside_it(made: Made, html: str) -> None:
+    tags = Tags()
+    tags.feed(html)
+    charts = {str(of["data-plot"]): of for _, of in tags.found if "data-plot" in of}
+    specs = [of["data-spec"] for _, of in tags.found if "data-spec" in of]
+    assert sorted(charts) == sorted(str(name) for name in specs)
+    assert len(charts) == len(specs) >= 8
+    assert all(of["aria-label"] and of["role"] == "img" for of in charts.values())
+    figures = {path.name for path in Path(made.arguments["figures"]).iterdir()}
+    assert figures >= {f"{name}.{kind}" for name in charts for kind in ("svg", "png")}
 
 
 def test_every_picture_has_words_for_those_who_cannot_see_it(html: str) -> None:
@@ -86,7 +112,7 @@ def test_the_page_says_how_sure_it_is(html: str) -> None:
 
 
 def test_images_in_doubt_are_named_once_with_their_reason(made: Made, html: str) -> None:
-    doubts = pd.read_csv(Path(made.arguments["tables"]) / "doubts.csv")
+    doubts = pd.read_csv(Path(made.arguments["tables"]) / "failures.csv")
     assert list(zip(doubts["well"], doubts["stage"], doubts["status"], strict=True)) == [
         ("A06", "ingest", "saturated"),
         ("B06", "ingest", "saturated"),
@@ -96,15 +122,27 @@ def test_images_in_doubt_are_named_once_with_their_reason(made: Made, html: str)
 
 def test_tables_and_figures_lie_beside_the_page(made: Made) -> None:
     tables = {path.name for path in Path(made.arguments["tables"]).iterdir()}
-    assert tables >= {"accuracy.csv", "regions.csv", "interventions.csv", "methods.csv", "wells.csv"}
-    assert all(path.read_bytes().startswith(b"\x89PNG") for path in Path(made.arguments["figures"]).iterdir())
+    assert tables >= {
+        "accuracy.csv",
+        "regions.csv",
+        "interventions.csv",
+        "methods.csv",
+        "wells.csv",
+        "views.csv",
+        "curves.csv",
+    }
+    assert {name.removesuffix(".csv") for name in tables if name.endswith(".csv")} == {
+        name.removesuffix(".parquet") for name in tables if name.endswith(".parquet")
+    }, "each for people and for machines"
+    for path in Path(made.arguments["figures"]).iterdir():
+        assert path.read_bytes().startswith(b"\x89PNG" if path.suffix == ".png" else b"<svg"), path
     methods = pd.read_csv(Path(made.arguments["tables"]) / "methods.csv")
     assert set(methods["classifier"]) == {"spots"}
 
 
 def test_machines_read_what_people_read(made: Made) -> None:
     told = json.loads(Path(made.arguments["summary"]).read_text(encoding="utf-8"))
-    assert told["form"] == 1
+    assert told["form"] == 2
     spots = told["classifiers"]["spots"]
     html = Path(made.arguments["page"]).read_text(encoding="utf-8")
     assert spots["verdict"].capitalize() in html
@@ -115,8 +153,8 @@ def test_machines_read_what_people_read(made: Made) -> None:
     methods = pd.read_csv(Path(made.arguments["tables"]) / "methods.csv")
     assert len(spots["tables"]["methods"]) == len(methods)
     assert spots["tables"]["methods"][0]["mean"] == pytest.approx(methods["mean"][0], rel=1e-5)
-    doubts = pd.read_csv(Path(made.arguments["tables"]) / "doubts.csv")
-    assert [row["reason"] for row in told["doubts"]] == doubts["reason"].tolist()
+    doubts = pd.read_csv(Path(made.arguments["tables"]) / "failures.csv")
+    assert [row["reason"] for row in told["failures"]] == doubts["reason"].tolist()
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1"])
@@ -139,4 +177,66 @@ def test_no_maps_no_exchanges_no_truth_is_said_not_hidden(tmp_path: Path) -> Non
     assert "Cannot tell" in html
     assert "Not known: the plate maps give no true class" in html
     assert "No view was explained" in html
-    assert not re.search(r"\bnan\b(?! means)", re.sub(r"base64,[^\"]*", "", html), re.IGNORECASE)
+    shown = re.sub(r"<script.*?</script>|base64,[^\"]*", "", html, flags=re.DOTALL)
+    assert not re.search(r"\bnan\b(?! means)", shown, re.IGNORECASE)
+
+
+def listing_of(html: str) -> dict[str, Any]:
+    found = re.search(r'class="listing".*?<script type="application/json">(.*?)</script>', html, re.DOTALL)
+    assert found is not None
+    return dict(json.loads(found[1]))
+
+
+def test_every_explained_view_is_listed_with_its_doubts_and_paths_those_most_in_doubt_first(
+    made: Made, html: str
+) -> None:
+    listing = listing_of(html)
+    rows = [dict(zip(listing["names"], row, strict=True)) for row in listing["rows"]]
+    assert sorted(row["well"] for row in rows) == sorted(f"{r}{c:02d}" for r in "AB" for c in range(1, 6))
+    assert rows[0]["why"]
+    assert any("true class" in row["why"] for row in rows)
+    assert any("not converged" in row["why"] for row in rows), "column 5 came to the step limit"
+    assert {row["treatment"] for row in rows} >= {HOSTILE}, "as text: the script sets it as text"
+    assert len(listing["paths"]) == len(listing["map_paths"]) == len(rows)
+    folder = Path(made.arguments["page"]).parent
+    for place, paths in ((listing["source"], listing["paths"]), (listing["maps"], listing["map_paths"])):
+        assert (folder / unquote(place["href"]) / paths[0] / "zarr.json").is_file(), "the link leads there"
+        assert (Path(place["address"]) / paths[0] / "zarr.json").is_file()
+
+
+def test_what_failed_comes_with_the_command_that_tries_it_again(tmp_path: Path) -> None:
+    made = make_campaign(tmp_path)
+    ledger = made.arguments["ledgers"][0]
+    table = pd.read_parquet(ledger)
+    table.loc[0, ["status", "reason"]] = ["failed", f"out of memory {HOSTILE}"]
+    table.to_parquet(ledger, index=False)
+    report_campaign(**made.arguments)
+    html = Path(made.arguments["page"]).read_text(encoding="utf-8")
+    assert f"snakemake --configfile made.yaml --forcerun {ledger}</pre>" in html
+    failures = pd.read_csv(Path(made.arguments["tables"]) / "failures.csv")
+    assert list(failures["status"]) == ["saturated", "saturated", "failed"]
+
+
+def test_a_campaign_of_many_plates_gets_a_page_a_plate(tmp_path: Path) -> None:
+    made = make_campaign(tmp_path)
+    made.arguments["config"]["report"]["plates_on_page"] = 0
+    report_campaign(**made.arguments)
+    index = Path(made.arguments["page"]).read_text(encoding="utf-8")
+    assert 'href="plates/p1.html#p-spots--p1"' in index
+    assert 'class="listing"' not in index
+    plate = Path(made.arguments["plates"]) / "p1.html"
+    html = plate.read_text(encoding="utf-8")
+    assert 'id="p-spots--p1"' in html
+    assert HOSTILE not in html
+    listing = listing_of(html)
+    assert (plate.parent / unquote(listing["maps"]["href"]) / listing["map_paths"][0] / "zarr.json").is_file()
+
+
+def test_a_list_too_long_for_a_page_is_cut_where_doubts_end(tmp_path: Path) -> None:
+    made = make_campaign(tmp_path)
+    made.arguments["config"]["report"]["listed_views"] = 3
+    report_campaign(**made.arguments)
+    listing = listing_of(Path(made.arguments["page"]).read_text(encoding="utf-8"))
+    assert len(listing["rows"]) == 3
+    views = pd.read_parquet(Path(made.arguments["tables"]) / "views.parquet")
+    assert len(views) == 10, "the table beside the page has all"

@@ -43,6 +43,6 @@ def test_crops_around_places_of_a_table_are_called_explained_and_reported(make_r
     assert labels == ["pcim DNA", "pcim Reporter", "pcim plain DNA", "pcim plain Reporter"]
     whole = np.asarray(field["0"])
     assert 0.3 < np.isfinite(whole[0]).mean() < 1
-    scores = pd.concat(pd.read_parquet(p) for p in run.results.glob("evaluate/spots/plate1/*.parquet"))
+    scores = pd.concat(pd.read_parquet(p) for p in run.results.glob("evaluate/spots/plate1/*[0-9].parquet"))
     assert set(scores["view"]) == set(calls["view"])
     assert "Nothing to be done" in run()

@@ -16,10 +16,13 @@ rule report:
         scores=campaign.everywhere(
             "results/{campaign}/evaluate/{model}/{plate}/{chunk}.parquet"
         ),
+        curves=campaign.everywhere(
+            "results/{campaign}/evaluate/{model}/{plate}/{chunk}.curves.parquet"
+        ),
         interventions=campaign.everywhere(
             "results/{campaign}/evaluate/{model}/interventions.parquet"
         ),
-        plates=campaign.everywhere(
+        maps=campaign.everywhere(
             "results/{campaign}/maps/{model}/{plate}_{method}.zarr/zarr.json"
         ),
         models=campaign.models,
@@ -29,9 +32,29 @@ rule report:
             caption="../report/report.rst",
             category="Report",
         ),
-        summary="results/{campaign}/report/report.json",
-        tables=directory("results/{campaign}/report/tables"),
-        figures=directory("results/{campaign}/report/figures"),
+        summary=report(
+            "results/{campaign}/report/report.json",
+            caption="../report/summary.rst",
+            category="Report",
+        ),
+        plates=report(
+            directory("results/{campaign}/report/plates"),
+            patterns=["{plate}.html"],
+            caption="../report/plates.rst",
+            category="Plates",
+        ),
+        tables=report(
+            directory("results/{campaign}/report/tables"),
+            patterns=["{table}.csv"],
+            caption="../report/tables.rst",
+            category="Tables",
+        ),
+        figures=report(
+            directory("results/{campaign}/report/figures"),
+            patterns=["{figure}.svg"],
+            caption="../report/figures.rst",
+            category="Figures",
+        ),
     log:
         "results/{campaign}/logs/report.log",
     benchmark:
@@ -45,6 +68,7 @@ rule report:
     params:
         config=campaign.config.model_dump(mode="json"),
         stores=campaign.all_stores,
+        command=command,
         revisions=REVISIONS,
         revision=REVISIONS["report"],
     script:

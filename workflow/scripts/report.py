@@ -12,6 +12,6 @@ with log_to(snakemake.log[0]), sole_writer(snakemake.output[0]):
     report_campaign(
         **snakemake.input,
         **snakemake.output,
-        **{name: snakemake.params[name] for name in ("config", "stores", "revisions")},
+        **{name: snakemake.params[name] for name in ("config", "stores", "command", "revisions")},
         software=installed_software(),
     )

@@ -1,0 +1,76 @@
+"""Doubts: which images a person should look at first, and why; what failed, and the command that tries it again."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from pcim.plate import FIELD_COLUMNS, KEY_COLUMNS
+from pcim.words import number
+
+if TYPE_CHECKING:
+    from pcim.reading_settings import DoubtSettings
+
+REASON_COLUMNS = ("wrong", "undecided", "unfaithful", "disagreement", "not converged")
+"""The kinds of doubt about a view, in the order in which they are told."""
+
+
+def doubtful(views: pd.DataFrame, settings: DoubtSettings) -> pd.DataFrame:
+    """Return the table of views with `doubts` (how many) and `why` (in words, "" where there is none), those most in doubt first.
+
+    `views` has the key, `call`, `truth` ("" = not known), `p` of the call, and where a map was made `fidelity`, `agreement` (NaN =
+    not known), `stop`, `p_keep` and `p_drop`. Views in equal doubt come in the order of their fidelity, lowest first.
+    """
+    found = views.copy()
+    reasons = [_reasons(row, settings) for row in views.to_dict("records")]
+    found["doubts"] = [len(of) for of in reasons]
+    found["why"] = ["; ".join(of) for of in reasons]
+    order = ["doubts", "fidelity", *KEY_COLUMNS]
+    return found.sort_values(order, ascending=[False, *[True] * (len(order) - 1)], kind="stable").reset_index(drop=True)
+
+
+def _reasons(row: dict[Any, Any], settings: DoubtSettings) -> list[str]:
+    """Name what is doubtful about a view and its map."""
+    told = []
+    if row["truth"] and row["truth"] != row["call"]:
+        told.append(f"called {row['call']}, true class {row['truth']}")
+    if row["p"] < settings.undecided:
+        told.append(f"undecided, p = {number(row['p'])}")
+    if row["fidelity"] <= settings.unfaithful:
+        told.append(f"map not faithful: its order is worth {number(row['fidelity'])}")
+    if row["agreement"] < settings.disagreement:
+        told.append(f"methods disagree: rank correlation {number(row['agreement'])}")
+    if row["stop"] == "step limit" and (
+        row["p_keep"] < settings.not_converged or row["p_drop"] > settings.not_converged
+    ):
+        told.append(
+            f"not converged: p = {number(row['p_keep'])} on what is kept, {number(row['p_drop'])} on what is dropped"
+        )
+    return told
+
+
+def failures(fields: pd.DataFrame, views: pd.DataFrame) -> pd.DataFrame:
+    """Return the fields whose quality verdict is not ok, then the `views` that a stage failed on for another reason.
+
+    `views` has the key, `stage`, `status`, `reason` and `job`, the file of the job that a rerun must make again.
+    """
+    columns = [*KEY_COLUMNS, "stage", "status", "reason", "job"]
+    bad = fields[fields["qc"] != "ok"].assign(view="", stage="ingest", status=lambda table: table["qc"], job="")
+    failed = views[views["status"] != "ok"]
+    known = (
+        failed.merge(bad[list(FIELD_COLUMNS)], on=list(FIELD_COLUMNS), how="left", indicator=True)["_merge"] == "both"
+    )
+    rest = failed[~known.to_numpy()]
+    parts = [part.reindex(columns=columns) for part in (bad, rest) if len(part)]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+
+
+def rerun_command(command: str, failed: pd.DataFrame) -> str:
+    """Return the command that runs again exactly the jobs with a failed view; "" where there is none. It tries only what failed.
+
+    `command` starts the campaign; paths are quoted for a shell.
+    """
+    jobs = sorted({str(job) for job in failed.loc[failed["status"] == "failed", "job"].dropna() if job})
+    return f"{command} --forcerun {shlex.join(jobs)}" if jobs else ""

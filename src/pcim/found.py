@@ -1,0 +1,87 @@
+"""Found: what a campaign wrote, read back for its report, one classifier at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import xarray as xr
+from zarr.storage import ZipStore
+
+from pcim.contract import load_contract
+from pcim.evidence import Evidence
+from pcim.scores import Scores
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pcim.config import ClassifierSettings
+    from pcim.source import Source
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the campaign wrote, of all classifiers: the field tables read, the rest as paths by what they hold."""
+
+    root: Path
+    methods: Sequence[str]
+    fields: pd.DataFrame
+    stores: Mapping[str, Source]
+    paths: Mapping[str, Sequence[str]]
+
+    def of(self, what: str, model: str) -> list[str]:
+        """Return one classifier's paths: the second part below the campaign's results is its name."""
+        return [path for path in self.paths[what] if Path(path).relative_to(self.root).parts[1] == model]
+
+    def evidence(self, name: str, entry: ClassifierSettings, model: Path) -> Evidence:
+        """Read all that was found about one classifier."""
+        ledger = _scored_or_failed(read_tables(self.of("ledgers", name), job=True))
+        return Evidence(
+            name=name,
+            settings=entry,
+            contract=load_contract(model),
+            fields=self.fields[self.fields["plate"].isin(entry.plates)],
+            calls=read_tables(self.of("calls", name), job=True),
+            ledger=_in_order(ledger, self.methods),
+            shares=_in_order(read_tables(self.of("shares", name)), self.methods),
+            scores=Scores.of(pd.read_parquet(path) for path in self.of("scores", name)).in_order(self.methods),
+            curves=[pd.read_parquet(path) for path in self.of("curves", name)],
+            interventions=read_tables(self.of("interventions", name)),
+            mean_maps={Path(path).parent.name: read_mean_maps(path) for path in self.of("mean_maps", name)},
+            stores=self.stores,
+            maps={plate: _maps_of(plate, self.methods, self.of("maps", name)) for plate in entry.plates},
+        )
+
+
+def read_mean_maps(path: str | Path) -> xr.DataArray:
+    """Read the mean maps (entry, y, x) of one classifier on one plate, with method, grouping, group and views."""
+    with ZipStore(Path(path), mode="r") as store:
+        maps: xr.DataArray = xr.open_zarr(store, consolidated=False)["mean_map"].load()
+    return maps
+
+
+def read_tables(paths: Sequence[str], *, job: bool = False) -> pd.DataFrame:
+    """Read Parquet tables one under another; with `job`, a column of that name says which file a row comes from."""
+    parts = [pd.read_parquet(path) for path in paths]
+    if job:
+        parts = [part.assign(job=str(path)) for part, path in zip(parts, paths, strict=True)]
+    filled = [part for part in parts if len(part)]
+    return pd.concat(filled or parts[:1], ignore_index=True) if parts else pd.DataFrame()
+
+
+def _scored_or_failed(ledger: pd.DataFrame) -> pd.DataFrame:
+    """Leave out what nothing is wrong with and nothing is said of: maps of a second target."""
+    return ledger[ledger["scored"].astype(bool) | (ledger["status"] != "ok")]
+
+
+def _in_order(table: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
+    """Sort by the order in which the config names the methods."""
+    rank = table["method"].map({method: number for number, method in enumerate(methods)})
+    return table.assign(rank=rank).sort_values("rank", kind="stable").drop(columns="rank").reset_index(drop=True)
+
+
+def _maps_of(plate: str, methods: Sequence[str], roots: Sequence[str]) -> dict[str, Path]:
+    places = {Path(root).parent.name: Path(root).parent for root in roots}
+    return {method: places[f"{plate}_{method}.zarr"] for method in methods if f"{plate}_{method}.zarr" in places}

@@ -1,0 +1,125 @@
+"""Gallery: the shown views of one classifier as image, map and overlay: those that were drawn, and those most in doubt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from pcim import panels
+from pcim.words import method_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+    from pcim.evidence import ClassifierFindings
+    from pcim.figures import Album, Picture
+
+
+@dataclass
+class Gallery:
+    """Panels of some of a classifier's explained views; all of them share one stretch of the image and one scale of the map."""
+
+    found: ClassifierFindings
+    album: Album
+    drawn: int
+    doubtful: int
+
+    @cached_property
+    def examples(self) -> list[panels.Example]:
+        """The views that were drawn, not picked, read from the plates."""
+        return self._read(panels.choose_views(self.found.explained_views, self.drawn))
+
+    @cached_property
+    def in_doubt(self) -> list[panels.Example]:
+        """The views most in doubt, read from the plates."""
+        views = self.found.explained_views
+        return self._read(views[views["doubts"] > 0].head(self.doubtful))
+
+    def _read(self, chosen: pd.DataFrame) -> list[panels.Example]:
+        evidence = self.found.evidence
+        return [
+            panels.read_example(
+                row,
+                store=evidence.stores[row["plate"]],
+                maps=evidence.maps[row["plate"]],
+                channels=evidence.contract.input.channels,
+                regions=evidence.settings.regions,
+            )
+            for row in chosen.to_dict("records")
+        ]
+
+    @cached_property
+    def _shown(self) -> list[panels.Example]:
+        return [example for example in [*self.examples, *self.in_doubt] if self.found.method in example.maps]
+
+    @cached_property
+    def ends(self) -> list[tuple[float, float]]:
+        """Black and white of each channel, shared by all shown views."""
+        return panels.stretch(self.examples)
+
+    @cached_property
+    def top(self) -> float:
+        """The map value shown as white, shared by all shown views."""
+        return panels.top_of([example.maps[self.found.method] for example in self._shown])
+
+    @property
+    def outline_legend(self) -> list[tuple[str, str]]:
+        """Colour and name of each outlined region, the objects first."""
+        settings = self.found.evidence.settings
+        names = sorted(settings.regions, key=lambda name: name != settings.objects)
+        return list(zip(panels.OUTLINES, names, strict=False))
+
+    @property
+    def channel_legend(self) -> list[tuple[str, str]]:
+        """Colour and name of each channel in the image; none where there is one channel, shown in grey."""
+        channels = self.found.evidence.contract.input.channels
+        colours = panels.CHANNEL_COLOURS[min(len(channels), 3)]
+        hexes = ["#" + "".join(f"{round(255 * part):02x}" for part in colours[n % len(colours)]) for n in range(len(channels))]  # fmt: skip
+        return list(zip(hexes, channels, strict=True)) if len(channels) > 1 else []
+
+    @cached_property
+    def rows(self) -> list[dict[str, Any]]:
+        """A row a drawn view: what is known of it, and its pictures."""
+        return self._panels(self.examples)
+
+    @cached_property
+    def doubtful_rows(self) -> list[dict[str, Any]]:
+        """The same of the views most in doubt."""
+        return self._panels(self.in_doubt)
+
+    def _panels(self, examples: Sequence[panels.Example]) -> list[dict[str, Any]]:
+        return [self._panel(example) for example in examples if self.found.method in example.maps]
+
+    def _panel(self, example: panels.Example) -> dict[str, Any]:
+        """Return image, map, overlay and outlines of a view: the last two lie over one another."""
+        row, attribution = example.row, example.maps[self.found.method]
+        picture = panels.composite(example.pixels, self.ends)
+        outlines = {colour: example.regions[name] for colour, name in self.outline_legend}
+        where = f"plate {row['plate']}, well {row['well']}, field {row['field']}, view {row['view']}"
+        drawn = {
+            "image": (panels.image_png(picture), f"Image of {where}"),
+            "map": (panels.map_png(attribution, self.top), f"Attribution map of {where}"),
+            "overlay": (panels.overlay_png(picture, attribution, self.top), f"Image of {where} with the map over it"),
+            "outlines": (panels.outlines_png(outlines, attribution.shape[:2]), "Outlines of the named regions"),
+        }
+        wrong = bool(row["truth"]) and row["truth"] != row["call"]
+        pictures = {name: self.album.png(content, alt) for name, (content, alt) in drawn.items()}
+        return {"row": row, "where": where, "wrong": wrong, "p": float(row["p"]), **pictures}
+
+    @cached_property
+    def methods(self) -> list[Picture]:
+        """The first drawn view with the map of every method, each on its own scale."""
+        if not self.examples:
+            return []
+        example = self.examples[0]
+        picture = panels.composite(example.pixels, self.ends)
+        shown = [self.album.png(panels.image_png(picture), f"Image of well {example.row['well']}", "Image")]
+        for method, attribution in example.maps.items():
+            top, name = panels.top_of([attribution]), method_name(method)
+            name += " (control)" if method in self.found.controls else ""
+            caption = f"{name}\nwhite: {top:.0f} times"
+            shown.append(self.album.png(panels.map_png(attribution, top), f"Map by {name}", caption))
+        return shown

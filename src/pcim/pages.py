@@ -1,0 +1,126 @@
+"""Pages: the campaign's page and, of a campaign of many plates, a page a plate, as HTML. Every text from a table or file is escaped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+import pandas as pd
+import yaml
+
+from pcim.charts import theme
+from pcim.doubts import failures, rerun_command
+from pcim.figures import javascript
+from pcim.method_settings import CONTROLS
+from pcim.plate import KEY_COLUMNS
+from pcim.plate_page import PlatePage
+from pcim.words import interval, method_name, number, percent
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from pcim.config import Config
+    from pcim.found import Inputs
+    from pcim.page import ClassifierPage
+
+
+@dataclass
+class Pages:
+    """The pages of a campaign."""
+
+    settings: Config
+    classifiers: Sequence[ClassifierPage]
+    inputs: Inputs
+    command: str
+    revisions: Mapping[str, int]
+    software: Mapping[str, str]
+
+    @property
+    def is_split(self) -> bool:
+        """Whether every plate has a page of its own."""
+        return self.inputs.fields["plate"].nunique() > self.settings.report.plates_on_page
+
+    @cached_property
+    def failures(self) -> pd.DataFrame:
+        """The fields that are not used, and the views on which a stage failed, of all classifiers."""
+        nothing = pd.DataFrame(columns=["status", *KEY_COLUMNS])
+        of_fields = failures(self.inputs.fields, nothing)
+        of_stages = [found[found["stage"] != "ingest"] for found in (shown.failures for shown in self.classifiers)]
+        return pd.concat([of_fields, *of_stages], ignore_index=True)
+
+    def index(self, folder: Path) -> str:
+        """Return the campaign's page, which lies in `folder`."""
+        fields, methods = self.inputs.fields, self.settings.attribute.methods
+        return self._render(
+            "index.html.j2",
+            title=self.settings.report.title,
+            plates=self.of_plates(folder),
+            counts={
+                "plates": fields["plate"].nunique(),
+                "wells": len(fields.drop_duplicates(["plate", "well"])),
+                "fields": len(fields),
+                "views": sum(len(shown.views) for shown in self.classifiers),
+                "explained": sum(shown.explained for shown in self.classifiers),
+            },
+            methods=[method_name(method) for method in methods if method not in CONTROLS],
+            controls=[method_name(method) for method in methods if method in CONTROLS],
+            failures=self.failures.fillna("").to_dict("records"),
+            rerun=rerun_command(self.command, self.failures),
+            thresholds=[
+                (name, getattr(group, name), field.description)
+                for group in (self.settings.report.reading, self.settings.report.doubt)
+                for name, field in type(group).model_fields.items()
+            ],
+            maps_root=(self.inputs.root / "maps").as_posix(),
+            config_text=yaml.safe_dump(self.settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
+        )
+
+    def plates(self, folder: Path) -> dict[Path, str]:
+        """Return the plates' own pages below `folder`, path -> HTML; none where they are on the campaign's page."""
+        if not self.is_split:
+            return {}
+        pages = {}
+        for plate, parts in self.of_plates(folder).items():
+            failed = self.failures[self.failures["plate"] == plate].fillna("")
+            pages[folder / f"{plate}.html"] = self._render(
+                "plate_page.html.j2", title=f"Plate {plate}", plate=plate, parts=parts, failures=failed.to_dict("records"),
+                rerun=rerun_command(self.command, failed),
+            )  # fmt: skip
+        return pages
+
+    def of_plates(self, folder: Path) -> dict[str, list[PlatePage]]:
+        """Return plate -> its part of the page for each classifier that saw it."""
+        return {
+            str(plate): [
+                PlatePage(
+                    shown,
+                    str(plate),
+                    shown.album,
+                    folder,
+                    command=self.command,
+                    listed=self.settings.report.listed_views,
+                )
+                for shown in self.classifiers
+                if plate in shown.evidence.settings.plates
+            ]
+            for plate in self.inputs.fields["plate"].unique()
+        }
+
+    def _render(self, template: str, **shown: Any) -> str:
+        environment = jinja2.Environment(
+            loader=jinja2.PackageLoader("pcim", "templates"), autoescape=True, undefined=jinja2.StrictUndefined,
+            trim_blocks=True, lstrip_blocks=True,
+        )  # fmt: skip
+        environment.filters |= {"percent": percent, "number": number}
+        environment.globals |= {
+            "interval": interval,
+            "javascript": javascript,
+            "themes": {name: theme(dark=name == "dark") for name in ("light", "dark")},
+        }
+        return environment.get_template(template).render(
+            settings=self.settings, pages=self.classifiers, is_split=self.is_split, revisions=self.revisions,
+            software=self.software, **shown,
+        )  # fmt: skip

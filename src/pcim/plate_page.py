@@ -1,0 +1,134 @@
+"""Plate page: one plate as one classifier saw it: where on the plate it calls what, and every explained view with its paths."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import numpy as np
+
+from pcim import charts, ngff
+from pcim.doubts import rerun_command
+from pcim.summary import records
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pcim.evidence import ClassifierFindings
+    from pcim.figures import Album, Plot
+
+_LISTED = (
+    "well", "field", "view", "treatment", "dose", "truth", "call", "p", "share", "lift", "fidelity", "agreement", "stop", "why",
+)  # fmt: skip
+
+
+@dataclass
+class PlatePage:
+    """What the template asks about one plate and classifier; `folder` is where the page lies, from where links go."""
+
+    found: ClassifierFindings
+    plate: str
+    album: Album
+    folder: Path
+    command: str
+    listed: int
+
+    @property
+    def id(self) -> str:
+        """Name of this part of the page, unique on it."""
+        return f"{self.found.name}--{self.plate}"
+
+    @cached_property
+    def wells(self) -> pd.DataFrame:
+        """The plate's wells."""
+        wells = self.found.plate_wells
+        return wells[wells["plate"] == self.plate]
+
+    @cached_property
+    def plots(self) -> list[Plot]:
+        """Plate maps of the call, its confidence, where the map lies, how faithful it is, and what went wrong."""
+        objects = self.found.evidence.settings.objects
+        measures = [
+            charts.Measure("call", "Call", "class"),
+            charts.Measure("p", "Confidence: probability of the call", "share"),
+            charts.Measure("lift", f"Lift of the map in the {objects}: 1 = chance", "lift"),
+            charts.Measure("fidelity", "Fidelity: what the map's order is worth, 0 = chance", "signed"),
+            charts.Measure("status", "Status of the well's images", "class"),
+        ]
+        return [
+            self.album.chart(
+                f"{self.found.name}_{self.plate}_{one.column}",
+                charts.plate_map(self.wells, one),
+                f"{one.title}, by well, on plate {self.plate}; the wells' table holds the same numbers.",
+            )
+            for one in measures
+            if objects or one.column != "lift"
+        ]
+
+    @property
+    def views(self) -> pd.DataFrame:
+        """The plate's explained views, those most in doubt first."""
+        views = self.found.explained_views
+        return views[views["plate"] == self.plate]
+
+    @property
+    def in_doubt(self) -> int:
+        """How many of the explained views are in doubt."""
+        return int((self.views["doubts"] > 0).sum())
+
+    @cached_property
+    def failed(self) -> pd.DataFrame:
+        """The plate's fields and views without a result."""
+        failures = self.found.failures
+        return failures[failures["plate"] == self.plate]
+
+    @property
+    def rerun(self) -> str:
+        """The command that tries again what failed here; "" where nothing did."""
+        return rerun_command(self.command, self.failed)
+
+    @property
+    def viewer(self) -> str:
+        """The command that opens the plate with its maps in napari, quoted for a shell; "" where there are no maps."""
+        maps = self.found.evidence.maps[self.plate].get(self.found.method)
+        store = self.found.evidence.stores[self.plate].address
+        return shlex.join(["napari", "--plugin", "napari-ome-zarr", store, maps.as_posix()]) if maps else ""
+
+    @property
+    def listing(self) -> dict[str, Any]:
+        """The explained views for the page's list: columns, rows, and where plate and maps lie."""
+        views, evidence = self.views.head(self.listed), self.found.evidence
+        names = [name for name in _LISTED if name not in {"share", "lift"} or evidence.settings.objects]
+        maps, store = evidence.maps[self.plate].get(self.found.method), evidence.stores[self.plate].address
+        paths = [str(path) for path in views["path"]]
+        return {
+            "names": names,
+            "rows": [list(row.values()) for row in records(views[names].round(4))],
+            "paths": paths,
+            "map_paths": [_map_path(path) for path in paths],
+            "source": {"address": store, "href": self._href(store)},
+            "maps": {"address": maps.as_posix(), "href": self._href(str(maps))} if maps else None,
+        }
+
+    def _href(self, address: str) -> str:
+        """Return a link to a plate from where the page lies: relative for what lies on this file system, else the address itself."""
+        if address.startswith(("http://", "https://")):
+            return address
+        if "://" in address:
+            return ""  # no browser follows it
+        return quote(Path(os.path.relpath(address, self.folder)).as_posix())
+
+    @property
+    def mean(self) -> dict[str, float]:
+        """Means over the plate's wells, for the list of plates."""
+        return {name: float(np.nanmean(values)) if (values := self.wells[name]).notna().any() else np.nan for name in ("p", "lift", "fidelity")}  # fmt: skip
+
+
+def _map_path(field: str) -> str:
+    well, _, name = field.rpartition("/")
+    return f"{well}/{ngff.map_name(name)}"

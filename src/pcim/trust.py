@@ -1,0 +1,56 @@
+"""Trust: which method's maps a reader may believe, in words that come from the table of methods alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pcim.scores import GAINS, is_control
+from pcim.words import interval, join, method_name, number
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def trusted_methods(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the methods, best first: mean `gain` over the substitutes that no method has seen, and whether it may be believed.
+
+    `table` is `scores.method_table`'s. A gain is what a map's order is worth, in probability of the class, 0 by chance. A method is
+    `believed` where in one of these gains, at least, it is shown to beat both its own blurred map and the contrast control.
+    """
+    gains = table[table["metric"].isin(GAINS)]
+    known_to_one = gains.groupby(["metric", "substitute"])["seen"].transform("any")
+    fair = gains[~known_to_one] if (~known_to_one).any() else gains[~gains["seen"].astype(bool)]
+    rows = []
+    for method, group in fair.groupby("method", sort=False):
+        if not is_control(str(method)) and group["mean"].notna().any():
+            best = group.sort_values("mean").iloc[-1]
+            believed = any(value is True or value is np.True_ for value in group["beats_controls"])
+            rows.append({"method": str(method), "gain": float(group["mean"].mean()), "believed": believed}
+                        | {name: best[name] for name in ("metric", "substitute", "mean", "mean_low", "mean_high", "n", "wells")})  # fmt: skip
+    return sorted(rows, key=lambda row: -row["gain"])
+
+
+def method_sentence(table: pd.DataFrame) -> str:
+    """Say which method's maps to believe first, which ones not, and what that means for reading them."""
+    ranked = trusted_methods(table)
+    if not ranked:
+        return "No map was scored, so none is to be believed."
+    believed = [row for row in ranked if row["believed"]]
+    others = [method_name(row["method"]) for row in ranked if not row["believed"]]
+    if not believed:
+        return (
+            "No method is shown to beat both its own blurred map and the contrast control: read no detail into any map here; "
+            "the exchanges decide."
+        )
+    first = believed[0]
+    worth = f"{number(first['mean'])} {interval(first['mean_low'], first['mean_high'], digits=2)}"
+    words = (
+        f"Of the maps, believe {method_name(first['method'])} first: its order of the pixels is worth {worth} of the class's probability "
+        f"with {first['substitute'] or 'a'} as the substitute, which no method has seen, and more than its own blurred map and the contrast control"
+    )
+    rest = [method_name(row["method"]) for row in believed[1:]]
+    words += f"; {join(rest)} {'pass' if len(rest) > 1 else 'passes'} that test too" if rest else ""
+    words += f". Not shown to pass it: {join(others)}" if others else ""
+    return words + "."

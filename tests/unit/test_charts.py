@@ -1,0 +1,133 @@
+"""Charts: true to the plate and to the tables; texts stay data; the same numbers give the same bytes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import reported
+
+from pcim import charts, findings
+from pcim.figures import Album
+from pcim.scores import curve_table
+
+NAMES = {"pcim": "PCIM", "edge": "Edges", "random": "Random"}
+
+
+def wells() -> pd.DataFrame:
+    rows = [
+        {"plate": "p1", "row": row, "column": f"{column:02d}", "well": f"{row}{column:02d}", "control_type": control}
+        | {"call": reported.called(column), "truth": "", "treatment": reported.HOSTILE, "dose": np.nan, "status": "ok"}
+        | {"p": column / 10, "lift": 2.0 * column, "fidelity": -column / 10}
+        for row, column in reported.WELLS
+        for control in [{1: "negcon", 2: "poscon"}.get(column, "")]
+    ]
+    return pd.DataFrame(rows)
+
+
+def data_of(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    (rows,) = spec["datasets"].values()
+    return list(rows)
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "shape"),
+    [([1, 8], [12], (8, 12)), ([9], [1], (16, 24)), ([1], [13], (16, 24)), ([32], [48], (32, 48)), ([], [], (8, 12))],
+)
+def test_the_smallest_plate_that_holds_the_wells_is_drawn(
+    rows: list[int], columns: list[int], shape: tuple[int, int]
+) -> None:
+    assert charts.plate_shape(rows, columns) == shape
+
+
+def test_rows_are_named_as_on_the_plate() -> None:
+    assert charts.row_names(32)[-6:] == ["AA", "AB", "AC", "AD", "AE", "AF"]
+    assert charts.row_names(8) == list("ABCDEFGH")
+
+
+def test_a_well_is_drawn_in_its_place_with_its_value_and_its_control_mark() -> None:
+    spec = charts.plate_map(wells(), charts.Measure("p", "Confidence", "share")).to_dict()
+    rows = {row["well"]: row for row in data_of(spec)}
+    assert (rows["B03"]["row"], rows["B03"]["column"], rows["B03"]["p"]) == ("B", 3, 0.3)
+    assert [rows[well]["mark"] for well in ("A01", "A02", "A03")] == ["\N{MINUS SIGN}", "+", ""]
+    x = spec["layer"][0]["encoding"]["x"]["scale"]["domain"]
+    assert x == list(range(1, 13)), "the whole plate, also where no well was photographed"
+
+
+def test_classes_are_told_by_a_letter_too_and_by_a_number_where_letters_clash() -> None:
+    measure = charts.Measure("call", "Call", "class")
+    marks = {row["call"]: row["mark"] for row in data_of(charts.plate_map(wells(), measure).to_dict())}
+    assert marks == {"plain": "P", "spot": "S"}
+    clash = wells().assign(call=["dead" if n % 2 else "dying" for n in range(12)])
+    marks = {row["call"]: row["mark"] for row in data_of(charts.plate_map(clash, measure).to_dict())}
+    assert marks == {"dead": "1", "dying": "2"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "column", "middle"), [("lift", "lift", 1), ("signed", "fidelity", 0), ("diverging", "p", 0.5)]
+)
+def test_a_scale_with_a_meaningful_middle_has_it_in_its_middle_colour(
+    kind: charts.Kind, column: str, middle: float
+) -> None:
+    scale = charts.plate_map(wells(), charts.Measure(column, "x", kind)).to_dict()["layer"][0]["encoding"]["color"][
+        "scale"
+    ]
+    assert scale["domainMid"] == middle
+    assert scale["domain"][0] <= wells()[column].min()
+    assert scale["domain"][1] >= wells()[column].max()
+
+
+def test_values_that_are_not_known_are_drawn_as_nothing() -> None:
+    album = Album()
+    unknown = wells().assign(p=np.nan)
+    album.chart("x", charts.plate_map(unknown, charts.Measure("p", "Confidence", "share")), "words")
+    assert album.files["x.png"].startswith(b"\x89PNG")
+
+
+def test_the_same_numbers_give_the_same_bytes_and_files_hold_no_script() -> None:
+    drawn = []
+    for _ in range(2):
+        album = Album()
+        plot = album.chart("x", charts.plate_map(wells(), charts.Measure("p", "Confidence", "share")), "words")
+        drawn.append((json.dumps(plot.spec), album.files))
+    assert drawn[0] == drawn[1]
+    assert set(drawn[0][1]) == {"x.svg", "x.png"}
+    assert b"<script" not in drawn[0][1]["x.svg"]
+
+
+def test_a_methods_share_stands_beside_the_chance_of_its_region() -> None:
+    table = findings.region_table(reported.shares_table(), draws=100)
+    spec = charts.regions(table, names=NAMES, controls=["edge", "random"]).to_dict()
+    rows = {(row["method"], row["region"]): row for row in data_of(spec)}
+    assert rows["PCIM", "spots"]["share"] == pytest.approx(0.63)
+    assert rows["PCIM", "spots"]["area"] == 0.1
+    assert {row["kind"] for row in data_of(spec) if row["method"] != "PCIM"} == {"control"}
+    assert spec["facet"]["sort"] == ["spots", "background"]
+
+
+def test_a_region_without_control_gets_no_control_mark() -> None:
+    spec = charts.exchanges(findings.exchange_table(reported.interventions_table(), draws=100)).to_dict()
+    assert sorted((row["region"], row["kind"]) for row in data_of(spec)) == [
+        ("background", "region exchanged"),
+        ("spots", "control patch of the same area"),
+        ("spots", "region exchanged"),
+    ]
+
+
+def test_curves_start_with_a_substitute_that_the_method_has_not_seen() -> None:
+    table = curve_table([reported.curves_table()], draws=50)
+    spec = charts.curves(table, names=NAMES, controls=["edge", "random"], seen=["mean"]).to_dict()
+    (removed,) = [one for one in spec["params"] if one["name"] == "removed"]
+    assert removed["value"] == "blur"
+    assert removed["bind"]["options"] == ["blur", "mean"]
+    assert "in-sample" in removed["bind"]["labels"][1]
+    assert len(data_of(spec)) == len(table)
+
+
+def test_charts_look_for_light_and_for_dark_paper() -> None:
+    light, dark = charts.theme(dark=False), charts.theme(dark=True)
+    assert light.keys() == dark.keys()
+    assert light["axis"]["labelColor"] != dark["axis"]["labelColor"]

@@ -1,0 +1,81 @@
+"""Doubts: each kind is named where it applies and nowhere else; what failed is named once, with what tries it again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import reported
+
+from pcim.doubts import doubtful, failures, rerun_command
+from pcim.reading_settings import DoubtSettings
+
+SURE = {
+    "call": "spot",
+    "truth": "spot",
+    "p": 0.9,
+    "fidelity": 0.4,
+    "agreement": 0.5,
+    "stop": "settled",
+    "p_keep": 0.9,
+    "p_drop": 0.1,
+}
+
+
+def views(*changed: dict[str, Any]) -> pd.DataFrame:
+    return pd.DataFrame([reported.key_of("A", n + 1) | SURE | change for n, change in enumerate(changed)])
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"truth": "plain"}, "called spot, true class plain"),
+        ({"p": 0.59}, "undecided, p = 0.59"),
+        ({"fidelity": 0.0}, "map not faithful: its order is worth 0.00"),
+        ({"agreement": -0.2}, "methods disagree: rank correlation \N{MINUS SIGN}0.20"),
+        ({"stop": "step limit", "p_keep": 0.3}, "not converged: p = 0.30 on what is kept, 0.10 on what is dropped"),
+        ({"stop": "step limit", "p_drop": 0.7}, "not converged: p = 0.90 on what is kept, 0.70 on what is dropped"),
+    ],
+)
+def test_each_kind_of_doubt_is_named(change: dict[str, Any], word: str) -> None:
+    table = doubtful(views(change, {}), DoubtSettings())
+    assert list(table["well"]) == ["A01", "A02"]
+    assert list(table["why"]) == [word, ""]
+    assert list(table["doubts"]) == [1, 0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"truth": ""}, {"p": 0.6}, {"fidelity": 0.01}, {"fidelity": np.nan}, {"agreement": np.nan}, {"agreement": 0.1},
+     {"stop": "step limit"}, {"stop": "settled", "p_keep": 0.1}, {"stop": "", "p_keep": np.nan, "p_drop": np.nan}],
+)  # fmt: skip
+def test_what_is_not_known_or_just_passes_is_no_doubt(change: dict[str, Any]) -> None:
+    assert list(doubtful(views(change), DoubtSettings())["why"]) == [""]
+
+
+def test_those_most_in_doubt_come_first_and_equals_by_their_fidelity() -> None:
+    table = doubtful(views({}, {"fidelity": -0.1}, {"p": 0.5, "truth": "plain"}, {"fidelity": -0.3}), DoubtSettings())
+    assert list(table["well"]) == ["A03", "A04", "A02", "A01"]
+
+
+def test_thresholds_are_the_configs() -> None:
+    table = doubtful(views({"p": 0.8}), DoubtSettings(undecided=0.85))
+    assert list(table["doubts"]) == [1]
+
+
+def test_a_view_that_its_field_explains_is_not_named_twice() -> None:
+    doubts = failures(reported.fields_table(), reported.calls_table().assign(stage="classify"))
+    assert list(doubts["stage"]) == ["ingest", "ingest"]
+    failed = reported.calls_table().assign(stage="classify")
+    failed.loc[0, ["status", "reason"]] = ["failed", "no such channel"]
+    assert list(failures(reported.fields_table(), failed)["reason"])[-1] == "no such channel"
+
+
+def test_the_command_names_each_job_that_failed_once_quoted_for_a_shell() -> None:
+    failed = pd.DataFrame({
+        "status": ["failed", "failed", "failed", "saturated"], "job": ["r/b.parquet", "r/a b.parquet", "r/b.parquet", ""],
+    })  # fmt: skip
+    assert rerun_command("snakemake", failed) == "snakemake --forcerun 'r/a b.parquet' r/b.parquet"
+    assert rerun_command("snakemake", failed[failed["status"] != "failed"]) == ""

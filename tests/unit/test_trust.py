@@ -1,0 +1,41 @@
+"""Trust: the words about methods follow from the table of methods alone."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from pcim.trust import method_sentence, trusted_methods
+
+
+def table(gains: dict[str, tuple[float, bool | None]], metric: str = "morf_lerf") -> pd.DataFrame:
+    rows = [
+        {"method": method, "metric": metric, "substitute": "noise", "seen": False, "mean": mean, "mean_low": mean - 0.1}
+        | {"mean_high": mean + 0.1, "n": 40, "wells": 20, "beats_controls": beats}
+        for method, (mean, beats) in gains.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_the_best_method_that_beats_its_controls_is_to_be_believed_first() -> None:
+    scores = table({"pcim": (0.3, True), "grad_cam": (0.4, False), "occlusion": (0.2, True), "edge": (0.9, None), "pcim_blurred": (0.8, None)})  # fmt: skip
+    assert [row["method"] for row in trusted_methods(scores)] == ["grad_cam", "pcim", "occlusion"]
+    words = method_sentence(scores)
+    assert words.startswith("Of the maps, believe PCIM first: its order of the pixels is worth 0.30 [0.20, 0.40]")
+    assert "Occlusion passes that test too" in words
+    assert words.endswith("Not shown to pass it: Grad-CAM.")
+
+
+def test_where_no_method_beats_its_controls_none_is_to_be_believed() -> None:
+    assert "No method is shown to beat" in method_sentence(table({"pcim": (0.3, False), "occlusion": (0.5, None)}))
+
+
+def test_a_substitute_that_one_method_has_seen_judges_none() -> None:
+    fair = table({"pcim": (0.1, False), "occlusion": (0.2, True)})
+    flattering = table({"pcim": (0.9, True), "occlusion": (0.1, False)}).assign(substitute="blur", seen=[True, False])
+    both = pd.concat([fair, flattering], ignore_index=True)
+    assert [row["method"] for row in trusted_methods(both) if row["believed"]] == ["occlusion"]
+
+
+def test_other_metrics_say_nothing_of_it() -> None:
+    assert trusted_methods(table({"pcim": (0.3, True)}, metric="gini")) == []
+    assert method_sentence(table({}).reindex(columns=["method", "metric", "substitute", "seen", "mean", "beats_controls"])).startswith("No map was scored")  # fmt: skip
