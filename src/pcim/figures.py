@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 import re
 from dataclasses import dataclass, field
@@ -66,9 +67,8 @@ class Album:
     def chart(self, name: str, chart: alt.TopLevelMixin, alt: str, caption: str = "") -> Plot:
         """Take a chart for the page and keep it as ``name.svg`` and ``name.png``, on light paper, its choices as they start."""
         spec: dict[str, Any] = chart.to_dict()
-        asked: dict[str, Any] = {"config": theme(dark=False), "vl_version": VEGA_LITE}
-        self.files[f"{name}.svg"] = _own_ids(vl_convert.vegalite_to_svg(spec, **asked)).encode()
-        self.files[f"{name}.png"] = vl_convert.vegalite_to_png(spec, scale=2, **asked)
+        svg = _own_ids(vl_convert.vegalite_to_svg(spec, config=theme(dark=False), vl_version=VEGA_LITE))
+        self.files |= {f"{name}.svg": svg.encode(), f"{name}.png": vl_convert.svg_to_png(svg, scale=2)}
         return Plot(name, spec, alt, caption)
 
     def figure(self, name: str, figure: Figure, alt: str, caption: str = "") -> Picture:
@@ -95,6 +95,7 @@ def _own_ids(svg: str) -> str:
 _SHOWN = "window.vegaEmbed = vegaEmbed;"
 
 
+@functools.cache
 def javascript() -> str:
     """Return Vega, Vega-Lite and Vega-Embed as one script without any address in it that is ever asked (BSD-3-Clause, vl-convert's copy)."""
     return str(vl_convert.javascript_bundle(_SHOWN, vl_version=VEGA_LITE))

@@ -21,6 +21,7 @@ async function draw(place) {
   asked.replaceChildren();
   const { view } = await vegaEmbed(place, own(`[data-spec="${named}"]`),
     { config: theme(), renderer: "svg", actions: false, bind: asked, tooltip: { theme: theme() === themes.dark ? "dark" : "light" } });
+  place.querySelector("svg").setAttribute("aria-hidden", "true"); // the element around it carries the words
   asked.querySelectorAll("input, select").forEach((one) => one.closest("label") ?? one.setAttribute("aria-label", "choice"));
   const plate = place.closest(".plate");
   if (plate && place.dataset.plot) view.addEventListener("click", (_, item) => item?.datum?.well && list(plate, item.datum.well));
