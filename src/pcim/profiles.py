@@ -58,7 +58,7 @@ def _probabilities(called: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame
 def _shares(shares: pd.DataFrame) -> pd.DataFrame:
     """Return each well's mean share and lift of every region and channel, in the order of the table."""
     parts = ["region", "channel"]
-    wide = shares.pivot_table(index=_WELL, columns=parts, values=["share", "lift"], dropna=False, sort=False)
+    wide = pd.DataFrame(shares.groupby([*_WELL, *parts])[["share", "lift"]].mean().unstack(parts))
     pairs = list(dict.fromkeys(shares[parts].itertuples(index=False, name=None)))
     columns = [(measure, *pair) for measure in ("share", "lift") for pair in pairs]
     wide = wide.reindex(columns=pd.MultiIndex.from_tuples(columns, names=[None, *parts]))
