@@ -140,6 +140,7 @@ def position_table(wells: pd.DataFrame, *, draws: int) -> pd.DataFrame:
     means, of `n` wells in `levels` levels. NaN: the place does not vary, no wells are left to compare, or all values are equal.
     """
     rows = []
+    wells = wells.reset_index(drop=True)
     pairs = zip(wells["treatment"], wells["dose"], strict=True)
     at_dose = pd.Series([f"{treatment}\x1f{dose:.10g}" for treatment, dose in pairs], index=wells.index, dtype=str)
     for factor, places in (factors(wells) if len(wells) else {}).items():
