@@ -190,7 +190,7 @@ class AggregateSettings(Settings):
     object_window_px: int = Field(
         64,
         ge=3,
-        le=512,
+        le=256,
         description="Side of the window around each object's centroid in the object-centred mean maps, px of level 0; an even one has a pixel more before the centroid than behind.",
     )
     objects_per_view: int = Field(
