@@ -5,33 +5,35 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import ZipFile, ZipInfo
 
 import numpy as np
 import pandas as pd
-import xarray as xr
-from zarr.storage import MemoryStore
 
 from pcim import ngff
 from pcim.chunks import Box
-from pcim.fitting import fit_mask
-from pcim.jobs import log, rows_of, whole_file, write_table
+from pcim.fitting import fit, fit_mask
+from pcim.jobs import log, rows_of, write_table
 from pcim.mapplates import MapPlate
-from pcim.plate import KEY_COLUMNS
+from pcim.meanmaps import MeanMaps, ObjectMaps, find_windows, write_dataset
+from pcim.method_settings import method_read
+from pcim.plate import KEY_COLUMNS, ViewKey
+from pcim.profiles import profile_wells
 from pcim.stores import FieldImage
-from pcim.views import explained_views, read_regions
+from pcim.views import explained_views, read_regions, read_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
-    from zarr.core.buffer import Buffer
 
     from pcim.config import AggregateSettings, Region
     from pcim.source import Source
 
 ALL_CHANNELS = "all"
-GROUPINGS = ("well", "treatment", "call")
+GROUPINGS = ("well", "treatment", "dose", "call")
+
+_KNOWN = ("treatment", "dose", "call", "method")
+"""What a row of shares says of its view, beside its key."""
 
 
 @dataclass(frozen=True)
@@ -77,42 +79,107 @@ def aggregate_plate(  # noqa: PLR0913 - a job's inputs
     plates: Sequence[str],
     shares: str,
     groups: str,
+    profiles: str,
     mean_maps: str,
+    object_maps: str,
     regions: Mapping[str, Region],
+    objects: str | None,
+    names: Mapping[str, Sequence[str]],
     settings: AggregateSettings,
     revision: int,
 ) -> None:
     """Write the tables and mean maps of one classifier on one plate, and finish its plates of maps.
 
     `plates` are the ``zarr.json`` at the root of each method's plate of maps, in the order of `methods`: they come last.
+    `objects` is the region that holds the biology; where it is a label image, maps are averaged around its objects too. `names`
+    are the classifier's ``classes`` and ``channels``.
     """
     maps = {method: Path(root).parent for method, root in zip(methods, plates, strict=True)}
     plate_map = pd.read_parquet(fields)
     explained = explained_views(ledgers, plate_map, calls)
-    rows: list[dict[str, Any]] = []
-    means = MeanMaps()
+    label = regions[objects].label if objects is not None else None
+    plate = _Gathering(store, maps, regions, label, names["channels"], settings)
     for path, views in explained.groupby("path", sort=True):
-        image = FieldImage.open(store, str(path))
-        masks = read_regions(image, regions)
-        for method, of_method in views.groupby("method", sort=False):
-            boxes = {str(row["view"]): Box.of(row) for row in rows_of(of_method)}
-            of_views = MapPlate(maps[str(method)]).read_views(str(path), boxes)
-            for view in rows_of(of_method):
-                seen = Box.of(view).slices
-                pixels = np.nan_to_num(of_views[view["view"]])
-                inside = {name: fit_mask(mask[seen], pixels.shape[1:]) for name, mask in masks.items()}
-                key = {name: view[name] for name in (*KEY_COLUMNS, "treatment", "call", "method")}
-                rows += [key | vars(share) for share in region_shares(pixels, list(view["channels"]), inside)]
-                means.add(str(method), {name: str(view[name]) for name in settings.mean_maps}, pixels.sum(0))
-    columns = [*KEY_COLUMNS, "treatment", "call", "method", *Share.__dataclass_fields__]
-    table = pd.DataFrame(rows, columns=columns)
+        plate.add_field(str(path), views)
+    columns = [*KEY_COLUMNS, *_KNOWN, *Share.__dataclass_fields__]
+    table = pd.DataFrame(plate.rows, columns=columns)
     write_table(table.assign(revision=revision), shares)
     write_table(group_shares(table, GROUPINGS).assign(revision=revision), groups)
-    means.write(mean_maps)
+    wells = profile_wells(plate_map, read_tables(calls), table, classes=names["classes"], method=method_read(methods))
+    write_table(wells.assign(Metadata_revision=revision), profiles)
+    write_dataset(plate.means.dataset(), mean_maps)
+    write_dataset(plate.around.dataset(), object_maps)
     for method, place in maps.items():
         written = set(explained.loc[explained["method"] == method, "path"])
         MapPlate(place).finish(ngff.read_plate(store.place), _by_well(written), place.stem)
     log.info("%s: %d views, %d methods", store.name, len(explained) // max(1, len(maps)), len(maps))
+
+
+class _Gathering:
+    """What a plate's maps add up to, field by field."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what a job is told
+        self,
+        store: Source,
+        maps: Mapping[str, Path],
+        regions: Mapping[str, Region],
+        label: str | None,
+        channels: Sequence[str],
+        settings: AggregateSettings,
+    ) -> None:
+        self.store, self.maps, self.regions, self.label, self.settings = store, maps, regions, label, settings
+        self.rows: list[dict[str, Any]] = []
+        self.means = MeanMaps(settings.mean_map_px)
+        self.around = ObjectMaps(settings.object_window_px, channels)
+
+    def add_field(self, path: str, views: pd.DataFrame) -> None:
+        """Add the maps of one field's views, by all methods."""
+        image = FieldImage.open(self.store, path)
+        masks, windows = read_regions(image, self.regions), self._windows(image, views)
+        pixels = image.read(self.around.channels) if any(map(len, windows.values())) else None
+        for method, of_method in views.groupby("method", sort=False):
+            boxes = {str(row["view"]): Box.of(row) for row in rows_of(of_method)}
+            stored = MapPlate(self.maps[str(method)]).read_views(path, boxes)
+            is_read = method == method_read(list(self.maps))
+            for view in rows_of(of_method):
+                maps, seen = np.nan_to_num(stored[view["view"]]), boxes[view["view"]].slices
+                self._add_shares(view, maps, {name: mask[seen] for name, mask in masks.items()})
+                groups = _groups_of(view, self.settings.mean_maps if is_read else ["call"])
+                self.means.add(str(method), groups, maps.sum(0))
+                if pixels is not None:
+                    own = pixels[:, *seen]
+                    fitted = fit(maps.sum(0, keepdims=True), own.shape[1:])[0]
+                    self.around.add(str(method), groups, windows[view["view"]], fitted, own if is_read else None)
+
+    def _windows(self, image: FieldImage, views: pd.DataFrame) -> dict[str, NDArray[np.int64]]:
+        """Return where the objects of each view lie."""
+        if self.label is None:
+            return {}
+        boxes = {ViewKey.of(view): Box.of(view) for view in rows_of(views)}
+        side, most = self.settings.object_window_px, self.settings.objects_per_view
+        return find_windows(image.read_label(self.label), boxes, side=side, most=most)
+
+    def _add_shares(
+        self, view: Mapping[str, Any], maps: NDArray[np.floating], masks: Mapping[str, NDArray[np.bool_]]
+    ) -> None:
+        inside = {name: fit_mask(mask, maps.shape[1:]) for name, mask in masks.items()}
+        key = {name: view[name] for name in (*KEY_COLUMNS, *_KNOWN)}
+        self.rows += [key | vars(share) for share in region_shares(maps, list(view["channels"]), inside)]
+
+
+def _groups_of(view: dict[str, Any], groupings: Sequence[str]) -> dict[str, str]:
+    """Return the groups of a view whose maps are averaged: grouping -> group; a view without a dose is in none by dose."""
+    named = view | {"dose": name_dose(view["treatment"], view["dose"])}
+    return {grouping: str(named[grouping]) for grouping in groupings if named[grouping]}
+
+
+def name_dose(treatment: str, dose: float) -> str:
+    """Name a treatment at a dose, ``DMSO @ 1.5``; nothing where there is no dose."""
+    return "" if np.isnan(dose) else f"{treatment} @ {dose:.10g}"
+
+
+def _doses(table: pd.DataFrame) -> list[str]:
+    return [name_dose(*pair) for pair in zip(table["treatment"], table["dose"], strict=True)]
 
 
 def _by_well(fields: Iterable[str]) -> dict[str, list[str]]:
@@ -125,45 +192,18 @@ def _by_well(fields: Iterable[str]) -> dict[str, list[str]]:
 
 
 def group_shares(shares: pd.DataFrame, groupings: Iterable[str]) -> pd.DataFrame:
-    """Average the shares over the views of each group (a well, a treatment, a call), one grouping after another."""
+    """Average the shares over the views of each group (a well, a treatment, a dose of it, a call), one grouping after another.
+
+    A group by dose is called ``DMSO @ 1.5``; rows without a dose are in none.
+    """
     by = ["method", "region", "channel"]
-    parts = [
-        shares.groupby([grouping, *by], sort=True, observed=True)
-        .agg(views=("share", "size"), share=("share", "mean"), area=("area", "mean"), lift=("lift", "mean"))
-        .reset_index(names=["group", *by])
-        .assign(grouping=grouping)
-        for grouping in groupings
-    ]
+    parts = []
+    for grouping in groupings:
+        named = shares.assign(group=_doses(shares) if grouping == "dose" else shares[grouping])
+        means = named[named["group"] != ""].groupby(["group", *by], sort=True, observed=True)
+        found = means.agg(
+            views=("share", "size"), share=("share", "mean"), area=("area", "mean"), lift=("lift", "mean")
+        )
+        parts.append(found.reset_index().assign(grouping=grouping))
     table = pd.concat(parts, ignore_index=True)
     return table[["grouping", "group", *by, "views", "share", "area", "lift"]]
-
-
-class MeanMaps:
-    """Running means of the maps of groups of views that have one size."""
-
-    def __init__(self) -> None:
-        self._sums: dict[tuple[str, str, str], tuple[NDArray[np.float64], int]] = {}
-
-    def add(self, method: str, groups: Mapping[str, str], attribution: NDArray[np.floating]) -> None:
-        """Add one view's map (y, x) to the groups it belongs to: grouping -> group."""
-        for grouping, group in groups.items():
-            total, count = self._sums.get((method, grouping, group), (np.zeros(attribution.shape), 0))
-            self._sums[method, grouping, group] = (total + attribution, count + 1)
-
-    def dataset(self) -> xr.Dataset:
-        """Return the mean maps (entry, y, x), in units of the view's mean, with method, grouping, group and views."""
-        keys = sorted(self._sums)
-        means = [self._sums[key][0] / self._sums[key][1] for key in keys]
-        stack = np.stack(means).astype(np.float32) if means else np.zeros((0, 0, 0), np.float32)
-        names = [("entry", [key[position] for key in keys]) for position in range(3)]
-        counts = ("entry", [self._sums[key][1] for key in keys])
-        coordinates = dict(zip(("method", "grouping", "group"), names, strict=True)) | {"views": counts}
-        return xr.Dataset({"mean_map": (("entry", "y", "x"), stack)}, coords=coordinates)
-
-    def write(self, path: str | Path) -> None:
-        """Write the mean maps as one zipped zarr, whole or not at all, the same bytes for the same maps."""
-        files: dict[str, Buffer] = {}
-        self.dataset().to_zarr(MemoryStore(files), zarr_format=2, consolidated=False)
-        with whole_file(path) as partial, ZipFile(partial, "w") as archive:
-            for name in sorted(files):
-                archive.writestr(ZipInfo(name), files[name].to_bytes())  # ZipInfo's date is fixed: 1980

@@ -129,6 +129,11 @@ class Campaign:
         """Return the channels and percentiles that a classifier is fed with."""
         return self.contracts[wildcards.model].input.model_dump(mode="json", include={"channels", "percentiles"})
 
+    def names(self, wildcards: Any) -> dict[str, list[str]]:
+        """Return what a classifier calls its classes and its channels."""
+        contract = self.contracts[wildcards.model]
+        return {"classes": list(contract.classes), "channels": list(contract.input.channels)}
+
     def intensities(self, wildcards: Any) -> list[str]:
         """Return the tables of intensities of the rule's plate, or of all plates of its classifier, where there are any."""
         if self.contracts[wildcards.model].input.percentiles is None:

@@ -180,8 +180,21 @@ class AttributeSettings(Settings):
 class AggregateSettings(Settings):
     """Mean maps and the share of attribution in each region."""
 
-    mean_maps: list[Literal["well", "treatment", "call"]] = Field(
-        ["treatment", "call"], description="Groups whose mean maps are stored."
+    mean_maps: Distinct[Literal["call", "treatment", "dose", "well"]] = Field(
+        ["call", "treatment", "dose", "well"],
+        description="Groups whose mean maps are stored: `call` of every method, the others of the method that is read (PCIM, or the first without it). `dose` is a treatment at a dose.",
+    )
+    mean_map_px: int = Field(
+        256, ge=8, le=4096, description="Longest side of a mean map of whole views, px; larger views are resized to it."
+    )
+    object_window_px: int = Field(
+        64,
+        ge=3,
+        le=256,
+        description="Side of the window around each object's centroid in the object-centred mean maps, px of level 0; an even one has a pixel more before the centroid than behind.",
+    )
+    objects_per_view: int = Field(
+        500, ge=1, description="At most so many objects a view are averaged, drawn by a key of the view."
     )
 
 

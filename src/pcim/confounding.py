@@ -17,7 +17,7 @@ def confounding_table(wells: pd.DataFrame) -> pd.DataFrame:
     """
     known = wells[wells["truth"] != ""].reset_index(drop=True)
     rows = []
-    for factor, levels in _factors(known).items():
+    for factor, levels in factors(known).items():
         if levels.nunique() < 2:  # noqa: PLR2004 - one level tells nothing apart
             continue
         guess = _commonest_of_the_others(levels, known["truth"])
@@ -40,7 +40,7 @@ def _number_of_row(name: str) -> int:
     return number
 
 
-def _factors(wells: pd.DataFrame) -> dict[str, pd.Series[str]]:
+def factors(wells: pd.DataFrame) -> dict[str, pd.Series[str]]:
     """Return what may stand for the class by accident: factor -> a level for each well."""
     row, column = wells["row"].map(_number_of_row).astype(int), wells["column"].astype(int)
     own = wells["plate"] + "/"

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from pcim.plate import FIELD_COLUMNS, KEY_COLUMNS
+from pcim.responses import organelle_table
 from pcim.statistics import cluster_bootstrap_mean, proportion_interval
 
 if TYPE_CHECKING:
@@ -90,26 +91,7 @@ def confusion_table(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame
 
 def region_table(shares: pd.DataFrame, *, draws: int) -> pd.DataFrame:
     """Return each region's share of the map and its lift (share / area, 1 = chance), a row a method and region."""
-    overall = shares[shares["channel"] == "all"]
-    rows = []
-    for (method, region), group in overall.groupby(["method", "region"], sort=False):
-        row: dict[str, Any] = {"method": method, "region": region, "area": group["area"].mean()}
-        row |= _flat("share", _mean(group, "share", draws)) | _flat("lift", _mean(group, "lift", draws))
-        rows.append(row | {"views": len(group), "wells": _wells(group)})
-    columns = [
-        "method",
-        "region",
-        "share",
-        "share_low",
-        "share_high",
-        "area",
-        "lift",
-        "lift_low",
-        "lift_high",
-        "views",
-        "wells",
-    ]
-    return pd.DataFrame(rows, columns=columns)
+    return organelle_table(shares[shares["channel"] == "all"], draws=draws).drop(columns="channel")
 
 
 def channel_table(shares: pd.DataFrame, *, draws: int) -> pd.DataFrame:

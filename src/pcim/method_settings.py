@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from pydantic import Field
 
 from pcim.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Method = Literal[
     "pcim", "pcim_literal", "saliency", "input_x_gradient", "integrated_gradients", "gradient_shap", "deep_lift",
@@ -18,6 +21,11 @@ Background = Literal["auto", "mean", "blur"]
 METHODS: tuple[Method, ...] = get_args(Method)
 CONTROLS: tuple[Method, ...] = ("random", "edge", "contrast", "randomised_model")
 """Methods that know nothing of the classifier: the first three never ask it, the last asks one whose parameters are shuffled."""
+
+
+def method_read(methods: Sequence[str]) -> str:
+    """Return the method whose maps are read: PCIM, or the first where PCIM was not asked for."""
+    return "pcim" if "pcim" in methods or not methods else methods[0]
 
 
 class PcimSettings(Settings):

@@ -10,7 +10,7 @@ REVISIONS: dict[str, int] = {
     "ingest": 2,
     "classify": 1,
     "attribute": 4,
-    "aggregate": 1,
+    "aggregate": 2,
     "evaluate": 3,
     "report": 1,
 }

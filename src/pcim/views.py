@@ -237,14 +237,16 @@ def read_tables(paths: Sequence[str]) -> pd.DataFrame:
 
 
 def explained_views(ledgers: Sequence[str], fields: pd.DataFrame, calls: Sequence[str] = ()) -> pd.DataFrame:
-    """Return a row a view and method that has a map: the ledgers' rows with the field's path and treatment, and the call.
+    """Return a row a view and method that has a map: the ledgers' rows with the field's path, treatment and dose, and the call.
 
     Of several targets it is the first, whose maps are scored.
     """
     keys = list(KEY_COLUMNS)
     ledger = read_tables(ledgers)
     found = ledger[ledger["scored"].astype(bool) & (ledger["status"] == "ok")]
-    found = found.merge(fields[[*FIELD_COLUMNS, "path", "treatment"]], on=list(FIELD_COLUMNS), validate="many_to_one")
+    found = found.merge(
+        fields[[*FIELD_COLUMNS, "path", "treatment", "dose"]], on=list(FIELD_COLUMNS), validate="many_to_one"
+    )
     if calls:
         called = read_tables(calls)
         found = found.merge(called[[*keys, "call"]], on=keys, validate="many_to_one")

@@ -23,8 +23,10 @@ def measure() -> dict[str, dict[str, object]]:
 
     from pcim.aggregate import region_shares
     from pcim.attribute.methods import explain_images
+    from pcim.chunks import Box
     from pcim.config import AttributeSettings, EvaluateSettings, IngestSettings
     from pcim.evaluate import Case, score
+    from pcim.meanmaps import ObjectMaps, find_windows
     from pcim.method_settings import PeerSettings
     from pcim.models import load_classifier, pick_device
     from pcim.plate import ViewKey
@@ -49,6 +51,9 @@ def measure() -> dict[str, dict[str, object]]:
     case = Case(ViewKey("p", "A", "1", "0", "0_0"), pixels, "spot", {k: m.sum(0) for k, m in maps.items()}, mask)
     scores, _ = score(classifier, case, EvaluateSettings(steps=6, batch_size=4), "mean")
     shares = region_shares(maps["pcim"], CHANNELS, partition({"spots": mask}))
+    windows = find_windows(mask.astype(np.uint8), {case.key: Box(0, 0, *SIZE)}, side=9, most=1)
+    around = ObjectMaps(9, CHANNELS)
+    around.add("pcim", {"call": "spot"}, windows[case.key.view], maps["pcim"].sum(0) / maps["pcim"].sum(), pixels)
     verdict = judge(pixels, CHANNELS, IngestSettings()).verdict == "ok"
     numbers = {
         "ingest": [
@@ -57,7 +62,10 @@ def measure() -> dict[str, dict[str, object]]:
         ],
         "classify": classifier.logits_of(pixels[np.newaxis], 2)[0].tolist(),
         "attribute": [value for m in maps.values() for value in _blocks(m)],
-        "aggregate": [value for share in shares for value in (share.share, share.lift)],
+        "aggregate": [
+            *(value for share in shares for value in (share.share, share.lift)),
+            *around.dataset()["object_map"].sum("x").values[0].astype(float).tolist(),
+        ],
         "evaluate": [row["value"] for row in scores],
     }
     return {stage: {"revision": REVISIONS[stage], "numbers": values} for stage, values in numbers.items()}

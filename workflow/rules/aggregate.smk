@@ -10,7 +10,9 @@ rule aggregate:
     output:
         shares="results/{campaign}/aggregate/{model}/{plate}/shares.parquet",
         groups="results/{campaign}/aggregate/{model}/{plate}/groups.parquet",
+        profiles="results/{campaign}/aggregate/{model}/{plate}/profiles.parquet",
         mean_maps="results/{campaign}/aggregate/{model}/{plate}/mean_maps.zarr.zip",
+        object_maps="results/{campaign}/aggregate/{model}/{plate}/object_maps.zarr.zip",
         plates=expand(
             "results/{{campaign}}/maps/{{model}}/{{plate}}_{method}.zarr/zarr.json",
             method=campaign.config.attribute.methods,
@@ -28,6 +30,8 @@ rule aggregate:
     params:
         settings=campaign.config.aggregate.model_dump(),
         regions=campaign.regions,
+        objects=campaign.objects,
+        names=campaign.names,
         store=campaign.store,
         methods=campaign.config.attribute.methods,
         revision=REVISIONS["aggregate"],

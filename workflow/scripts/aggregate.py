@@ -17,6 +17,8 @@ with log_to(snakemake.log[0]), sole_writer(snakemake.output[0]):
         store=Source.of(snakemake.params.store),
         methods=snakemake.params.methods,
         regions=regions_of(snakemake.params.regions),
+        objects=snakemake.params.objects,
+        names=snakemake.params.names,
         settings=AggregateSettings.model_validate(snakemake.params.settings),
         revision=snakemake.params.revision,
     )
