@@ -1,5 +1,4 @@
 /* Draws the charts, sorts tables, lists views. Texts from tables are only ever set as text. */
-"use strict";
 const own = (text) => JSON.parse(document.querySelector(text).textContent);
 const make = (tag, words = "", names = {}) => Object.assign(document.createElement(tag), { textContent: words }, names);
 
