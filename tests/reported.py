@@ -15,6 +15,7 @@ from zarr.storage import ZipStore
 from pcim import ngff
 from pcim.config import Config
 from pcim.mapplates import MapPlate
+from pcim.meanmaps import ObjectMaps, write_dataset
 from pcim.source import Source
 
 if TYPE_CHECKING:
@@ -178,12 +179,15 @@ def make_campaign(folder: Path) -> Made:
         table.to_parquet(paths[name], index=False)
     mean_maps = root / "aggregate/spots/p1/mean_maps.zarr.zip"
     write_mean_maps(mean_maps, rng)
+    object_maps = root / "aggregate/spots/p1/object_maps.zarr.zip"
+    write_object_maps(object_maps, rng)
     arguments = {
         "fields": [str(paths["ingest/p1/fields"])],
         "calls": [str(paths["classify/spots/p1/A01-B06"])],
         "ledgers": [str(paths[f"attribute/spots/{method}/p1/A01-B06"]) for method in METHODS],
         "shares": [str(paths["aggregate/spots/p1/shares"])],
         "mean_maps": [str(mean_maps)],
+        "object_maps": [str(object_maps)],
         "scores": [str(paths["evaluate/spots/p1/A01-B06"])],
         "curves": [str(paths["evaluate/spots/p1/A01-B06.curves"])],
         "interventions": [str(paths["evaluate/spots/interventions"])],
@@ -222,6 +226,14 @@ def write_mean_maps(path: Path, rng: np.random.Generator) -> None:
     with ZipStore(path, mode="w") as store, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # zarr 3 has no final type for text; xarray writes the root's metadata twice
         maps.to_zarr(store, zarr_format=3, consolidated=False)
+
+
+def write_object_maps(path: Path, rng: np.random.Generator) -> None:
+    means = ObjectMaps(16, ["GFP", "DNA"])
+    for call in CLASSES:
+        maps, image = rng.random((SIZE, SIZE)), rng.random((2, SIZE, SIZE))
+        means.add("pcim", {"call": call}, np.array([[4, 4], [20, 20]]), maps, image)
+    write_dataset(means.dataset(), path)
 
 
 def write_maps(root: Path, store: Path, method: str, rng: np.random.Generator) -> str:

@@ -25,6 +25,9 @@ WIDTH = 430
 """Width of a chart, px; the page shrinks what is wider than a phone."""
 
 _MAP_WIDTH = 408
+_LOG_FROM = 20.0
+"""Doses that span more than this factor are drawn on a logarithmic scale."""
+
 Kind = Literal["share", "diverging", "lift", "signed", "class"]
 
 
@@ -169,7 +172,7 @@ def curves(
                  alt.Tooltip("low:Q", format=".3f"), alt.Tooltip("high:Q", format=".3f")],
     )  # fmt: skip
     band = base.mark_area(opacity=0.16).encode(
-        y="low:Q", y2="high:Q", opacity=alt.condition(picked, alt.value(0.16), alt.value(0))
+        y="low:Q", y2="high:Q", opacity=alt.condition(picked, alt.value(0.2), alt.value(0), empty=False)
     )
     chart = alt.layer(band, line).add_params(removed, picked).properties(width=WIDTH - 60, height=170)
     return chart.facet(row=alt.Row("order:N", title=None, header=alt.Header(labelOrient="top", labelAnchor="start")))
@@ -216,6 +219,41 @@ def exchanges(table: pd.DataFrame) -> alt.LayerChart | alt.FacetChart:
     )  # fmt: skip
     dots = _dots(base, ("share", "low", "high"), kinds, "calls that follow")
     return alt.layer(*dots).properties(width=WIDTH - 120, height=max(80, 34 * table["region"].nunique()))
+
+
+def dose_response(table: pd.DataFrame, *, last_class: str, objects: str | None) -> alt.LayerChart | alt.FacetChart:
+    """Draw by dose, a line a treatment, the probability of the last class or where the map lies, with intervals; the measure is chosen.
+
+    `table` is `responses.dose_table`'s. Doses are drawn on a logarithmic scale where all are above 0 and span more than a factor of 20.
+    """
+    measures = {"p_last": f"probability of {last_class}"}
+    if objects:
+        measures |= {"share": f"share of the map in the {objects}", "lift": f"lift in the {objects}, 1 = chance"}
+    parts = []
+    for measure, title in measures.items():
+        part = _plain(table, [measure, f"{measure}_low", f"{measure}_high"]).set_axis(["mean", "low", "high"], axis=1)
+        known = {name: table[name].to_numpy() for name in ("treatment", "dose", "wells")}
+        parts.append(part.assign(measure=title, **known).dropna(subset=["mean"]))
+    shown = alt.param(name="measure", value=measures["p_last"],
+                      bind=alt.binding_select(options=list(measures.values()), name="Show the "))  # fmt: skip
+    picked = alt.selection_point(name="treatment", fields=["treatment"], bind="legend")
+    doses = table["dose"].to_numpy(dtype=float)
+    wide = len(doses) and doses.min() > 0 and doses.max() / doses.min() > _LOG_FROM
+    treatments = list(dict.fromkeys(table["treatment"]))
+    base = alt.Chart(pd.concat(parts, ignore_index=True)).transform_filter("datum.measure == measure").encode(
+        x=alt.X("dose:Q", title="dose (as in the plate map)", scale=alt.Scale(type="log" if wide else "linear", zero=False)),
+        color=alt.Color("treatment:N", legend=alt.Legend(title=None, orient="right", symbolOpacity=1),
+                        scale=alt.Scale(domain=treatments, range=[SERIES[n % len(SERIES)] for n in range(len(treatments))])),
+        opacity=alt.condition(picked, alt.value(1), alt.value(0.12)),
+    )  # fmt: skip
+    told = ["treatment:N", "dose:Q", alt.Tooltip("mean:Q", format=".3f"), alt.Tooltip("low:Q", format=".3f"),
+            alt.Tooltip("high:Q", format=".3f"), "wells:Q"]  # fmt: skip
+    lines = base.mark_line(strokeWidth=1.5).encode(y=alt.Y("mean:Q", title="mean over views"))
+    ends = base.mark_rule(strokeWidth=1.5).encode(y="low:Q", y2="high:Q")
+    marks = base.mark_point(filled=True, size=50).encode(
+        y="mean:Q", tooltip=told, shape=alt.Shape("treatment:N", scale=alt.Scale(domain=treatments), legend=None)
+    )
+    return alt.layer(lines, ends, marks).add_params(shown, picked).properties(width=WIDTH - 110, height=220)
 
 
 def _dots(

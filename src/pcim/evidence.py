@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from pcim import findings
+from pcim import findings, responses
 from pcim.confounding import confounding_table
 from pcim.doubts import doubtful, failures
 from pcim.method_settings import CONTROLS
@@ -44,6 +44,7 @@ class Evidence:
     curves: Sequence[pd.DataFrame]
     interventions: pd.DataFrame
     mean_maps: Mapping[str, xr.DataArray]
+    object_maps: Mapping[str, xr.Dataset]
     stores: Mapping[str, Source]
     maps: Mapping[str, Mapping[str, Path]]
 
@@ -148,6 +149,36 @@ class ClassifierFindings:
         return findings.channel_table(self.evidence.shares, draws=self.draws)
 
     @cached_property
+    def organelles(self) -> pd.DataFrame:
+        """Share of the map and lift by method, region and channel."""
+        return responses.organelle_table(self.evidence.shares, draws=self.draws)
+
+    @cached_property
+    def _measured(self) -> pd.DataFrame:
+        shares, objects = self.evidence.shares, self.evidence.settings.objects
+        return responses.measured_views(self.views, shares, method=self.method, region=objects)
+
+    @cached_property
+    def treatments(self) -> pd.DataFrame:
+        """What is called and where the map lies, by treatment."""
+        return responses.treatment_table(self._measured, draws=self.draws)
+
+    @cached_property
+    def doses(self) -> pd.DataFrame:
+        """The same by treatment and dose."""
+        return responses.dose_table(self._measured, draws=self.draws)
+
+    @cached_property
+    def trends(self) -> pd.DataFrame:
+        """How both go with the dose."""
+        return responses.trend_table(responses.measured_wells(self._measured), draws=self.draws)
+
+    @cached_property
+    def positions(self) -> pd.DataFrame:
+        """How both go with the place on the plate."""
+        return responses.position_table(responses.measured_wells(self._measured), draws=self.draws)
+
+    @cached_property
     def exchanges(self) -> pd.DataFrame:
         """Calls that follow each region."""
         return findings.exchange_table(self.evidence.interventions, draws=self.draws)
@@ -216,6 +247,7 @@ class ClassifierFindings:
     def tables(self) -> dict[str, pd.DataFrame]:
         """Return what goes beside the page as CSV and Parquet: name -> table."""
         named = {"accuracy": self.accuracy, "confounding": self.confounding, "regions": self.regions, "channels": self.channels,
-                 "interventions": self.exchanges, "methods": self.scores, "curves": self.curves, "wells": self.plate_wells,
+                 "organelles": self.organelles, "treatments": self.treatments, "doses": self.doses, "trends": self.trends,
+                 "positions": self.positions, "interventions": self.exchanges, "methods": self.scores, "curves": self.curves, "wells": self.plate_wells,
                  "views": self.explained_views.drop(columns=["logits", "probabilities"], errors="ignore")}  # fmt: skip
         return {name: table.assign(classifier=self.name) for name, table in named.items()}

@@ -49,17 +49,18 @@ class Inputs:
             scores=Scores.of(pd.read_parquet(path) for path in self.of("scores", name)).in_order(self.methods),
             curves=[pd.read_parquet(path) for path in self.of("curves", name)],
             interventions=read_tables(self.of("interventions", name)),
-            mean_maps={Path(path).parent.name: read_mean_maps(path) for path in self.of("mean_maps", name)},
+            mean_maps={Path(path).parent.name: read_means(path)["mean_map"] for path in self.of("mean_maps", name)},
+            object_maps={Path(path).parent.name: read_means(path) for path in self.of("object_maps", name)},
             stores=self.stores,
             maps={plate: _maps_of(plate, self.methods, self.of("maps", name)) for plate in entry.plates},
         )
 
 
-def read_mean_maps(path: str | Path) -> xr.DataArray:
-    """Read the mean maps (entry, y, x) of one classifier on one plate, with method, grouping, group and views."""
+def read_means(path: str | Path) -> xr.Dataset:
+    """Read the mean maps of one classifier on one plate, of whole views or around objects, with their groups."""
     with ZipStore(Path(path), mode="r") as store:
-        maps: xr.DataArray = xr.open_zarr(store, consolidated=False)["mean_map"].load()
-    return maps
+        means: xr.Dataset = xr.open_zarr(store, consolidated=False).load()
+    return means
 
 
 def read_tables(paths: Sequence[str], *, job: bool = False) -> pd.DataFrame:

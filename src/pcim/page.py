@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pcim import charts, figures, findings
+from pcim import charts, findings
 from pcim.evidence import ClassifierFindings
 from pcim.gallery import Gallery
 from pcim.measured import BLURRED, METRICS, SHOWN
@@ -17,11 +17,13 @@ from pcim.scores import is_control
 from pcim.words import VERDICT_MARKS, method_name, metric_name, percent
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     import pandas as pd
 
-    from pcim.figures import Album, Picture, Plot
+    from pcim.figures import Album, Plot
 
-_MEAN_MAPS = 12
+_DRAWN_TREATMENTS = 12
 
 
 @dataclass(kw_only=True)
@@ -135,31 +137,38 @@ class ClassifierPage(ClassifierFindings):
         words = "Mean deletion and insertion curves by method and substitute; tables/curves.csv holds the numbers."
         return self.album.chart(f"{self.name}_curves", chart, words)
 
-    @property
-    def mean_maps_cut(self) -> bool:
-        """Whether there are more groups than mean maps are shown of."""
-        return int(self.evidence.shares[["call", "treatment"]].nunique().sum()) > _MEAN_MAPS
-
     @cached_property
-    def mean_map_figures(self) -> list[Picture]:
-        """Mean maps by call and treatment, a figure a plate."""
-        shown = []
-        for plate, maps in self.evidence.mean_maps.items():
-            wanted = (maps["method"].values == self.method) & np.isin(maps["grouping"].values, ["call", "treatment"])
-            order = [int(n) for n in np.flatnonzero(wanted)]
-            order = sorted(
-                order, key=lambda n: (str(maps["grouping"].values[n]) != "call", -int(maps["views"].values[n]))
-            )[:_MEAN_MAPS]
-            if not order:
-                continue
-            titles = [
-                f"{maps['grouping'].values[n]} {str(maps['group'].values[n])[:16]}\nn = {maps['views'].values[n]} views"
-                for n in order
-            ]
-            figure = figures.mean_maps(maps.values[order], titles)
-            alt = "Mean maps: " + "; ".join(title.replace("\n", ", ") for title in titles)
-            shown.append(self.album.figure(f"{self.name}_{plate}_mean_maps", figure, alt, plate))
-        return shown
+    def dose_plot(self) -> Plot | None:
+        """Calls and maps by dose, of the treatments that go with it most; None where no treatment has two doses."""
+        several = self.doses.groupby("treatment")["dose"].nunique()
+        trends = self.trends.groupby("treatment")["rho"].apply(lambda rho: rho.abs().max())
+        ranked = trends.reindex(several.index[several > 1]).sort_values(ascending=False, kind="stable")
+        shown = self.doses[self.doses["treatment"].isin(ranked.index[:_DRAWN_TREATMENTS])]
+        if shown.empty:
+            return None
+        last = self.evidence.contract.classes[-1]
+        chart = charts.dose_response(shown, last_class=last, objects=self.evidence.settings.objects)
+        cut = (
+            ""
+            if len(ranked) <= _DRAWN_TREATMENTS
+            else f" The {_DRAWN_TREATMENTS} that go with the dose most, of {len(ranked)}."
+        )
+        return self.album.chart(
+            f"{self.name}_doses", chart, f"Probability of {last}, and where the map lies, by dose and treatment; tables/doses.csv holds the numbers.",
+            f"Means over the views of each treatment and dose, with 95 % intervals by well.{cut} A click in the legend picks one.",
+        )  # fmt: skip
+
+    @property
+    def lift_trends(self) -> dict[str, dict[Hashable, Any]]:
+        """Treatment -> how the lift goes with its dose, where that is known."""
+        of_lift = self.trends[(self.trends["measure"] == "lift") & self.trends["rho"].notna()]
+        return {str(row["treatment"]): row for row in of_lift.to_dict("records")}
+
+    @property
+    def organelle_rows(self) -> list[tuple[str, list[dict[Hashable, Any]]]]:
+        """Region -> the read method's share in each channel, and in all: rows of the table by organelle and channel."""
+        own = self.organelles[self.organelles["method"] == self.method]
+        return [(str(region), group.to_dict("records")) for region, group in own.groupby("region", sort=False)]
 
     def is_control(self, method: str) -> bool:
         """Tell whether a row of the tables of methods is a control."""

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from pcim import charts, ngff
+from pcim import charts, mean_pictures, ngff
 from pcim.doubts import rerun_command
 from pcim.summary import records
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pcim.evidence import ClassifierFindings
-    from pcim.figures import Album, Plot
+    from pcim.figures import Album, Picture, Plot
 
 _LISTED = (
     "well", "field", "view", "treatment", "dose", "truth", "call", "p", "share", "lift", "fidelity", "agreement", "stop", "why",
@@ -69,6 +69,19 @@ class PlatePage:
             for one in measures
             if objects or one.column != "lift"
         ]
+
+    @cached_property
+    def mean_maps(self) -> tuple[list[Picture], float]:
+        """Mean maps by call and treatment, and the value shown as white."""
+        maps = self.found.evidence.mean_maps.get(self.plate)
+        name = f"{self.found.name}_{self.plate}_mean_maps"
+        return ([], 1.0) if maps is None else mean_pictures.mean_maps(maps, self.found.method, self.album, name)
+
+    @cached_property
+    def object_maps(self) -> tuple[list[tuple[Picture, Picture]], float]:
+        """Mean image and mean map around the objects by call, and the value shown as white."""
+        means = self.found.evidence.object_maps.get(self.plate)
+        return ([], 1.0) if means is None else mean_pictures.object_maps(means, self.found.method, self.album)
 
     @property
     def views(self) -> pd.DataFrame:

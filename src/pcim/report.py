@@ -46,6 +46,7 @@ def report_campaign(  # noqa: PLR0913 - a job's inputs
     ledgers: Sequence[str],
     shares: Sequence[str],
     mean_maps: Sequence[str],
+    object_maps: Sequence[str],
     scores: Sequence[str],
     curves: Sequence[str],
     interventions: Sequence[str],
@@ -74,7 +75,7 @@ def report_campaign(  # noqa: PLR0913 - a job's inputs
         methods=settings.attribute.methods,
         fields=read_tables(fields),
         stores={plate: Source.of(store) for plate, store in stores.items()},
-        paths={"calls": calls, "ledgers": ledgers, "shares": shares, "mean_maps": mean_maps, "scores": scores, "curves": curves,
+        paths={"calls": calls, "ledgers": ledgers, "shares": shares, "mean_maps": mean_maps, "object_maps": object_maps, "scores": scores, "curves": curves,
                "interventions": interventions, "maps": maps},
     )  # fmt: skip
     album = Album()

@@ -85,17 +85,26 @@ def dose_table(views: pd.DataFrame, *, draws: int) -> pd.DataFrame:
 
     `views` and `wells` are those called, `explained` the views with a share. Views without a dose are in no row.
     """
+    return _means_by(views[views["dose"].notna()], ["treatment", "dose"], draws)
+
+
+def treatment_table(views: pd.DataFrame, *, draws: int) -> pd.DataFrame:
+    """Return the same by treatment, all doses together."""
+    return _means_by(views, ["treatment"], draws)
+
+
+def _means_by(views: pd.DataFrame, by: list[str], draws: int) -> pd.DataFrame:
     measures = ["p_last", "share", "lift"]
     rows = []
-    for (treatment, dose), group in views[views["dose"].notna()].groupby(["treatment", "dose"], sort=True):
+    for names, group in views.groupby(by, sort=True):
         means = bootstrap_means(group[measures], _wells_of(group), draws=draws)
-        row: dict[str, Any] = {"treatment": treatment, "dose": dose}
+        row: dict[str, Any] = dict(zip(by, names, strict=True))
         for name, *ends in zip(measures, means.mean, means.low, means.high, strict=True):
             row |= dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
         counts = {"views": len(group), "wells": _wells_of(group).nunique(), "explained": group["share"].count()}
         rows.append(row | counts)
     intervals = [f"{name}{end}" for name in measures for end in ("", "_low", "_high")]
-    return pd.DataFrame(rows, columns=["treatment", "dose", *intervals, "views", "wells", "explained"])
+    return pd.DataFrame(rows, columns=[*by, *intervals, "views", "wells", "explained"])
 
 
 def trend_table(wells: pd.DataFrame, *, draws: int) -> pd.DataFrame:

@@ -14,22 +14,24 @@ if TYPE_CHECKING:
 
 
 def trusted_methods(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the methods, best first: mean `gain` over the substitutes that no method has seen, and whether it may be believed.
+    """Return the methods, best first, by the lowest of their gains with the substitutes that no method has seen.
 
     `table` is `scores.method_table`'s. A gain is what a map's order is worth, in probability of the class, 0 by chance. A method is
-    `believed` where in one of these gains, at least, it is shown to beat both its own blurred map and the contrast control.
+    `believed` where all its gains are shown to be above chance and one of them, at least, to beat both its own blurred map and the
+    contrast control: a map may exploit one kind of substitute, hardly all.
     """
     gains = table[table["metric"].isin(GAINS)]
     known_to_one = gains.groupby(["metric", "substitute"])["seen"].transform("any")
     fair = gains[~known_to_one] if (~known_to_one).any() else gains[~gains["seen"].astype(bool)]
     rows = []
     for method, group in fair.groupby("method", sort=False):
-        if not is_control(str(method)) and group["mean"].notna().any():
-            best = group.sort_values("mean").iloc[-1]
-            believed = any(value is True or value is np.True_ for value in group["beats_controls"])
-            rows.append({"method": str(method), "gain": float(group["mean"].mean()), "believed": believed}
-                        | {name: best[name] for name in ("metric", "substitute", "mean", "mean_low", "mean_high", "n", "wells")})  # fmt: skip
-    return sorted(rows, key=lambda row: -row["gain"])
+        if not is_control(str(method)) and group["mean"].notna().all():
+            worst = group.sort_values("mean").iloc[0]
+            beats = [value is True or value is np.True_ for value in group["beats_controls"]]
+            believed = any(beats) and bool((group["mean_low"] > 0).all())
+            known = {name: worst[name] for name in ("substitute", "mean", "mean_low", "mean_high")}
+            rows.append({"method": str(method), "believed": believed, "substitutes": len(group)} | known)
+    return sorted(rows, key=lambda row: -row["mean"])
 
 
 def method_sentence(table: pd.DataFrame) -> str:
@@ -41,14 +43,14 @@ def method_sentence(table: pd.DataFrame) -> str:
     others = [method_name(row["method"]) for row in ranked if not row["believed"]]
     if not believed:
         return (
-            "No method is shown to beat both its own blurred map and the contrast control: read no detail into any map here; "
+            "No method is shown to order pixels better than chance, its own blurred map and the contrast control: read no detail into any map here; "
             "the exchanges decide."
         )
     first = believed[0]
     worth = f"{number(first['mean'])} {interval(first['mean_low'], first['mean_high'], digits=2)}"
     words = (
-        f"Of the maps, believe {method_name(first['method'])} first: its order of the pixels is worth {worth} of the class's probability "
-        f"with {first['substitute'] or 'a'} as the substitute, which no method has seen, and more than its own blurred map and the contrast control"
+        f"Of the maps, believe {method_name(first['method'])} first: with substitutes that no method has seen its order of the pixels is worth "
+        f"{worth} of the class's probability or more, and more than its own blurred map and the contrast control"
     )
     rest = [method_name(row["method"]) for row in believed[1:]]
     words += f"; {join(rest)} {'pass' if len(rest) > 1 else 'passes'} that test too" if rest else ""

@@ -172,7 +172,7 @@ def test_no_maps_no_exchanges_no_truth_is_said_not_hidden(tmp_path: Path) -> Non
             pd.read_parquet(path).iloc[:0].to_parquet(path, index=False)
     spots = made.arguments["config"]["classifiers"]["spots"]
     spots["truth"] = spots["split"] = None
-    report_campaign(**made.arguments | {"mean_maps": []})
+    report_campaign(**made.arguments | {"mean_maps": [], "object_maps": []})
     html = Path(made.arguments["page"]).read_text(encoding="utf-8")
     assert "Cannot tell" in html
     assert "Not known: the plate maps give no true class" in html

@@ -9,7 +9,14 @@ from pcim.trust import method_sentence, trusted_methods
 
 def table(gains: dict[str, tuple[float, bool | None]], metric: str = "morf_lerf") -> pd.DataFrame:
     rows = [
-        {"method": method, "metric": metric, "substitute": "noise", "seen": False, "mean": mean, "mean_low": mean - 0.1}
+        {
+            "method": method,
+            "metric": metric,
+            "substitute": "noise",
+            "seen": False,
+            "mean": mean,
+            "mean_low": mean - 0.05,
+        }
         | {"mean_high": mean + 0.1, "n": 40, "wells": 20, "beats_controls": beats}
         for method, (mean, beats) in gains.items()
     ]
@@ -20,13 +27,17 @@ def test_the_best_method_that_beats_its_controls_is_to_be_believed_first() -> No
     scores = table({"pcim": (0.3, True), "grad_cam": (0.4, False), "occlusion": (0.2, True), "edge": (0.9, None), "pcim_blurred": (0.8, None)})  # fmt: skip
     assert [row["method"] for row in trusted_methods(scores)] == ["grad_cam", "pcim", "occlusion"]
     words = method_sentence(scores)
-    assert words.startswith("Of the maps, believe PCIM first: its order of the pixels is worth 0.30 [0.20, 0.40]")
+    assert words.startswith(
+        "Of the maps, believe PCIM first: with substitutes that no method has seen its order of the pixels is worth 0.30 [0.25, 0.40]"
+    )
     assert "Occlusion passes that test too" in words
     assert words.endswith("Not shown to pass it: Grad-CAM.")
 
 
 def test_where_no_method_beats_its_controls_none_is_to_be_believed() -> None:
-    assert "No method is shown to beat" in method_sentence(table({"pcim": (0.3, False), "occlusion": (0.5, None)}))
+    assert "No method is shown to order pixels better" in method_sentence(
+        table({"pcim": (0.3, False), "occlusion": (0.5, None)})
+    )
 
 
 def test_a_substitute_that_one_method_has_seen_judges_none() -> None:
@@ -34,6 +45,14 @@ def test_a_substitute_that_one_method_has_seen_judges_none() -> None:
     flattering = table({"pcim": (0.9, True), "occlusion": (0.1, False)}).assign(substitute="blur", seen=[True, False])
     both = pd.concat([fair, flattering], ignore_index=True)
     assert [row["method"] for row in trusted_methods(both) if row["believed"]] == ["occlusion"]
+
+
+def test_a_map_that_exploits_one_substitute_alone_is_not_believed() -> None:
+    noise = table({"pcim": (0.2, True), "pcim_literal": (0.6, True)})
+    road = table({"pcim": (0.25, False), "pcim_literal": (0.01, False)}, metric="road").assign(substitute="road")
+    ranked = trusted_methods(pd.concat([noise, road], ignore_index=True))
+    assert [(row["method"], row["believed"]) for row in ranked] == [("pcim", True), ("pcim_literal", False)]
+    assert ranked[0]["mean"] == 0.2, "the lower of its gains"
 
 
 def test_other_metrics_say_nothing_of_it() -> None:

@@ -13,6 +13,9 @@ rule report:
         mean_maps=campaign.everywhere(
             "results/{campaign}/aggregate/{model}/{plate}/mean_maps.zarr.zip"
         ),
+        object_maps=campaign.everywhere(
+            "results/{campaign}/aggregate/{model}/{plate}/object_maps.zarr.zip"
+        ),
         scores=campaign.everywhere(
             "results/{campaign}/evaluate/{model}/{plate}/{chunk}.parquet"
         ),
