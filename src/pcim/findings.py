@@ -28,10 +28,19 @@ WELL = ["plate", "well"]
 _SPLITS = {"test": "held out", "train": "seen in training"}
 
 
+LIGHT = ("illumination", "tilt_right", "tilt_down")
+"""How a field is lit (`quality.illumination`): a list a field in the field table, of its first channel where a well has a number."""
+
+
 def called_views(calls: pd.DataFrame, fields: pd.DataFrame, settings: ClassifierSettings) -> pd.DataFrame:
-    """Return the classified views with treatment, control_type, dose, `truth` and `wells` (held out, seen, other)."""
+    """Return the classified views with treatment, control_type, dose, `truth`, `wells` (held out, seen, other), and how they are lit.
+
+    `illumination`, `tilt_right` and `tilt_down` are of the field's first channel; NaN where ingest did not measure them.
+    """
     columns = [name for name in (settings.truth, settings.split) if name]
-    known = ["path", "treatment", "control_type", "dose", *dict.fromkeys(columns)]
+    known = ["path", "treatment", "control_type", "dose", *LIGHT, *dict.fromkeys(columns)]
+    measured = {name: fields.get(name, pd.Series([()] * len(fields), index=fields.index)) for name in LIGHT}
+    fields = fields.assign(**{name: [v[0] if len(v) else np.nan for v in of] for name, of in measured.items()})
     ok = calls[calls["status"] == "ok"]
     table = ok.merge(fields[[*FIELD_COLUMNS, *known]], on=list(FIELD_COLUMNS), how="left", validate="many_to_one")
     blank = pd.Series("", index=table.index)
@@ -41,15 +50,29 @@ def called_views(calls: pd.DataFrame, fields: pd.DataFrame, settings: Classifier
 
 
 def called_wells(views: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
-    """Return a row a well: its views' mean probabilities, `p_last` of the last class, the call, and what is known of it."""
+    """Return a row a well: its views' mean probabilities, `p_last` of the last class, the call, what is known of it, and its light."""
     rows = []
     for (plate, well), group in views.groupby(WELL, sort=True):
         mean = np.stack([np.asarray(value, dtype=float) for value in group["probabilities"]]).mean(0)
         first = group.iloc[0]
         known = {name: first[name] for name in ("row", "column", "treatment", "control_type", "dose", "truth", "wells")}
         call = classes[int(mean.argmax())]
-        rows.append({"plate": plate, "well": well, **known, "call": call, "p_last": mean[-1], "views": len(group)})
-    columns = [*WELL, "row", "column", "treatment", "control_type", "dose", "truth", "wells", "call", "p_last", "views"]
+        called = {"call": call, "p_last": mean[-1], "views": len(group)}
+        rows.append({"plate": plate, "well": well, **known, **called, **group[list(LIGHT)].mean()})
+    columns = [
+        *WELL,
+        "row",
+        "column",
+        "treatment",
+        "control_type",
+        "dose",
+        "truth",
+        "wells",
+        "call",
+        "p_last",
+        "views",
+        *LIGHT,
+    ]
     return pd.DataFrame(rows, columns=columns)
 
 
