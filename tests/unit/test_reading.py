@@ -111,6 +111,19 @@ def test_a_large_background_is_no_shortcut_while_the_objects_are_unsettled() -> 
     assert "name a smaller one" in reading.headline
 
 
+def test_a_large_region_that_most_calls_follow_overrules_objects_that_are_shown_to_hold_none() -> None:
+    """0 of 24 calls on twelve wells: the interval is wider than the threshold, and that is all that is open."""
+    surroundings = region("surroundings", 1.0, 0.24, control=False, family="geometry")
+    reading = read(region("cells", 0.0, 0.24), surroundings)
+    assert reading.verdict == "looks elsewhere"
+    assert "that any follow the cells (0 of 48 calls follow" in reading.headline
+    assert read(region("cells", 0.26, 0.25), surroundings).verdict == "cannot tell", "some calls do follow the cells"
+    assert read(region("cells", 0.1, 0.45), surroundings).verdict == "cannot tell", "half of the calls may"
+    assert read(region("cells", 0.0, 0.24, wells=3), surroundings).verdict == "cannot tell", "too few wells"
+    untested = region("cells", 0.45, 0.04, control=False)
+    assert read(untested | {"follows_high": 0.5}, surroundings).verdict == "cannot tell", "no control, no effect"
+
+
 def test_objects_too_large_for_a_control_prove_nothing_while_the_rest_is_unsettled() -> None:
     cells = region("cells", 0.9, control=False)
     assert read(cells, region("background", 0.5, control=False)).verdict == "cannot tell"
