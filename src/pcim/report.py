@@ -69,6 +69,7 @@ def report_campaign(  # noqa: PLR0913 - a job's inputs
     mean_maps: Sequence[str],
     scores: Sequence[str],
     interventions: Sequence[str],
+    pairs: Sequence[str] = (),
     plates: Sequence[str],
     models: Sequence[str],
     page: str,
@@ -92,7 +93,7 @@ def report_campaign(  # noqa: PLR0913 - a job's inputs
         fields=_read(fields),
         stores={plate: Source.of(store) for plate, store in stores.items()},
         paths={"calls": calls, "ledgers": ledgers, "shares": shares, "mean_maps": mean_maps, "scores": scores,
-               "interventions": interventions, "plates": plates},
+               "interventions": interventions, "pairs": pairs, "plates": plates},
     )  # fmt: skip
     pages, album = [], Album()
     for (name, entry), model in zip(settings.classifiers.items(), models, strict=True):
