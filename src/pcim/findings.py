@@ -59,21 +59,8 @@ def called_wells(views: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
         call = classes[int(mean.argmax())]
         called = {"call": call, "p_last": mean[-1], "views": len(group)}
         rows.append({"plate": plate, "well": well, **known, **called, **group[list(LIGHT)].mean()})
-    columns = [
-        *WELL,
-        "row",
-        "column",
-        "treatment",
-        "control_type",
-        "dose",
-        "truth",
-        "wells",
-        "call",
-        "p_last",
-        "views",
-        *LIGHT,
-    ]
-    return pd.DataFrame(rows, columns=columns)
+    columns = [*WELL, "row", "column", "treatment", "control_type", "dose", "truth", "wells", "call", "p_last", "views"]
+    return pd.DataFrame(rows, columns=[*columns, *LIGHT])
 
 
 def accuracy_table(views: pd.DataFrame, wells: pd.DataFrame) -> pd.DataFrame:
@@ -102,27 +89,29 @@ def confusion_table(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame
 
 
 def region_table(shares: pd.DataFrame, *, draws: int) -> pd.DataFrame:
-    """Return each region's share of the map and its lift (share / area, 1 = chance), a row a method and region."""
-    overall = shares[shares["channel"] == "all"]
+    """Return each region's share of the map and its lift (share / area, 1 = chance), a row a method and region.
+
+    `over_edge` is the lift less that of the control `edge` on the same view and region; NaN for it itself, and where it was not run.
+    """
+    overall = _over_edge(shares[shares["channel"] == "all"])
     rows = []
     for (method, region), group in overall.groupby(["method", "region"], sort=False):
         row: dict[str, Any] = {"method": method, "region": region, "area": group["area"].mean()}
         row |= _flat("share", _mean(group, "share", draws)) | _flat("lift", _mean(group, "lift", draws))
+        row |= _flat("over_edge", _mean(group, "over_edge", draws))
         rows.append(row | {"views": len(group), "wells": _wells(group)})
-    columns = [
-        "method",
-        "region",
-        "share",
-        "share_low",
-        "share_high",
-        "area",
-        "lift",
-        "lift_low",
-        "lift_high",
-        "views",
-        "wells",
-    ]
+    ends = [*_ends("share"), "area", *_ends("lift"), *_ends("over_edge")]
+    columns = ["method", "region", *ends, "views", "wells"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _over_edge(shares: pd.DataFrame) -> pd.DataFrame:
+    """Add each row's lift less the edge control's; NaN where there is nothing to compare it with."""
+    by = [*KEY_COLUMNS, "region"]
+    edge = shares.loc[shares["method"] == "edge", [*by, "lift"]].rename(columns={"lift": "edge_lift"})
+    paired = shares.merge(edge, on=by, how="left", validate="many_to_one")
+    difference = paired["lift"] - paired["edge_lift"]
+    return paired.assign(over_edge=difference.where(paired["method"] != "edge"))
 
 
 def channel_table(shares: pd.DataFrame, *, draws: int) -> pd.DataFrame:
@@ -224,6 +213,35 @@ def _is_above(differences: Means, better: NDArray[Any]) -> list[bool | None]:
     return [None if side == 0 or np.isnan(end) else bool(end > 0) for end, side in zip(ends, better, strict=True)]
 
 
+def pair_table(pairs: pd.DataFrame, *, draws: int) -> pd.DataFrame:
+    """Return how far two classifiers agree on the views that both explained (the tables of `compare`), a row a pair.
+
+    `agreement` (rank correlation of their maps, chance 0), `top_overlap` (of their highest 5 %, chance 0.05) and `same_call` (the share
+    of views that both call alike, `same_k` of `views`), with intervals by well.
+    """
+    columns = [
+        "classifier",
+        "other",
+        "method",
+        *_ends("agreement"),
+        *_ends("top_overlap"),
+        "same_k",
+        *_ends("same_call"),
+        "views",
+        "wells",
+    ]
+    rows = []
+    for (classifier, other, method), group in pairs.groupby(["classifier", "other", "method"], sort=False):
+        row: dict[str, Any] = {"classifier": classifier, "other": other, "method": method}
+        row |= _flat("agreement", _mean(group, "agreement", draws))
+        row |= _flat("top_overlap", _mean(group, "top_overlap", draws, bounds=(0, 1)))
+        row |= {"same_k": int(group["same_call"].sum())} | _flat(
+            "same_call", _mean(group, "same_call", draws, bounds=(0, 1))
+        )
+        rows.append(row | {"views": len(group), "wells": _wells(group)})
+    return pd.DataFrame(rows, columns=columns)
+
+
 def background_table(ledger: pd.DataFrame) -> pd.DataFrame:
     """Return the median probability of each explained class on the background alone, p_y(f(background)): target, n, p."""
     known = ledger[(ledger["status"] == "ok") & ledger["p_background"].notna()]
@@ -261,7 +279,11 @@ def _mean(
 
 
 def _flat(name: str, interval: tuple[float, float, float]) -> dict[str, float]:
-    return dict(zip((name, f"{name}_low", f"{name}_high"), interval, strict=True))
+    return dict(zip(_ends(name), interval, strict=True))
+
+
+def _ends(name: str) -> tuple[str, str, str]:
+    return name, f"{name}_low", f"{name}_high"
 
 
 def _wells(table: pd.DataFrame) -> int:

@@ -89,7 +89,7 @@ def _one_sided(directions: list[Row], settings: ReadingSettings) -> str:
 
 
 def pointed_regions(regions: pd.DataFrame, method: str = "pcim", control: str = "edge") -> list[Row]:
-    """Return the regions that the map points at, highest lift first: lift above 1 and above the edge control's."""
+    """Return the regions that the map points at, highest lift first: lift above 1, and above the edge control's on the same views."""
     rows = records(regions[regions["method"] == method])
     edge = {row["region"]: row for row in records(regions[regions["method"] == control])}
     found = [row for row in rows if row["lift_low"] > 1 and _above(row, edge.get(row["region"]))]
@@ -97,6 +97,9 @@ def pointed_regions(regions: pd.DataFrame, method: str = "pcim", control: str = 
 
 
 def _above(row: Row, edge: Row | None) -> bool:
+    """Tell whether a region's lift is above the edge control's: by the paired difference, else (one well) by the control's mean."""
+    if not np.isnan(row.get("over_edge_low", np.nan)):
+        return bool(row["over_edge_low"] > 0)
     return edge is None or bool(np.isnan(edge["lift"])) or bool(row["lift_low"] > edge["lift"])
 
 
@@ -112,10 +115,11 @@ def map_sentence(regions: pd.DataFrame, objects: str | None, method: str = "pcim
     for region in named or rows:
         row = rows[str(region)]
         beside = (
-            f", the edge control {edge[region]['lift']:.1f} times"
-            if region in edge and edge[region]["lift"] > 0
-            else ""
+            f", the edge control {edge[region]['lift']:.1f} times" if edge.get(region, {"lift": 0})["lift"] > 0 else ""
         )
+        if beside and not np.isnan(row.get("over_edge_low", np.nan)):
+            ends = interval(row["over_edge_low"], row["over_edge_high"], digits=1)
+            beside += f", a difference of {row['over_edge']:+.1f} {ends} on the same views"
         parts.append(
             f"{percent(row['share'])} of the map lies in the {region} ({percent(row['area'])} of a view): "
             f"{row['lift']:.1f} times chance {interval(row['lift_low'], row['lift_high'], digits=1)}{beside}"

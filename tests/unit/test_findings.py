@@ -130,3 +130,19 @@ def test_channels_add_up_over_regions() -> None:
 def test_background_alone_is_summed_up_by_class() -> None:
     table = findings.background_table(reported.ledger_of("pcim")).set_index("target")
     assert dict(table["p"]) == {"plain": 0.9, "spot": 0.1}
+
+
+def test_lift_over_edges_is_the_difference_on_the_same_views() -> None:
+    """PCIM's lift is 6 + 0.1 x column, the edge control's 2 + 0.1 x column: 4 on every view, though both vary."""
+    shares = reported.shares_table()
+    table = findings.region_table(shares, draws=200).set_index(["method", "region"])
+    ends = ["over_edge", "over_edge_low", "over_edge_high"]
+    assert table.loc[("pcim", "spots"), ends].tolist() == pytest.approx([4, 4, 4])
+    assert table.loc[("random", "spots"), "over_edge"] == pytest.approx(-1)
+    assert table.loc[("pcim", "background"), "over_edge"] == pytest.approx(-0.4 / 0.9)
+    assert table.loc[("edge", "spots"), ends].isna().all()
+    some = shares[(shares["method"] != "edge") | (shares["column"] == "1")]
+    assert findings.region_table(some, draws=200).set_index(["method", "region"]).loc[
+        ("pcim", "spots"), "over_edge"
+    ] == pytest.approx(4), "views without the control do not count"
+    assert findings.region_table(shares[shares["method"] == "pcim"], draws=200)["over_edge"].isna().all()

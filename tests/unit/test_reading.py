@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from pcim import findings
+from pcim.plate import KEY_COLUMNS
 from pcim.reading import read_classifier
 from pcim.reading_settings import ReadingSettings
 from pcim.words import interval, join, number, percent, the
@@ -194,7 +195,7 @@ def test_nan_effects_decide_nothing() -> None:
 
 def test_maps_that_are_not_there_are_not_read() -> None:
     reading = read(region("cells", 0.9), maps=[], regions=findings.region_table(pd.DataFrame(columns=[
-        "plate", "well", "method", "region", "channel", "share", "area", "lift"]), draws=100))  # fmt: skip
+        *KEY_COLUMNS, "method", "region", "channel", "share", "area", "lift"]), draws=100))  # fmt: skip
     assert reading.map_sentence == "There are no maps to read."
     assert "disagree" in reading.agreement
 
@@ -202,6 +203,15 @@ def test_maps_that_are_not_there_are_not_read() -> None:
 def test_a_map_that_lights_up_edges_points_at_nothing() -> None:
     reading = read(region("cells", 0.9), maps=lift("cells", 5.0, 6.4))
     assert "points at no region" in reading.map_sentence
+
+
+def test_the_paired_difference_to_edges_decides_where_it_is_known() -> None:
+    """The lifts' own intervals overlap; view by view the map is above the edges, or it is not."""
+    for low, points in ((0.2, True), (-0.2, False)):
+        paired = {"over_edge": 0.1, "over_edge_low": low, "over_edge_high": 0.3}
+        maps = [row | (paired if row["method"] == "pcim" else {}) for row in lift("cells", 6.1, 6.0)]
+        assert "a difference of +0.1 [" in read(region("cells", 0.9), maps=maps).map_sentence
+        assert ("points at the cells" in read(region("cells", 0.9), maps=maps).map_sentence) is points
 
 
 def test_small_numbers_and_fragile_classes_are_said() -> None:
