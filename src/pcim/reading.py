@@ -14,7 +14,7 @@ import numpy as np
 from pcim.cautions import Row, cautions_of, records
 from pcim.measured import CORNERS, FRAME, MAP_TOP, SURROUNDINGS
 from pcim.reading_settings import ReadingSettings
-from pcim.words import interval, join, percent, the
+from pcim.words import interval, join, number, percent, the
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,7 +119,7 @@ def map_sentence(regions: pd.DataFrame, objects: str | None, method: str = "pcim
         )
         if beside and not np.isnan(row.get("over_edge_low", np.nan)):
             ends = interval(row["over_edge_low"], row["over_edge_high"], digits=1)
-            beside += f", a difference of {row['over_edge']:+.1f} {ends} on the same views"
+            beside += f", a difference of {number(row['over_edge'], 1)} {ends} on the same views"
         parts.append(
             f"{percent(row['share'])} of the map lies in the {region} ({percent(row['area'])} of a view): "
             f"{row['lift']:.1f} times chance {interval(row['lift_low'], row['lift_high'], digits=1)}{beside}"

@@ -210,7 +210,7 @@ def test_the_paired_difference_to_edges_decides_where_it_is_known() -> None:
     for low, points in ((0.2, True), (-0.2, False)):
         paired = {"over_edge": 0.1, "over_edge_low": low, "over_edge_high": 0.3}
         maps = [row | (paired if row["method"] == "pcim" else {}) for row in lift("cells", 6.1, 6.0)]
-        assert "a difference of +0.1 [" in read(region("cells", 0.9), maps=maps).map_sentence
+        assert "a difference of 0.1 [" in read(region("cells", 0.9), maps=maps).map_sentence
         assert ("points at the cells" in read(region("cells", 0.9), maps=maps).map_sentence) is points
 
 
