@@ -43,6 +43,7 @@ onstart:
 wildcard_constraints:
     campaign=campaign.name,
     model="[A-Za-z0-9_-]+",
+    other="[A-Za-z0-9_-]+",
     method="[a-z_]+",
     plate="[A-Za-z0-9_-]+",
     chunk="[A-Z]+[0-9]+-[A-Z]+[0-9]+",

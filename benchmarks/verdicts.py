@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from harness import Row, options, report
+from scipy.special import softmax
 
 from pcim import findings
 from pcim.config import EvaluateSettings
-from pcim.exchanges import Subject, exchange_regions
+from pcim.exchanges import COLUMNS, Subject, exchange_regions
 from pcim.interventions import Scene
 from pcim.plate import ViewKey
-from pcim.reading import Verdict, read_classifier
+from pcim.reading import Reading, Verdict, read_classifier
 from pcim.regions import boundary_region, partition, widen
 from pcim.statistics import proportion_interval
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
+
+    View = tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]
 
 SIDE, RIM_PX, HALO_PX = 48, 4.0, 1.0
 CLASSES = ("low", "high")
@@ -65,9 +68,7 @@ PLANTED = {
 }  # fmt: skip
 
 
-def scene(
-    rng: np.random.Generator, planted: str, high: bool, strength: float, noise: float
-) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
+def scene(rng: np.random.Generator, planted: str, high: bool, strength: float, noise: float) -> View:
     """Return a view (h, w), its cells and its lit area; only what is `planted` differs between the classes."""
     sign = 1 if high else -1
     shift = 3 * sign if planted == "rim" else 0
@@ -108,22 +109,30 @@ def verdict_of(kind: str, seed: int, wells: int | None = None) -> Verdict:
     made = [scene(rng, kind, bool(number % 2), strength, noise) for number in range(count)]
     values = planted.read(np.stack([image for image, _, _ in made]))
     threshold = (np.median(values[1::2]) + np.median(values[::2])) / 2
-    classifier = Reader(planted, float(threshold), rng.uniform(4, 12) / planted.step)
-    logits = classifier.logits_of([image[np.newaxis] for image, _, _ in made], 1)
+    return reading_of(Reader(planted, float(threshold), rng.uniform(4, 12) / planted.step), made).verdict
+
+
+def reading_of(classifier: Any, made: Sequence[View]) -> Reading:
+    """Let a classifier call views, one a well, exchange their regions, and return what is read from the calls that follow."""
+    scores = classifier.logits_of([image[np.newaxis] for image, _, _ in made], SETTINGS.batch_size)
     subjects = []
-    for number, ((image, cells, lit), scores) in enumerate(zip(made, logits, strict=True)):
+    for number, ((image, cells, lit), logits) in enumerate(zip(made, scores, strict=True)):
         regions = partition({"cells": cells, "rim": boundary_region(lit.astype(int), RIM_PX)})
         view = Scene(image[np.newaxis], widen(cells, HALO_PX), SETTINGS.blur * SIDE)
         key = ViewKey("p", "ABCDEFGH"[number % 8], str(number // 8 + 1), "0", "0_0")
-        p = np.exp(scores) / np.exp(scores).sum()
-        subjects.append(Subject(key, CLASSES[int(scores.argmax())], p.tolist(), view, regions))
-    exchanges = pd.DataFrame(exchange_regions(classifier, subjects, "cells", SETTINGS))  # type: ignore[arg-type]
+        subjects.append(Subject(key, CLASSES[int(logits.argmax())], softmax(logits).tolist(), view, regions))
+    return read_exchanges(exchange_regions(classifier, subjects, "cells", SETTINGS), "cells")
+
+
+def read_exchanges(rows: Sequence[dict[str, Any]], objects: str) -> Reading:
+    """Return what is read from exchanges alone: no maps, no accuracy, two classes called."""
     nothing = pd.DataFrame(columns=["method", "region", "share", "area", "lift", "lift_low", "lift_high"])
     accuracy = pd.DataFrame(columns=["wells", "unit", "correct", "n", "low", "majority"])
+    table = pd.DataFrame(rows, columns=COLUMNS)
     return read_classifier(
-        regions=nothing, exchanges=findings.exchange_table(exchanges, draws=1000), accuracy=accuracy,
-        backgrounds=pd.DataFrame(columns=["target", "n", "p"]), calls=2, objects="cells",
-    ).verdict  # fmt: skip
+        regions=nothing, exchanges=findings.exchange_table(table, draws=1000), accuracy=accuracy,
+        backgrounds=pd.DataFrame(columns=["target", "n", "p"]), calls=2, objects=objects,
+    )  # fmt: skip
 
 
 def main(*, quick: bool, write: bool) -> None:

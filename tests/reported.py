@@ -138,6 +138,22 @@ def curves_table() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def pairs_table() -> pd.DataFrame:
+    rows = []
+    for row, column in WELLS:
+        if column != 6:
+            known = {
+                "classifier": "spots",
+                "other": HOSTILE,
+                "method": "pcim",
+                "call": called(column),
+                "other_call": called(column),
+            }
+            found = {"same_call": True, "agreement": 0.1 * column, "top_overlap": 0.05 * column}
+            rows.append(key_of(row, column) | known | found)
+    return pd.DataFrame(rows)
+
+
 def interventions_table(spots: float = 1.0, background: float = 0.0) -> pd.DataFrame:
     """Exchanges in which the given share of the calls follow the region; the control patch is never followed."""
     rows = []
@@ -172,6 +188,7 @@ def make_campaign(folder: Path) -> Made:
         "evaluate/spots/p1/A01-B06": scores_table(),
         "evaluate/spots/p1/A01-B06.curves": curves_table(),
         "evaluate/spots/interventions": interventions_table(),
+        "evaluate/spots/p1/against_other": pairs_table(),
     }
     paths = {name: root / f"{name}.parquet" for name in tables}
     for name, table in tables.items():
@@ -191,6 +208,7 @@ def make_campaign(folder: Path) -> Made:
         "scores": [str(paths["evaluate/spots/p1/A01-B06"])],
         "curves": [str(paths["evaluate/spots/p1/A01-B06.curves"])],
         "interventions": [str(paths["evaluate/spots/interventions"])],
+        "pairs": [str(paths["evaluate/spots/p1/against_other"])],
         "maps": [write_maps(root, store, method, rng) for method in METHODS],
         "models": [str(model)],
         "page": str(root / "report/index.html"),

@@ -66,6 +66,7 @@ def costs(campaign: Campaign, results: Path = Path("results")) -> dict[str, Cost
         for chunk in campaign.chunks[plate]:
             found[plate] += _of_chunk(campaign, model, plate, chunk, root)
     last = [root / "evaluate" / model / "interventions.parquet" for model in campaign.config.classifiers]
+    last += [root / f"evaluate/{model}/{plate}/against_{other}.parquet" for model, plate, other in campaign.pairs]
     found[_LAST] = Cost(jobs=_lacking([*last, root / "report/index.html"]))
     return {name: replace(cost, hours=cost.maps * rate / 3600) for name, cost in found.items()}
 

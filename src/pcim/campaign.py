@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from pcim import budget
@@ -114,6 +115,27 @@ class Campaign:
         """Every (classifier, plate) pair of the campaign."""
         return [(model, plate) for model, entry in self.config.classifiers.items() for plate in entry.plates]
 
+    @property
+    def first_method(self) -> str:
+        """The method whose maps are exchanged and compared."""
+        return self.config.attribute.methods[0]
+
+    @property
+    def pairs(self) -> list[tuple[str, str, str]]:
+        """Every (classifier, plate, later classifier) that see the same views: of one kind, and of one size on that plate."""
+        entries = self.config.classifiers
+        return [
+            (one, plate, other)
+            for one, other in combinations(entries, 2)
+            for plate in entries[one].plates
+            if plate in entries[other].plates and self._sees(one, plate) == self._sees(other, plate)
+        ]
+
+    def _sees(self, model: str, plate: str) -> tuple[str, tuple[int, int] | None]:
+        """Return what a classifier's views of a plate are: their kind, and their size in its pixels."""
+        contract, survey = self.contracts[model].input, self.plans[plate].survey
+        return contract.view, contract.extent(survey.shape, survey.pixel_size_um)
+
     # What the rules ask. Each takes Snakemake's wildcards.
 
     def metadata(self, wildcards: Any) -> str:
@@ -187,10 +209,6 @@ class Campaign:
         """Return the file with a classifier's weights."""
         return self.model(wildcards).parent / self.contracts[wildcards.model].weights
 
-    def classifier_settings(self, wildcards: Any) -> dict[str, Any]:
-        """Return what is said of a classifier in the config, without its selection of views."""
-        return self.config.classifiers[wildcards.model].model_dump(mode="json", exclude={"select", "model", "plates"})
-
     def attribute_settings(self, wildcards: Any) -> dict[str, Any]:
         """Return the settings of one method's job: a change reruns that method and no other."""
         entry, settings = self.config.classifiers[wildcards.model], self.config.attribute
@@ -217,8 +235,11 @@ class Campaign:
 
     def first_maps(self, wildcards: Any) -> dict[str, str]:
         """Return the plates of maps of the first method: plate -> path."""
-        root, method = f"results/{self.name}/maps/{wildcards.model}", self.config.attribute.methods[0]
-        return {plate: f"{root}/{plate}_{method}.zarr" for plate in self.config.classifiers[wildcards.model].plates}
+        root = f"results/{self.name}/maps/{wildcards.model}"
+        return {
+            plate: f"{root}/{plate}_{self.first_method}.zarr"
+            for plate in self.config.classifiers[wildcards.model].plates
+        }
 
     @property
     def models(self) -> list[Path]:
@@ -231,8 +252,11 @@ class Campaign:
         return {name: source.plain() for name, source in self.sources.items()}
 
     def of_chunks(self, pattern: str) -> Callable[[Any], list[str]]:
-        """Return an input function: `pattern` for every chunk of the rule's plate."""
-        return lambda wildcards: [pattern.format(**wildcards, chunk=chunk) for chunk in self.chunks[wildcards.plate]]
+        """Return an input function: `pattern` for every chunk of the rule's plate; a ``{method}`` in it is the first."""
+        return lambda wildcards: [
+            pattern.format(**{"method": self.first_method, **wildcards}, chunk=chunk)
+            for chunk in self.chunks[wildcards.plate]
+        ]
 
     def of_methods(self, pattern: str) -> Callable[[Any], list[str]]:
         """Return an input function: `pattern` for every method, and for every chunk of the rule's plate if it names one."""
@@ -250,18 +274,19 @@ class Campaign:
 
         A ``{method}`` in it is the first method: all of them explain the same views.
         """
-        method = self.config.attribute.methods[0]
 
         def fill(wildcards: Any) -> list[str]:
+            known = {"method": self.first_method, **wildcards}
             plates = self.config.classifiers[wildcards.model].plates
             pairs = [(plate, chunk) for plate in plates for chunk in self.chunks[plate]]
-            return list(
-                dict.fromkeys(
-                    pattern.format(**wildcards, plate=plate, chunk=chunk, method=method) for plate, chunk in pairs
-                )
-            )
+            return list(dict.fromkeys(pattern.format(**known, plate=plate, chunk=chunk) for plate, chunk in pairs))
 
         return fill
+
+    def of_pairs(self, pattern: str) -> list[str]:
+        """Return `pattern` filled in for every pair of classifiers that see the same views of a plate."""
+        known = {"campaign": self.name}
+        return [pattern.format(**known, model=one, plate=plate, other=other) for one, plate, other in self.pairs]
 
     def everywhere(self, pattern: str) -> list[str]:
         """Return `pattern` filled in for every classifier, plate, method and chunk of the campaign, each path once."""

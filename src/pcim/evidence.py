@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from pcim import findings, responses
-from pcim.confounding import confounding_table
+from pcim.confounding import accuracy_by_level, confounding_table
 from pcim.doubts import doubtful, failures
 from pcim.method_settings import CONTROLS
 from pcim.plate import KEY_COLUMNS, well_order
@@ -43,6 +43,7 @@ class Evidence:
     scores: Scores
     curves: Sequence[pd.DataFrame]
     interventions: pd.DataFrame
+    pairs: pd.DataFrame
     mean_maps: Mapping[str, xr.DataArray]
     object_maps: Mapping[str, xr.Dataset]
     stores: Mapping[str, Source]
@@ -137,6 +138,18 @@ class ClassifierFindings:
     def confounding(self) -> pd.DataFrame:
         """How well the place of a well on its plate tells its class."""
         return confounding_table(self.wells)
+
+    @cached_property
+    def levels(self) -> pd.DataFrame:
+        """Accuracy within each row, column, ... and third of the light."""
+        return accuracy_by_level(self.wells)
+
+    @cached_property
+    def pairs(self) -> pd.DataFrame:
+        """How far it agrees with classifiers after it in the config that saw the same views."""
+        return (
+            findings.pair_table(self.evidence.pairs, draws=self.draws) if len(self.evidence.pairs) else pd.DataFrame()
+        )
 
     @cached_property
     def regions(self) -> pd.DataFrame:
@@ -246,7 +259,8 @@ class ClassifierFindings:
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Return what goes beside the page as CSV and Parquet: name -> table."""
-        named = {"accuracy": self.accuracy, "confounding": self.confounding, "regions": self.regions, "channels": self.channels,
+        named = {"accuracy": self.accuracy, "confounding": self.confounding, "levels": self.levels, "pairs": self.pairs,
+                 "regions": self.regions, "channels": self.channels,
                  "organelles": self.organelles, "treatments": self.treatments, "doses": self.doses, "trends": self.trends,
                  "positions": self.positions, "interventions": self.exchanges, "methods": self.scores, "curves": self.curves, "wells": self.plate_wells,
                  "views": self.explained_views.drop(columns=["logits", "probabilities"], errors="ignore")}  # fmt: skip

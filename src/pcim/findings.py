@@ -25,10 +25,19 @@ WELL = ["plate", "well"]
 _SPLITS = {"test": "held out", "train": "seen in training"}
 
 
+LIGHT = ("illumination", "tilt_right", "tilt_down")
+"""How a field is lit (`quality.illumination`): a list a field in the field table, of its first channel where a well has a number."""
+
+
 def called_views(calls: pd.DataFrame, fields: pd.DataFrame, settings: ClassifierSettings) -> pd.DataFrame:
-    """Return the classified views with treatment, control_type, dose, `truth` and `wells` (held out, seen, other)."""
+    """Return the classified views with treatment, control_type, dose, `truth`, `wells` (held out, seen, other), and how they are lit.
+
+    `illumination`, `tilt_right` and `tilt_down` are of the field's first channel; NaN where ingest did not measure them.
+    """
     columns = [name for name in (settings.truth, settings.split) if name]
-    known = ["path", "treatment", "control_type", "dose", *dict.fromkeys(columns)]
+    known = ["path", "treatment", "control_type", "dose", *LIGHT, *dict.fromkeys(columns)]
+    measured = {name: fields.get(name, pd.Series([()] * len(fields), index=fields.index)) for name in LIGHT}
+    fields = fields.assign(**{name: [v[0] if len(v) else np.nan for v in of] for name, of in measured.items()})
     ok = calls[calls["status"] == "ok"]
     table = ok.merge(fields[[*FIELD_COLUMNS, *known]], on=list(FIELD_COLUMNS), how="left", validate="many_to_one")
     blank = pd.Series("", index=table.index)
@@ -38,30 +47,17 @@ def called_views(calls: pd.DataFrame, fields: pd.DataFrame, settings: Classifier
 
 
 def called_wells(views: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
-    """Return a row a well: of its views' mean probabilities the call, its `p`, and `p_last` of the last class, and what is known of it."""
+    """Return a row a well: of its views' mean probabilities the call, its `p`, and `p_last` of the last class; what is known of it; its light."""
     rows = []
     for (plate, well), group in views.groupby(WELL, sort=True):
         mean = np.stack([np.asarray(value, dtype=float) for value in group["probabilities"]]).mean(0)
         first = group.iloc[0]
         known = {name: first[name] for name in ("row", "column", "treatment", "control_type", "dose", "truth", "wells")}
         call = classes[int(mean.argmax())]
-        p = {"p": mean.max(), "p_last": mean[-1]}
-        rows.append({"plate": plate, "well": well, **known, "call": call, **p, "views": len(group)})
-    columns = [
-        *WELL,
-        "row",
-        "column",
-        "treatment",
-        "control_type",
-        "dose",
-        "truth",
-        "wells",
-        "call",
-        "p",
-        "p_last",
-        "views",
-    ]
-    return pd.DataFrame(rows, columns=columns)
+        called = {"call": call, "p": mean.max(), "p_last": mean[-1], "views": len(group)}
+        rows.append({"plate": plate, "well": well, **known, **called, **group[list(LIGHT)].mean()})
+    known_of = ["row", "column", "treatment", "control_type", "dose", "truth", "wells"]
+    return pd.DataFrame(rows, columns=[*WELL, *known_of, "call", "p", "p_last", "views", *LIGHT])
 
 
 def accuracy_table(views: pd.DataFrame, wells: pd.DataFrame) -> pd.DataFrame:
@@ -90,8 +86,25 @@ def confusion_table(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame
 
 
 def region_table(shares: pd.DataFrame, *, draws: int) -> pd.DataFrame:
-    """Return each region's share of the map and its lift (share / area, 1 = chance), a row a method and region."""
-    return organelle_table(shares[shares["channel"] == "all"], draws=draws).drop(columns="channel")
+    """Return each region's share of the map and its lift (share / area, 1 = chance), a row a method and region.
+
+    `over_edge` is the lift less that of the control `edge` on the same view and region; NaN for it itself, and where it was not run.
+    """
+    overall = shares[shares["channel"] == "all"]
+    groups = _over_edge(overall).groupby(["method", "region"], sort=False)
+    rows = [(method, region, *_mean(group, "over_edge", draws)) for (method, region), group in groups]
+    beside = pd.DataFrame(rows, columns=["method", "region", *_ends("over_edge")])
+    table = organelle_table(overall, draws=draws).drop(columns="channel")
+    return table.merge(beside, on=["method", "region"], how="left", validate="one_to_one")
+
+
+def _over_edge(shares: pd.DataFrame) -> pd.DataFrame:
+    """Add each row's lift less the edge control's; NaN where there is nothing to compare it with."""
+    by = [*KEY_COLUMNS, "region"]
+    edge = shares.loc[shares["method"] == "edge", [*by, "lift"]].rename(columns={"lift": "edge_lift"})
+    paired = shares.merge(edge, on=by, how="left", validate="many_to_one")
+    difference = paired["lift"] - paired["edge_lift"]
+    return paired.assign(over_edge=difference.where(paired["method"] != "edge"))
 
 
 def channel_table(shares: pd.DataFrame, *, draws: int) -> pd.DataFrame:
@@ -142,6 +155,35 @@ def exchange_by_call(interventions: pd.DataFrame) -> pd.DataFrame:
     return table.astype({"k": int, "n": int})
 
 
+def pair_table(pairs: pd.DataFrame, *, draws: int) -> pd.DataFrame:
+    """Return how far two classifiers agree on the views that both explained (the tables of `compare`), a row a pair.
+
+    `agreement` (rank correlation of their maps, chance 0), `top_overlap` (of their highest 5 %, chance 0.05) and `same_call` (the share
+    of views that both call alike, `same_k` of `views`), with intervals by well.
+    """
+    columns = [
+        "classifier",
+        "other",
+        "method",
+        *_ends("agreement"),
+        *_ends("top_overlap"),
+        "same_k",
+        *_ends("same_call"),
+        "views",
+        "wells",
+    ]
+    rows = []
+    for (classifier, other, method), group in pairs.groupby(["classifier", "other", "method"], sort=False):
+        row: dict[str, Any] = {"classifier": classifier, "other": other, "method": method}
+        row |= _flat("agreement", _mean(group, "agreement", draws))
+        row |= _flat("top_overlap", _mean(group, "top_overlap", draws, bounds=(0, 1)))
+        row |= {"same_k": int(group["same_call"].sum())} | _flat(
+            "same_call", _mean(group, "same_call", draws, bounds=(0, 1))
+        )
+        rows.append(row | {"views": len(group), "wells": _wells(group)})
+    return pd.DataFrame(rows, columns=columns)
+
+
 def background_table(ledger: pd.DataFrame) -> pd.DataFrame:
     """Return the median probability of each explained class on the background alone, p_y(f(background)): target, n, p."""
     known = ledger[(ledger["status"] == "ok") & ledger["p_background"].notna()]
@@ -181,7 +223,11 @@ def _mean(
 
 
 def _flat(name: str, interval: tuple[float, float, float]) -> dict[str, float]:
-    return dict(zip((name, f"{name}_low", f"{name}_high"), interval, strict=True))
+    return dict(zip(_ends(name), interval, strict=True))
+
+
+def _ends(name: str) -> tuple[str, str, str]:
+    return name, f"{name}_low", f"{name}_high"
 
 
 def _wells(table: pd.DataFrame) -> int:

@@ -49,6 +49,7 @@ class Inputs:
             scores=Scores.of(pd.read_parquet(path) for path in self.of("scores", name)).in_order(self.methods),
             curves=[pd.read_parquet(path) for path in self.of("curves", name)],
             interventions=read_tables(self.of("interventions", name)),
+            pairs=read_tables(self.of("pairs", name)),
             mean_maps={Path(path).parent.name: read_means(path)["mean_map"] for path in self.of("mean_maps", name)},
             object_maps={Path(path).parent.name: read_means(path) for path in self.of("object_maps", name)},
             stores=self.stores,

@@ -16,7 +16,7 @@ from pcim import ngff
 from pcim.inputs import CampaignError, read_platemap
 from pcim.jobs import log, progress, rows_of, write_table
 from pcim.plate import FIELD_COLUMNS, well_name
-from pcim.quality import digest_pixels, judge
+from pcim.quality import digest_pixels, illumination, judge
 from pcim.stores import FieldImage
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 UNKNOWN: dict[str, Any] = {
     "channels": [], "height": 0, "width": 0, "dtype": "", "pixel_size_um": np.nan, "labels": [], "checksum": "", "digest": "",
-    "digests": [],
+    "digests": [], "illumination": [], "tilt_right": [], "tilt_down": [],
 }  # fmt: skip
 """What is said of a field that cannot be opened."""
 
@@ -68,6 +68,8 @@ def inspect_field(source: Source, field: str, settings: IngestSettings) -> Inspe
         return Inspection(known | {"qc": "truncated", "reason": str(error)})
     digests = [digest_pixels(plane) for plane in pixels]
     quality = judge(pixels, image.channels, settings)
+    lit = [list(values) for values in zip(*map(illumination, pixels), strict=True)]
+    known |= dict(zip(("illumination", "tilt_right", "tilt_down"), lit, strict=True))
     return Inspection(
         known | {"digest": combined(digests), "digests": digests, "qc": quality.verdict, "reason": quality.reason},
         f"{len(absent)} of {expected} chunks are not stored, {absent[0]} the first" if absent else "",

@@ -26,7 +26,7 @@ SOURCE_COLUMNS = ("format", "z", "t", "channels", "acquisition", "fields")
 CONTROL_TYPES = ("", "negcon", "poscon")
 _KEPT = {
     "plate", "row", "column", "well", "field", "view", "path", "channels", "height", "width", "dtype", "pixel_size_um", "labels",
-    "qc", "reason", "digest", "revision",
+    "qc", "reason", "checksum", "digest", "digests", "illumination", "tilt_right", "tilt_down", "revision",
 }  # fmt: skip
 
 

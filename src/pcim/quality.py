@@ -86,9 +86,26 @@ def _measure(plane: NDArray[Any]) -> _Plane:
     at_zero = np.count_nonzero(plane == 0) / plane.size if lowest == 0 else 0.0
     if lowest == highest:
         return _Plane(lowest, highest, at_full, at_zero, 0.0, 0.0)
-    step = max(1, plane.size // _SAMPLE_PX)
-    rows = plane[step // 2 % len(plane) :: step].astype(np.float32)
+    rows = _sample(plane)
     return _Plane(lowest, highest, at_full, at_zero, _contrast(rows), _fine_share(rows))
+
+
+def _sample(plane: NDArray[Any]) -> NDArray[np.float32]:
+    """Return rows of a channel (y, x), spread over it at their full resolution."""
+    step = max(1, plane.size // _SAMPLE_PX)
+    return np.asarray(plane[step // 2 % len(plane) :: step], np.float32)
+
+
+def illumination(plane: NDArray[Any]) -> tuple[float, float, float]:
+    """Return how a channel (y, x) is lit: its median, how much higher the right half's is than the left's, and the lower's than the upper's.
+
+    Intensity units, measured on rows spread over the field; 0 for a direction with less than two pixels, NaN where the median is.
+    """
+    rows = _sample(plane)
+    middle, centre = rows.shape[1] // 2, len(rows) // 2
+    halves = [(rows[:, :middle], rows[:, middle:]), (rows[:centre], rows[centre:])]
+    tilts = [float(np.median(after) - np.median(before)) if before.size else 0.0 for before, after in halves]
+    return float(np.median(rows)), tilts[0], tilts[1]
 
 
 def _contrast(rows: NDArray[np.float32]) -> float:

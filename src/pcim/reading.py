@@ -7,19 +7,19 @@ expects it: the same sentences come out with any names of regions, and "cannot t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from pcim.cautions import Row, cautions_of, records
 from pcim.measured import CORNERS, FRAME, MAP_TOP, SURROUNDINGS
 from pcim.reading_settings import ReadingSettings
-from pcim.words import interval, join, percent, the
+from pcim.words import interval, join, number, percent, the
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Verdict = Literal["looks at the biology", "looks elsewhere", "looks at both", "cannot tell"]
-Row = dict[str, Any]
 
 BACKGROUND = "background"
 """The name of what no other region holds."""
@@ -89,33 +89,37 @@ def _one_sided(directions: list[Row], settings: ReadingSettings) -> str:
 
 
 def pointed_regions(regions: pd.DataFrame, method: str = "pcim", control: str = "edge") -> list[Row]:
-    """Return the regions that the map points at, highest lift first: lift above 1 and above the edge control's."""
-    rows = _records(regions[regions["method"] == method])
-    edge = {row["region"]: row for row in _records(regions[regions["method"] == control])}
+    """Return the regions that the map points at, highest lift first: lift above 1, and above the edge control's on the same views."""
+    rows = records(regions[regions["method"] == method])
+    edge = {row["region"]: row for row in records(regions[regions["method"] == control])}
     found = [row for row in rows if row["lift_low"] > 1 and _above(row, edge.get(row["region"]))]
     return sorted(found, key=lambda row: -row["lift"])
 
 
 def _above(row: Row, edge: Row | None) -> bool:
+    """Tell whether a region's lift is above the edge control's: by the paired difference, else (one well) by the control's mean."""
+    if not np.isnan(row.get("over_edge_low", np.nan)):
+        return bool(row["over_edge_low"] > 0)
     return edge is None or bool(np.isnan(edge["lift"])) or bool(row["lift_low"] > edge["lift"])
 
 
 def map_sentence(regions: pd.DataFrame, objects: str | None, method: str = "pcim", control: str = "edge") -> str:
     """Say where the map lies, beside chance and beside the edge control."""
-    rows = {row["region"]: row for row in _records(regions[regions["method"] == method])}
+    rows = {row["region"]: row for row in records(regions[regions["method"] == method])}
     if not rows or all(np.isnan(row["share"]) for row in rows.values()):
         return "There are no maps to read."
-    edge = {row["region"]: row for row in _records(regions[regions["method"] == control])}
+    edge = {row["region"]: row for row in records(regions[regions["method"] == control])}
     pointed = pointed_regions(regions, method, control)
     named = dict.fromkeys([*([objects] if objects in rows else []), *(row["region"] for row in pointed)])
     parts = []
     for region in named or rows:
         row = rows[str(region)]
         beside = (
-            f", the edge control {edge[region]['lift']:.1f} times"
-            if region in edge and edge[region]["lift"] > 0
-            else ""
+            f", the edge control {edge[region]['lift']:.1f} times" if edge.get(region, {"lift": 0})["lift"] > 0 else ""
         )
+        if beside and not np.isnan(row.get("over_edge_low", np.nan)):
+            ends = interval(row["over_edge_low"], row["over_edge_high"], digits=1)
+            beside += f", a difference of {number(row['over_edge'], 1)} {ends} on the same views"
         parts.append(
             f"{percent(row['share'])} of the map lies in the {region} ({percent(row['area'])} of a view): "
             f"{row['lift']:.1f} times chance {interval(row['lift_low'], row['lift_high'], digits=1)}{beside}"
@@ -145,9 +149,9 @@ def read_classifier(  # noqa: PLR0913 - the findings and how to read them
     `calls` = how many classes it ever called; `halo_px` = how much around them the objects are exchanged with.
     """
     settings = settings or ReadingSettings()
-    told = _named(_records(exchanges), objects, halo_px)
+    told = _named(records(exchanges), objects, halo_px)
     rows = [row for row in told if row["family"] in JUDGED]
-    directions = _records(by_call) if by_call is not None else []
+    directions = records(by_call) if by_call is not None else []
     deciding = [row for row in rows if decides(row, settings)]
     verdict, headline = _verdict(rows, objects, calls, settings)
     return Reading(
@@ -165,7 +169,7 @@ def read_classifier(  # noqa: PLR0913 - the findings and how to read them
             )
             for row in told
         },
-        cautions=(*_cautions(rows, accuracy, backgrounds, settings), *_confounded(confounding, settings)),
+        cautions=cautions_of(rows, accuracy, backgrounds, confounding, settings),
     )
 
 
@@ -195,6 +199,8 @@ def _verdict(  # noqa: PLR0911 - one return a case, in the order of the argument
         return "looks elsewhere", f"Its calls follow {_counted(others)}, not {of_objects}."
     if any(row["control_n"] for row in others):
         return "looks elsewhere", f"Its calls follow {_counted(others)}; for {of_objects} it is not settled."
+    if others and _overruled(mine, settings):
+        return "looks elsewhere", f"Its calls follow {_counted(others)}; that any follow {of_objects} is not shown."
     if others:
         return "cannot tell", (
             f"Its calls follow {_counted(others)}; for {of_objects} it is not settled. So large a region holds too much to "
@@ -204,6 +210,16 @@ def _verdict(  # noqa: PLR0911 - one return a case, in the order of the argument
         open_ones = [row for row in rows if answers[row["region"]] is None]
         return "cannot tell", f"The exchanges do not settle what its calls follow: {_counted(open_ones)}."
     return "cannot tell", f"No single region decides its calls: {_counted(rows)}."
+
+
+def _overruled(objects: Row, settings: ReadingSettings) -> bool:
+    """Tell whether the objects, with enough wells, are neither shown to hold any call nor able to hold most of them.
+
+    A large region that most calls follow left the objects where they were, so those calls went against them; with few wells an
+    interval of 0 of 24 is still wider than what `decides` asks for, and says no more than that.
+    """
+    enough, low = objects["wells"] >= settings.least_wells, objects["effect_low"]
+    return bool(enough and low <= 0 and objects["follows_high"] < settings.decides_alone)
 
 
 def _counted(rows: list[Row]) -> str:
@@ -251,48 +267,3 @@ def _agreement(followed: list[Row], pointed: list[str], *, exchanged: bool) -> s
     rest = [f"the map also points at {the(extra)}, where calls are not shown to follow"] if extra else []
     rest += [f"it does not point at {the(missed)}, where calls do follow"] if missed else []
     return f"Map and interventions agree on {the(common)}{'; ' if rest else ''}{' and '.join(rest)}."
-
-
-def _cautions(
-    rows: list[Row], accuracy: pd.DataFrame, backgrounds: pd.DataFrame, settings: ReadingSettings
-) -> list[str]:
-    """Return what a reader must know before believing the rest."""
-    words = []
-    held_out = _records(accuracy[(accuracy["wells"] == "held out") & (accuracy["unit"] == "well")])
-    if not held_out:
-        words.append("Accuracy on held-out wells is not known.")
-    for row in held_out:
-        right = f"It was right on {row['correct']} of {row['n']} held-out wells"
-        if row["low"] <= row["majority"]:
-            few = ", and with so few wells that" if row["n"] < settings.few_wells else "; that"
-            words.append(
-                f"{right}{few} is not shown to be better than always naming the commonest class ({percent(row['majority'])})."
-            )
-        elif row["n"] < settings.few_wells:
-            words.append(f"{right}: a small number.")
-    wells = min((row["wells"] for row in rows), default=0)
-    if rows and wells < settings.few_wells:
-        words.append(f"Few wells in the exchanges (n = {wells}): read the intervals, not the means.")
-    words.extend(
-        f"The background alone is called {row['target']} with a median probability of {row['p']:.2f}: "
-        "the map of this class is fragile."
-        for row in _records(backgrounds)
-        if row["p"] >= settings.fragile
-    )
-    return words
-
-
-def _confounded(confounding: pd.DataFrame | None, settings: ReadingSettings) -> list[str]:
-    """Say where the place of a well gives its class away, so that accuracy alone proves nothing."""
-    rows = [] if confounding is None else _records(confounding)
-    given_away = [row for row in rows if row["low"] > max(settings.given_away, row["majority"])]
-    if not given_away:
-        return []
-    worst = max(given_away, key=lambda row: row["share"])
-    words = f"The {worst['factor']} alone tells the class of {worst['k']} of {worst['n']} wells: accuracy cannot show that it looks at the biology"
-    others = [f"the {row['factor']}" for row in given_away if row is not worst]
-    return [f"{words}{f'; {join(others)} would do too' if others else ''}."]
-
-
-def _records(table: pd.DataFrame) -> list[Row]:
-    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]

@@ -50,6 +50,7 @@ def report_campaign(  # noqa: PLR0913 - a job's inputs
     scores: Sequence[str],
     curves: Sequence[str],
     interventions: Sequence[str],
+    pairs: Sequence[str],
     maps: Sequence[str],
     models: Sequence[str],
     page: str,
@@ -75,8 +76,8 @@ def report_campaign(  # noqa: PLR0913 - a job's inputs
         methods=settings.attribute.methods,
         fields=read_tables(fields),
         stores={plate: Source.of(store) for plate, store in stores.items()},
-        paths={"calls": calls, "ledgers": ledgers, "shares": shares, "mean_maps": mean_maps, "object_maps": object_maps, "scores": scores, "curves": curves,
-               "interventions": interventions, "maps": maps},
+        paths={"calls": calls, "ledgers": ledgers, "shares": shares, "mean_maps": mean_maps, "object_maps": object_maps, "scores": scores,
+               "curves": curves, "interventions": interventions, "pairs": pairs, "maps": maps},
     )  # fmt: skip
     album = Album()
     pages = [

@@ -30,7 +30,7 @@ def measure() -> dict[str, dict[str, object]]:
     from pcim.method_settings import PeerSettings
     from pcim.models import load_classifier, pick_device
     from pcim.plate import ViewKey
-    from pcim.quality import _contrast, _fine_share, judge
+    from pcim.quality import _contrast, _fine_share, illumination, judge
     from pcim.regions import partition
     from pcim.revisions import REVISIONS
 
@@ -59,6 +59,7 @@ def measure() -> dict[str, dict[str, object]]:
         "ingest": [
             float(verdict),
             *(f(plane.astype(np.float32)) for plane in pixels for f in (_contrast, _fine_share)),
+            *(value for plane in pixels for value in illumination(plane)),
         ],
         "classify": classifier.logits_of(pixels[np.newaxis], 2)[0].tolist(),
         "attribute": [value for m in maps.values() for value in _blocks(m)],

@@ -159,3 +159,28 @@ def test_a_method_does_not_depend_on_the_settings_of_another(values: dict[str, A
     before = Campaign.load(values).attribute_settings(Wildcards)
     values["attribute"]["pcim"]["steps"] = 77
     assert Campaign.load(values).attribute_settings(Wildcards) == before
+
+
+def test_classifiers_that_see_the_same_views_of_a_plate_are_pairs_in_the_order_of_the_config(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    spots = values["classifiers"]["spots"]
+    large = write_model(tmp_path / "large", input=model_input(tmp_path) | {"size": [64, 64]})
+    values["classifiers"] |= {
+        "again": spots | {"plates": ["plate2"]},
+        "larger": spots | {"model": str(large)},
+        "third": spots | {"plates": ["plate2", "plate1"]},
+    }
+    campaign = Campaign.load(values)
+    assert campaign.pairs == [
+        ("spots", "plate2", "again"),
+        ("spots", "plate1", "third"),
+        ("spots", "plate2", "third"),
+        ("again", "plate2", "third"),
+    ]
+    assert campaign.of_pairs("{campaign}/{model}/{plate}/{other}")[0] == "planted/spots/plate2/again"
+
+
+def model_input(folder: Path) -> dict[str, Any]:
+    told: dict[str, Any] = yaml.safe_load((folder / "model/model.yaml").read_text())["input"]
+    return told

@@ -104,3 +104,19 @@ def test_a_wells_status_is_ok_or_its_commonest_trouble() -> None:
     assert list(table.loc[["A01", "A02"], "failed"]) == [3, 0]
     assert table.loc["A02", "status"] == "ok"
     assert len(table) == len(reported.WELLS)
+
+
+def test_lift_over_edges_is_the_difference_on_the_same_views() -> None:
+    """PCIM's lift is 6 + 0.1 x column, the edge control's 2 + 0.1 x column: 4 on every view, though both vary."""
+    shares = reported.shares_table()
+    table = findings.region_table(shares, draws=200).set_index(["method", "region"])
+    ends = ["over_edge", "over_edge_low", "over_edge_high"]
+    assert table.loc[("pcim", "spots"), ends].tolist() == pytest.approx([4, 4, 4])
+    assert table.loc[("random", "spots"), "over_edge"] == pytest.approx(-1)
+    assert table.loc[("pcim", "background"), "over_edge"] == pytest.approx(-0.4 / 0.9)
+    assert table.loc[("edge", "spots"), ends].isna().all()
+    some = shares[(shares["method"] != "edge") | (shares["column"] == "1")]
+    assert findings.region_table(some, draws=200).set_index(["method", "region"]).loc[
+        ("pcim", "spots"), "over_edge"
+    ] == pytest.approx(4), "views without the control do not count"
+    assert findings.region_table(shares[shares["method"] == "pcim"], draws=200)["over_edge"].isna().all()

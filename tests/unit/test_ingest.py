@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 
 from pcim.config import IngestSettings
 from pcim.ingest import ingest_plate
-from pcim.quality import judge
+from pcim.quality import illumination, judge
 from pcim.source import Source
 
 RNG = np.random.default_rng(3)
@@ -110,3 +110,20 @@ def test_both_versions_of_a_plate_give_one_table(tmp_path: Path) -> None:
     fields = {("A", "1", "0"): GOOD, ("B", "2", "0"): GOOD}
     tables = [ingest(tmp_path, write_plate(tmp_path / f"{v}.zarr", fields, version=v)) for v in ("0.4", "0.5")]
     pd.testing.assert_frame_equal(*tables)
+
+
+def test_light_is_the_median_and_what_one_half_has_more_than_the_other() -> None:
+    y, x = np.mgrid[:40, :60]
+    assert illumination(np.where(x < 30, 100, 140).astype(np.uint16)) == (120, 40, 0)
+    assert illumination(np.where(y < 20, 100, 90).astype(np.uint16)) == (95, 0, -10)
+    assert illumination(np.full((1, 1), 7.0)) == (7, 0, 0)
+    assert np.isnan(illumination(np.full((4, 4), np.nan))).all()
+
+
+def test_every_field_says_how_each_of_its_channels_is_lit(tmp_path: Path) -> None:
+    lit = GOOD.copy()
+    lit[0, :, 32:] += 50
+    table = ingest(tmp_path, write_plate(tmp_path / "p.zarr", {("A", "1", "0"): lit, ("A", "2", "0"): GOOD}))
+    expected = [[illumination(plane)[part] for plane in lit] for part in range(3)]
+    assert [list(table.loc[("A01", "0"), name]) for name in ("illumination", "tilt_right", "tilt_down")] == expected
+    assert expected[1][0] - illumination(GOOD[0])[1] == pytest.approx(50, abs=3)

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from pcim import findings
+from pcim.plate import KEY_COLUMNS
 from pcim.reading import read_classifier
 from pcim.reading_settings import ReadingSettings
 from pcim.words import interval, join, number, percent, the
@@ -111,6 +112,19 @@ def test_a_large_background_is_no_shortcut_while_the_objects_are_unsettled() -> 
     assert "name a smaller one" in reading.headline
 
 
+def test_a_large_region_that_most_calls_follow_overrules_objects_that_are_shown_to_hold_none() -> None:
+    """0 of 24 calls on twelve wells: the interval is wider than the threshold, and that is all that is open."""
+    surroundings = region("surroundings", 1.0, 0.24, control=False, family="geometry")
+    reading = read(region("cells", 0.0, 0.24), surroundings)
+    assert reading.verdict == "looks elsewhere"
+    assert "that any follow the cells (0 of 48 calls follow" in reading.headline
+    assert read(region("cells", 0.26, 0.25), surroundings).verdict == "cannot tell", "some calls do follow the cells"
+    assert read(region("cells", 0.1, 0.45), surroundings).verdict == "cannot tell", "half of the calls may"
+    assert read(region("cells", 0.0, 0.24, wells=3), surroundings).verdict == "cannot tell", "too few wells"
+    untested = region("cells", 0.45, 0.04, control=False)
+    assert read(untested | {"follows_high": 0.5}, surroundings).verdict == "cannot tell", "no control, no effect"
+
+
 def test_objects_too_large_for_a_control_prove_nothing_while_the_rest_is_unsettled() -> None:
     cells = region("cells", 0.9, control=False)
     assert read(cells, region("background", 0.5, control=False)).verdict == "cannot tell"
@@ -181,7 +195,7 @@ def test_nan_effects_decide_nothing() -> None:
 
 def test_maps_that_are_not_there_are_not_read() -> None:
     reading = read(region("cells", 0.9), maps=[], regions=findings.region_table(pd.DataFrame(columns=[
-        "plate", "well", "method", "region", "channel", "share", "area", "lift"]), draws=100))  # fmt: skip
+        *KEY_COLUMNS, "method", "region", "channel", "share", "area", "lift"]), draws=100))  # fmt: skip
     assert reading.map_sentence == "There are no maps to read."
     assert "disagree" in reading.agreement
 
@@ -189,6 +203,15 @@ def test_maps_that_are_not_there_are_not_read() -> None:
 def test_a_map_that_lights_up_edges_points_at_nothing() -> None:
     reading = read(region("cells", 0.9), maps=lift("cells", 5.0, 6.4))
     assert "points at no region" in reading.map_sentence
+
+
+def test_the_paired_difference_to_edges_decides_where_it_is_known() -> None:
+    """The lifts' own intervals overlap; view by view the map is above the edges, or it is not."""
+    for low, points in ((0.2, True), (-0.2, False)):
+        paired = {"over_edge": 0.1, "over_edge_low": low, "over_edge_high": 0.3}
+        maps = [row | (paired if row["method"] == "pcim" else {}) for row in lift("cells", 6.1, 6.0)]
+        assert "a difference of 0.1 [" in read(region("cells", 0.9), maps=maps).map_sentence
+        assert ("points at the cells" in read(region("cells", 0.9), maps=maps).map_sentence) is points
 
 
 def test_small_numbers_and_fragile_classes_are_said() -> None:

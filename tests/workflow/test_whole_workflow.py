@@ -64,6 +64,20 @@ def test_a_planted_signal_is_found_and_the_sources_stay_as_they_were(make_run: A
     assert "Nothing to be done" in run()
 
 
+def test_two_classifiers_of_one_plate_are_compared_view_by_view(make_run: Any) -> None:
+    run = make_run(plates=1)
+    run.values["classifiers"]["twice"] = dict(run.values["classifiers"]["spots"])
+    run()
+    found = pd.read_parquet(run.results / "evaluate/spots/plate1/against_twice.parquet")
+    explained = pd.concat(pd.read_parquet(path) for path in run.results.glob("attribute/spots/pcim/plate1/*.parquet"))
+    assert len(found) == len(explained) > 0
+    assert found["same_call"].all()
+    assert np.allclose(found["agreement"], 1), "the same network on the same views"
+    assert set(found["other"]) == {"twice"}
+    assert not list(run.results.glob("evaluate/twice/plate1/against_*")), "a pair is compared once"
+    assert "Nothing to be done" in run()
+
+
 def test_an_added_plate_is_the_only_one_worked_on(make_run: Any, tmp_path: Path) -> None:
     run = make_run(plates=1)
     run()

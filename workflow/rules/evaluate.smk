@@ -73,3 +73,42 @@ rule interventions:
         revision=REVISIONS["evaluate"],
     script:
         "../scripts/interventions.py"
+
+
+rule compare:
+    input:
+        fields="results/{campaign}/ingest/{plate}/fields.parquet",
+        calls=campaign.of_chunks(
+            "results/{campaign}/classify/{model}/{plate}/{chunk}.parquet"
+        ),
+        other_calls=campaign.of_chunks(
+            "results/{campaign}/classify/{other}/{plate}/{chunk}.parquet"
+        ),
+        ledgers=campaign.of_chunks(
+            "results/{campaign}/attribute/{model}/{method}/{plate}/{chunk}.parquet"
+        ),
+        other_ledgers=campaign.of_chunks(
+            "results/{campaign}/attribute/{other}/{method}/{plate}/{chunk}.parquet"
+        ),
+    output:
+        table="results/{campaign}/evaluate/{model}/{plate}/against_{other}.parquet",
+    log:
+        "results/{campaign}/logs/evaluate/{model}/{plate}/against_{other}.log",
+    benchmark:
+        "results/{campaign}/benchmarks/evaluate/{model}/{plate}/against_{other}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        method=campaign.first_method,
+        maps=expand(
+            "results/{{campaign}}/maps/{model}/{{plate}}_{method}.zarr",
+            model=["{model}", "{other}"],
+            method=campaign.first_method,
+        ),
+        revision=REVISIONS["evaluate"],
+    script:
+        "../scripts/compare.py"

@@ -25,6 +25,9 @@ rule report:
         interventions=campaign.everywhere(
             "results/{campaign}/evaluate/{model}/interventions.parquet"
         ),
+        pairs=campaign.of_pairs(
+            "results/{campaign}/evaluate/{model}/{plate}/against_{other}.parquet"
+        ),
         maps=campaign.everywhere(
             "results/{campaign}/maps/{model}/{plate}_{method}.zarr/zarr.json"
         ),

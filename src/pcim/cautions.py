@@ -1,0 +1,83 @@
+"""Cautions: what a reader must know of one classifier before believing the rest of its page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pcim.words import join, percent
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+    from pcim.reading_settings import ReadingSettings
+
+Row = dict[str, Any]
+
+
+def cautions_of(
+    rows: Sequence[Row],
+    accuracy: pd.DataFrame,
+    backgrounds: pd.DataFrame,
+    confounding: pd.DataFrame | None,
+    settings: ReadingSettings,
+) -> tuple[str, ...]:
+    """Return sentences from the exchanges that judge (`rows`), the accuracy, the backgrounds alone, and what gives the class away."""
+    return (
+        *_of_accuracy(accuracy, settings),
+        *_of_few_wells(rows, settings),
+        *_fragile(backgrounds, settings),
+        *_confounded(confounding, settings),
+    )
+
+
+def _of_accuracy(accuracy: pd.DataFrame, settings: ReadingSettings) -> list[str]:
+    """Say how many held-out wells it was right on, where that is not enough to show anything."""
+    words = []
+    held_out = records(accuracy[(accuracy["wells"] == "held out") & (accuracy["unit"] == "well")])
+    if not held_out:
+        words.append("Accuracy on held-out wells is not known.")
+    for row in held_out:
+        right = f"It was right on {row['correct']} of {row['n']} held-out wells"
+        if row["low"] <= row["majority"]:
+            few = ", and with so few wells that" if row["n"] < settings.few_wells else "; that"
+            words.append(
+                f"{right}{few} is not shown to be better than always naming the commonest class ({percent(row['majority'])})."
+            )
+        elif row["n"] < settings.few_wells:
+            words.append(f"{right}: a small number.")
+    return words
+
+
+def _of_few_wells(rows: Sequence[Row], settings: ReadingSettings) -> list[str]:
+    wells = min((row["wells"] for row in rows), default=settings.few_wells)
+    few = wells < settings.few_wells
+    return [f"Few wells in the exchanges (n = {wells}): read the intervals, not the means."] if few else []
+
+
+def _fragile(backgrounds: pd.DataFrame, settings: ReadingSettings) -> list[str]:
+    """Name the classes that the background alone is given."""
+    return [
+        f"The background alone is called {row['target']} with a median probability of {row['p']:.2f}: "
+        "the map of this class is fragile."
+        for row in records(backgrounds)
+        if row["p"] >= settings.fragile
+    ]
+
+
+def _confounded(confounding: pd.DataFrame | None, settings: ReadingSettings) -> list[str]:
+    """Say where the place of a well gives its class away, so that accuracy alone proves nothing."""
+    rows = [] if confounding is None else records(confounding)
+    given_away = [row for row in rows if row["low"] > max(settings.given_away, row["majority"])]
+    if not given_away:
+        return []
+    worst = max(given_away, key=lambda row: row["share"])
+    words = f"The {worst['factor']} alone tells the class of {worst['k']} of {worst['n']} wells: accuracy cannot show that it looks at the biology"
+    others = [f"the {row['factor']}" for row in given_away if row is not worst]
+    return [f"{words}{f'; {join(others)} would do too' if others else ''}."]
+
+
+def records(table: pd.DataFrame) -> list[Row]:
+    """Return a table's rows: column -> value."""
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]

@@ -1,0 +1,19 @@
+"""Compare the maps of two classifiers that see the same views of a plate."""
+
+from typing import TYPE_CHECKING
+
+from pcim.compare import compare_classifiers
+from pcim.jobs import log_to
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with log_to(snakemake.log[0]):
+    compare_classifiers(
+        **snakemake.input,
+        **snakemake.output,
+        classifiers=(snakemake.wildcards.model, snakemake.wildcards.other),
+        maps=tuple(snakemake.params.maps),
+        method=snakemake.params.method,
+        revision=snakemake.params.revision,
+    )
