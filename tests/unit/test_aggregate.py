@@ -98,7 +98,8 @@ def run_job(made: Made, folder: Path, **changes: object) -> dict[str, Path]:
     told = {
         "store": Source.of(made.arguments["stores"]["p1"]),
         "fields": made.arguments["fields"][0],
-        **{name: made.arguments[name] for name in ("calls", "ledgers", "plates")},
+        **{name: made.arguments[name] for name in ("calls", "ledgers")},
+        "plates": made.arguments["maps"],
         "methods": METHODS,
         "regions": {"spots": Region(label="spots")},
         "objects": "spots",
