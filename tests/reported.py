@@ -131,7 +131,7 @@ def curves_table() -> pd.DataFrame:
         for row, column in WELLS:
             if column != 6:
                 for substitute in ("mean", "blur"):
-                    drawn = {"deletion": (1 - shares) ** (3 - number), "insertion": shares ** (1 + number)}
+                    drawn = {"deletion": (1 - shares) ** max(3 - number, 1), "insertion": shares ** (1 + number)}
                     rows.append(
                         key_of(row, column) | {"method": method, "substitute": substitute, "shares": shares} | drawn
                     )
