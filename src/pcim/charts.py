@@ -240,9 +240,10 @@ def dose_response(table: pd.DataFrame, *, last_class: str, objects: str | None) 
     doses = table["dose"].to_numpy(dtype=float)
     wide = len(doses) and doses.min() > 0 and doses.max() / doses.min() > _LOG_FROM
     treatments = list(dict.fromkeys(table["treatment"]))
+    legend = alt.Legend(title=None, orient="right", symbolOpacity=1)
     base = alt.Chart(pd.concat(parts, ignore_index=True)).transform_filter("datum.measure == measure").encode(
         x=alt.X("dose:Q", title="dose (as in the plate map)", scale=alt.Scale(type="log" if wide else "linear", zero=False)),
-        color=alt.Color("treatment:N", legend=alt.Legend(title=None, orient="right", symbolOpacity=1),
+        color=alt.Color("treatment:N", legend=legend,
                         scale=alt.Scale(domain=treatments, range=[SERIES[n % len(SERIES)] for n in range(len(treatments))])),
         opacity=alt.condition(picked, alt.value(1), alt.value(0.12)),
     )  # fmt: skip
@@ -251,7 +252,7 @@ def dose_response(table: pd.DataFrame, *, last_class: str, objects: str | None) 
     lines = base.mark_line(strokeWidth=1.5).encode(y=alt.Y("mean:Q", title="mean over views"))
     ends = base.mark_rule(strokeWidth=1.5).encode(y="low:Q", y2="high:Q")
     marks = base.mark_point(filled=True, size=50).encode(
-        y="mean:Q", tooltip=told, shape=alt.Shape("treatment:N", scale=alt.Scale(domain=treatments), legend=None)
+        y="mean:Q", tooltip=told, shape=alt.Shape("treatment:N", scale=alt.Scale(domain=treatments), legend=legend)
     )
     return alt.layer(lines, ends, marks).add_params(shown, picked).properties(width=WIDTH - 110, height=220)
 

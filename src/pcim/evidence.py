@@ -209,7 +209,7 @@ class ClassifierFindings:
     @cached_property
     def trusted(self) -> str:
         """Which method's maps to believe."""
-        return method_sentence(self.scores)
+        return method_sentence(self.scores, self.reading_settings.worth)
 
     @cached_property
     def curves(self) -> pd.DataFrame:

@@ -40,6 +40,11 @@ class ReadingSettings(Settings):
         description="The place on the plate gives the class away when the lower end of the share of wells that it tells is above this, "
         "and above the commonest class's: then accuracy is no evidence.",
     )  # fmt: skip
+    worth: float = Field(
+        0.05, ge=0, le=1,
+        description="A method's maps are to be believed only where their order of the pixels is worth at least so much of the class's probability "
+        "with every substitute that no method has seen: less is nothing that an eye should read.",
+    )  # fmt: skip
 
 
 class DoubtSettings(Settings):

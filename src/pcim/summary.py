@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 FORM = 2
 """The form of report.json; raised when a key changes its meaning or goes."""
 
+_LONG = ("views",)
+"""Tables of a row a view: a campaign has millions, and Parquet holds them better."""
+
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """How a text begins that a spreadsheet would run (OWASP, CSV injection)."""
 
@@ -52,7 +55,7 @@ def _of_classifier(found: ClassifierFindings) -> dict[str, Any]:
         "methods": found.trusted,
         "exchanges": reading.exchanges,
         "classes": {name: {"verdict": of.verdict, "headline": of.headline} for name, of in found.by_class.items()},
-        "tables": {name: records(table) for name, table in found.tables().items()},
+        "tables": {name: records(table) for name, table in found.tables().items() if name not in _LONG},
     }
 
 

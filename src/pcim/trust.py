@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def trusted_methods(table: pd.DataFrame) -> list[dict[str, Any]]:
+def trusted_methods(table: pd.DataFrame, worth: float = 0.05) -> list[dict[str, Any]]:
     """Return the methods, best first, by the lowest of their gains with the substitutes that no method has seen.
 
     `table` is `scores.method_table`'s. A gain is what a map's order is worth, in probability of the class, 0 by chance. A method is
-    `believed` where all its gains are shown to be above chance and one of them, at least, to beat both its own blurred map and the
-    contrast control: a map may exploit one kind of substitute, hardly all.
+    `believed` where all its gains are at least `worth` and shown to be above chance, and one of them is shown to beat both its own
+    blurred map and the contrast control: a map may exploit one kind of substitute, hardly all.
     """
     gains = table[table["metric"].isin(GAINS)]
     known_to_one = gains.groupby(["metric", "substitute"])["seen"].transform("any")
@@ -28,15 +28,15 @@ def trusted_methods(table: pd.DataFrame) -> list[dict[str, Any]]:
         if not is_control(str(method)) and group["mean"].notna().all():
             worst = group.sort_values("mean").iloc[0]
             beats = [value is True or value is np.True_ for value in group["beats_controls"]]
-            believed = any(beats) and bool((group["mean_low"] > 0).all())
+            believed = any(beats) and bool(((group["mean_low"] > 0) & (group["mean"] >= worth)).all())
             known = {name: worst[name] for name in ("substitute", "mean", "mean_low", "mean_high")}
             rows.append({"method": str(method), "believed": believed, "substitutes": len(group)} | known)
     return sorted(rows, key=lambda row: -row["mean"])
 
 
-def method_sentence(table: pd.DataFrame) -> str:
+def method_sentence(table: pd.DataFrame, worth: float = 0.05) -> str:
     """Say which method's maps to believe first, which ones not, and what that means for reading them."""
-    ranked = trusted_methods(table)
+    ranked = trusted_methods(table, worth)
     if not ranked:
         return "No map was scored, so none is to be believed."
     believed = [row for row in ranked if row["believed"]]

@@ -153,6 +153,11 @@ def test_machines_read_what_people_read(made: Made) -> None:
     methods = pd.read_csv(Path(made.arguments["tables"]) / "methods.csv")
     assert len(spots["tables"]["methods"]) == len(methods)
     assert spots["tables"]["methods"][0]["mean"] == pytest.approx(methods["mean"][0], rel=1e-5)
+    assert spots["methods"] in html
+    assert set(spots["tables"]) == {path.stem for path in Path(made.arguments["tables"]).glob("*.csv")} - {
+        "failures",
+        "views",
+    }
     doubts = pd.read_csv(Path(made.arguments["tables"]) / "failures.csv")
     assert [row["reason"] for row in told["failures"]] == doubts["reason"].tolist()
 

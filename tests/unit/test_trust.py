@@ -53,6 +53,12 @@ def test_a_map_that_exploits_one_substitute_alone_is_not_believed() -> None:
     ranked = trusted_methods(pd.concat([noise, road], ignore_index=True))
     assert [(row["method"], row["believed"]) for row in ranked] == [("pcim", True), ("pcim_literal", False)]
     assert ranked[0]["mean"] == 0.2, "the lower of its gains"
+    sure = road.assign(mean_low=0.005, mean_high=0.015)
+    little = pd.concat([noise, sure[sure["method"] == "pcim_literal"]], ignore_index=True)
+    assert [row["believed"] for row in trusted_methods(little) if row["method"] == "pcim_literal"] == [False], (
+        "sure, and worth nothing"
+    )
+    assert [row["believed"] for row in trusted_methods(little, worth=0.0) if row["method"] == "pcim_literal"] == [True]
 
 
 def test_other_metrics_say_nothing_of_it() -> None:

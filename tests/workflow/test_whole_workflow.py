@@ -6,8 +6,9 @@ import hashlib
 import os
 import signal
 import time
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import pandas as pd
@@ -140,6 +141,21 @@ def test_finished_views_of_a_job_that_runs_again_are_not_learnt_again(undisturbe
     undisturbed("--forcerun", str(ledger.relative_to(undisturbed.folder)))
     pd.testing.assert_frame_equal(pd.read_parquet(ledger), before)  # the seconds too: nothing was timed anew
     assert undisturbed.maps() == maps
+
+
+def test_snakemakes_own_report_holds_page_tables_and_figures_with_captions(undisturbed: Any) -> None:
+    undisturbed("--report", "report.zip")
+    with ZipFile(undisturbed.folder / "report.zip") as archive:
+        names = [PurePosixPath(name).name for name in archive.namelist()]
+        (page,) = [name for name in archive.namelist() if name.endswith("report.html")]
+        html = archive.read(page).decode()
+    assert {"index.html", "report.json", "methods.csv", "interventions.csv", "spots_exchanges.svg"} <= set(names)
+    for words in (
+        "What each classifier of this campaign looks at",
+        "A table behind the report",
+        "A figure of the report",
+    ):
+        assert words in html
 
 
 def test_bad_input_is_one_message_before_any_work(make_run: Any) -> None:
