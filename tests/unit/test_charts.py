@@ -131,3 +131,36 @@ def test_charts_look_for_light_and_for_dark_paper() -> None:
     light, dark = charts.theme(dark=False), charts.theme(dark=True)
     assert light.keys() == dark.keys()
     assert light["axis"]["labelColor"] != dark["axis"]["labelColor"]
+
+
+def doses(values: tuple[float, ...] = (0.1, 1.0, 10.0)) -> pd.DataFrame:
+    rows = [
+        {"treatment": treatment, "dose": dose, "wells": 2, "p_last": dose / 20, "p_last_low": 0.0, "p_last_high": 1.0}
+        | {
+            f"{name}{end}": np.nan if treatment == "b" else 0.5
+            for name in ("share", "lift")
+            for end in ("", "_low", "_high")
+        }
+        for treatment in ("a", "b")
+        for dose in values
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_a_dose_response_shows_calls_and_maps_each_treatment_in_a_colour_and_a_shape() -> None:
+    spec = charts.dose_response(doses(), last_class="dead", objects="worms").to_dict()
+    rows = data_of(spec)
+    assert {row["measure"] for row in rows if row["treatment"] == "a"} == {
+        "probability of dead", "share of the map in the worms", "lift in the worms, 1 = chance",
+    }  # fmt: skip
+    assert {row["measure"] for row in rows if row["treatment"] == "b"} == {"probability of dead"}, "NaN is not drawn"
+    assert spec["layer"][0]["encoding"]["x"]["scale"]["type"] == "log"
+    (measure,) = [one for one in spec["params"] if one["name"] == "measure"]
+    assert measure["value"] == "probability of dead"
+
+
+@pytest.mark.parametrize("values", [(0.0, 1.0, 100.0), (1.0, 2.0, 3.0)])
+def test_doses_with_a_zero_or_close_together_are_drawn_as_they_are(values: tuple[float, ...]) -> None:
+    spec = charts.dose_response(doses(values), last_class="dead", objects=None).to_dict()
+    assert spec["layer"][0]["encoding"]["x"]["scale"]["type"] == "linear"
+    assert {row["measure"] for row in data_of(spec)} == {"probability of dead"}
