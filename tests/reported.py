@@ -237,8 +237,8 @@ def config_of(folder: Path, model: Path) -> dict[str, Any]:
     return Config.model_validate(values).model_dump(mode="json")
 
 
-def write_mean_maps(path: Path, rng: np.random.Generator) -> None:
-    names = {"method": ["pcim", "pcim"], "grouping": ["call", "treatment"], "group": ["plain", HOSTILE]}
+def write_mean_maps(path: Path, rng: np.random.Generator, group: str = HOSTILE) -> None:
+    names = {"method": ["pcim", "pcim"], "grouping": ["call", "treatment"], "group": ["plain", group]}
     coordinates = {name: ("entry", values) for name, values in names.items()} | {"views": ("entry", [5, 2])}
     maps = xr.Dataset({"mean_map": (("entry", "y", "x"), rng.random((2, SIZE, SIZE)))}, coords=coordinates)
     with ZipStore(path, mode="w") as store, warnings.catch_warnings():

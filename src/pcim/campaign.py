@@ -15,6 +15,7 @@ from pcim.config import Config
 from pcim.exports import OMEZARR
 from pcim.faults import parse
 from pcim.inputs import CampaignError, PlateEntry, check_classifier, check_plate, read_model, read_plates
+from pcim.method_settings import method_read
 from pcim.plan import PlatePlan, plan_file, plan_plate, read_plan
 from pcim.source import Source
 
@@ -116,9 +117,9 @@ class Campaign:
         return [(model, plate) for model, entry in self.config.classifiers.items() for plate in entry.plates]
 
     @property
-    def first_method(self) -> str:
-        """The method whose maps are exchanged and compared."""
-        return self.config.attribute.methods[0]
+    def read_method(self) -> str:
+        """The method whose maps are read, exchanged and compared."""
+        return method_read(self.config.attribute.methods)
 
     @property
     def pairs(self) -> list[tuple[str, str, str]]:
@@ -233,11 +234,11 @@ class Campaign:
         """Return the OME-Zarr plates that a classifier's jobs read: plate -> plain form."""
         return {plate: self.sources[plate].plain() for plate in self.config.classifiers[wildcards.model].plates}
 
-    def first_maps(self, wildcards: Any) -> dict[str, str]:
-        """Return the plates of maps of the first method: plate -> path."""
+    def read_maps(self, wildcards: Any) -> dict[str, str]:
+        """Return the plates of maps of the method that is read: plate -> path."""
         root = f"results/{self.name}/maps/{wildcards.model}"
         return {
-            plate: f"{root}/{plate}_{self.first_method}.zarr"
+            plate: f"{root}/{plate}_{self.read_method}.zarr"
             for plate in self.config.classifiers[wildcards.model].plates
         }
 
@@ -252,9 +253,9 @@ class Campaign:
         return {name: source.plain() for name, source in self.sources.items()}
 
     def of_chunks(self, pattern: str) -> Callable[[Any], list[str]]:
-        """Return an input function: `pattern` for every chunk of the rule's plate; a ``{method}`` in it is the first."""
+        """Return an input function: `pattern` for every chunk of the rule's plate; a ``{method}`` in it is the one that is read."""
         return lambda wildcards: [
-            pattern.format(**{"method": self.first_method, **wildcards}, chunk=chunk)
+            pattern.format(**{"method": self.read_method, **wildcards}, chunk=chunk)
             for chunk in self.chunks[wildcards.plate]
         ]
 
@@ -272,11 +273,11 @@ class Campaign:
     def of_plates(self, pattern: str) -> Callable[[Any], list[str]]:
         """Return an input function: `pattern` for every plate of the rule's classifier, and for every chunk of each.
 
-        A ``{method}`` in it is the first method: all of them explain the same views.
+        A ``{method}`` in it is the method that is read: all of them explain the same views.
         """
 
         def fill(wildcards: Any) -> list[str]:
-            known = {"method": self.first_method, **wildcards}
+            known = {"method": self.read_method, **wildcards}
             plates = self.config.classifiers[wildcards.model].plates
             pairs = [(plate, chunk) for plate in plates for chunk in self.chunks[plate]]
             return list(dict.fromkeys(pattern.format(**known, plate=plate, chunk=chunk) for plate, chunk in pairs))

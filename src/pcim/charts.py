@@ -28,7 +28,7 @@ _MAP_WIDTH = 408
 _LOG_FROM = 20.0
 """Doses that span more than this factor are drawn on a logarithmic scale."""
 
-Kind = Literal["share", "diverging", "lift", "signed", "class"]
+Kind = Literal["share", "lift", "signed", "class"]
 
 
 def theme(*, dark: bool) -> dict[str, Any]:
@@ -116,11 +116,13 @@ def _marks(wells: pd.DataFrame, measure: Measure) -> list[str]:
     return [letters.get(value, "") if value != "ok" else "" for value in values]
 
 
-def _colour(table: pd.DataFrame, measure: Measure) -> alt.Color:
+def _colour(table: pd.DataFrame, measure: Measure) -> Any:
     """Choose the colours by what the numbers mean: a middle where there is one, one scale from 0 else."""
     legend = alt.Legend(title=None, orient="bottom", gradientLength=180, gradientThickness=9)
     if measure.kind == "class":
         names = sorted({str(value) for value in table[measure.column].dropna()} - {""})
+        if not names:  # a plate without a call
+            return alt.value(GREY)
         shades = {name: SERIES[(n + 1) % len(SERIES)] for n, name in enumerate(names)} | {"ok": "#56B4E9"}
         scale = alt.Scale(domain=names, range=[shades[name] for name in names])
         return alt.Color(f"{measure.column}:N", scale=scale, legend=alt.Legend(title=None, orient="bottom", columns=3))
@@ -128,7 +130,6 @@ def _colour(table: pd.DataFrame, measure: Measure) -> alt.Color:
     top = float(known.max()) if len(known) else 1.0
     scale = {
         "share": alt.Scale(scheme="cividis", domain=[0, max(top, 0.05)]),
-        "diverging": alt.Scale(scheme="purpleorange", domain=[0, 1], domainMid=0.5),
         "lift": alt.Scale(scheme="purpleorange", domain=[0, max(top, 2.0)], domainMid=1),
         "signed": alt.Scale(scheme="purpleorange", domain=[-_reach(known), _reach(known)], domainMid=0),
     }[measure.kind]

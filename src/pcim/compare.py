@@ -14,6 +14,7 @@ from pcim.fitting import fit
 from pcim.intervene import highest
 from pcim.jobs import log, rows_of, sole_writer, write_table
 from pcim.mapplates import MapPlate
+from pcim.measured import PAIR_COLUMNS
 from pcim.metrics import agreement
 from pcim.plate import KEY_COLUMNS, ViewKey
 from pcim.scoring import TOP_SHARE
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PLACE = ("top", "left", "height", "width")
-COLUMNS = (*KEY_COLUMNS, "classifier", "other", "method", "call", "other_call", "same_call", "agreement", "top_overlap")
+COLUMNS = (*KEY_COLUMNS, *PAIR_COLUMNS)
 
 
 def compare_classifiers(  # noqa: PLR0913 - a job's inputs

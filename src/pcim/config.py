@@ -250,7 +250,7 @@ class ReportSettings(Settings):
     listed_views: int = Field(
         20_000,
         ge=1,
-        description="Most explained or failed views listed a plate and classifier, those most in doubt first.",
+        description="Most explained views listed a plate and classifier, those most in doubt first.",
     )
     draws: int = Field(10_000, ge=100, description="Bootstrap draws of the intervals (resampled by well).")
     reading: ReadingSettings = Field(ReadingSettings(), description="Where a number becomes a word.")

@@ -11,6 +11,8 @@ from pcim.plate import FIELD_COLUMNS, KEY_COLUMNS
 from pcim.words import number
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pcim.reading_settings import DoubtSettings
 
 REASON_COLUMNS = ("wrong", "undecided", "unfaithful", "disagreement", "not converged")
@@ -51,18 +53,22 @@ def _reasons(row: dict[Any, Any], settings: DoubtSettings) -> list[str]:
     return told
 
 
-def failures(fields: pd.DataFrame, views: pd.DataFrame) -> pd.DataFrame:
-    """Return the fields whose quality verdict is not ok, then the `views` that a stage failed on for another reason.
+def failures(fields: pd.DataFrame, views: pd.DataFrame, accept: Sequence[str] = ()) -> pd.DataFrame:
+    """Return the fields whose quality verdict is neither ok nor accepted, then the `views` without a result for another reason.
 
     `views` has the key, `stage`, `status`, `reason` and `job`, the file of the job that a rerun must make again.
     """
     columns = [*KEY_COLUMNS, "stage", "status", "reason", "job"]
-    bad = fields[fields["qc"] != "ok"].assign(view="", stage="ingest", status=lambda table: table["qc"], job="")
+    bad = fields[~fields["qc"].isin(["ok", *accept])].assign(
+        view="", stage="ingest", status=lambda table: table["qc"], job=""
+    )
     failed = views[views["status"] != "ok"]
     known = (
         failed.merge(bad[list(FIELD_COLUMNS)], on=list(FIELD_COLUMNS), how="left", indicator=True)["_merge"] == "both"
     )
-    rest = failed[~known.to_numpy()]
+    rest = failed[
+        ~(known.to_numpy() & (failed["status"] == "skipped").to_numpy())
+    ]  # skipped because of its field: named above
     parts = [part.reindex(columns=columns) for part in (bad, rest) if len(part)]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
 

@@ -13,6 +13,7 @@ from pcim.fitting import fit, fit_mask
 from pcim.intensities import Known
 from pcim.jobs import log, progress, rows_of, sole_writer, write_table
 from pcim.mapplates import MapPlate
+from pcim.method_settings import method_read
 from pcim.plate import KEY_COLUMNS, ViewKey
 from pcim.scoring import Case, score
 from pcim.stores import FieldImage
@@ -50,8 +51,8 @@ def evaluate_chunk(  # noqa: PLR0913 - a job's inputs
         seen_fields = pd.read_parquet(fields)
         explained, known = explained_views(ledgers, seen_fields), Known.of(seen_fields, job.intensities)
         stores = {method: MapPlate(Path(place)) for method, place in maps.items()}
-        size, first = classifier.contract.input.size, next(iter(stores))
-        others = OtherMaps(explained[explained["method"] == first], stores[first])
+        size, read = classifier.contract.input.size, method_read(list(stores))
+        others = OtherMaps(explained[explained["method"] == read], stores[read])
         rows: list[dict[str, Any]] = []
         drawn: list[dict[str, Any]] = []
         bar = progress(explained.groupby(list(KEY_COLUMNS)).ngroups, f"evaluate {job.store.name}")
@@ -66,8 +67,8 @@ def evaluate_chunk(  # noqa: PLR0913 - a job's inputs
                 seen, key = Box.of(view).slices, ViewKey.of(view)
                 inside = None if mask is None else fit_mask(mask[seen], size)
                 of_view = {m: _summed(of_methods[m][view["view"]]) for m in views["method"]}
-                other = others.before(key, of_view.get(first))
-                case = Case(key, fit(pixels[:, *seen], size), view["target"], of_view, inside, other)
+                other = others.before(key, of_view.get(read))
+                case = Case(key, fit(pixels[:, *seen], size), view["target"], of_view, inside, other, read)
                 scores, of_curves = score(classifier, case, settings, background)
                 rows += scores
                 drawn += of_curves

@@ -11,7 +11,7 @@ import pandas as pd
 from pcim import findings, responses
 from pcim.confounding import accuracy_by_level, confounding_table
 from pcim.doubts import doubtful, failures
-from pcim.method_settings import CONTROLS
+from pcim.method_settings import CONTROLS, method_read
 from pcim.plate import KEY_COLUMNS, well_order
 from pcim.reading import Reading, read_classifier
 from pcim.reading_settings import DoubtSettings, ReadingSettings
@@ -21,8 +21,6 @@ from pcim.trust import method_sentence
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
-
-    import xarray as xr
 
     from pcim.config import ClassifierSettings
     from pcim.contract import Contract
@@ -44,8 +42,8 @@ class Evidence:
     curves: Sequence[pd.DataFrame]
     interventions: pd.DataFrame
     pairs: pd.DataFrame
-    mean_maps: Mapping[str, xr.DataArray]
-    object_maps: Mapping[str, xr.Dataset]
+    mean_maps: Mapping[str, Path]
+    object_maps: Mapping[str, Path]
     stores: Mapping[str, Source]
     maps: Mapping[str, Mapping[str, Path]]
 
@@ -58,6 +56,7 @@ class ClassifierFindings:
     draws: int
     reading_settings: ReadingSettings = field(default_factory=ReadingSettings)
     doubt_settings: DoubtSettings = field(default_factory=DoubtSettings)
+    accept: Sequence[str] = ()
     controls: tuple[str, ...] = CONTROLS
 
     @property
@@ -73,7 +72,7 @@ class ClassifierFindings:
     @property
     def method(self) -> str:
         """The method whose maps are read: PCIM, or the first where PCIM was not asked for."""
-        return "pcim" if "pcim" in self.methods or not self.methods else self.methods[0]
+        return method_read(self.methods)
 
     @property
     def explained(self) -> int:
@@ -96,7 +95,7 @@ class ClassifierFindings:
         views = views.merge(
             self._in_objects.groupby(keys, as_index=False)[["share", "lift"]].mean(), on=keys, how="left"
         )
-        others = [method for method in self.methods if not is_control(method) and method != self.methods[0]]
+        others = [method for method in self.methods if not is_control(method) and method != self.method]
         for name, measured in (
             ("fidelity", self.evidence.scores.fidelity(self.method)),
             ("agreement", self.evidence.scores.agreement(others)),
@@ -147,9 +146,7 @@ class ClassifierFindings:
     @cached_property
     def pairs(self) -> pd.DataFrame:
         """How far it agrees with classifiers after it in the config that saw the same views."""
-        return (
-            findings.pair_table(self.evidence.pairs, draws=self.draws) if len(self.evidence.pairs) else pd.DataFrame()
-        )
+        return findings.pair_table(self.evidence.pairs, draws=self.draws)
 
     @cached_property
     def regions(self) -> pd.DataFrame:
@@ -223,7 +220,8 @@ class ClassifierFindings:
         ledger = self.evidence.ledger
         ledger = ledger.assign(stage="attribute " + self.name + " " + ledger["method"].astype(str))
         ledger = ledger[ledger["status"] == "failed"].drop_duplicates([*KEY_COLUMNS, "stage", "reason"])
-        return failures(self.evidence.fields, pd.concat([calls, ledger], ignore_index=True) if len(ledger) else calls)
+        views = pd.concat([calls, ledger], ignore_index=True) if len(ledger) else calls
+        return failures(self.evidence.fields, views, self.accept)
 
     @cached_property
     def by_class(self) -> dict[str, Reading]:
@@ -257,6 +255,7 @@ class ClassifierFindings:
             halo_px=self.evidence.settings.halo_px,
         )
 
+    @cached_property
     def tables(self) -> dict[str, pd.DataFrame]:
         """Return what goes beside the page as CSV and Parquet: name -> table."""
         named = {"accuracy": self.accuracy, "confounding": self.confounding, "levels": self.levels, "pairs": self.pairs,

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import altair
 import matplotlib as mpl
 import numpy as np
 import vl_convert
@@ -20,7 +21,6 @@ from pcim.charts import theme
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import altair as alt
     from numpy.typing import NDArray
 
 _INK = "#23292F"
@@ -64,17 +64,21 @@ class Album:
 
     files: dict[str, bytes] = field(default_factory=dict)
 
-    def chart(self, name: str, chart: alt.TopLevelMixin, alt: str, caption: str = "") -> Plot:
-        """Take a chart for the page and keep it as ``name.svg`` and ``name.png``, on light paper, its choices as they start."""
-        spec: dict[str, Any] = chart.to_dict()
+    def chart(self, name: str, chart: altair.TopLevelMixin, alt: str, caption: str = "") -> Plot:
+        """Take a chart for the page and keep it as ``name.svg`` and ``name.png``, on light paper, its choices as they start.
+
+        Raises
+        ------
+        ValueError
+            When there is a chart of that name already: the page would show one in the other's place.
+        """
+        if f"{name}.svg" in self.files:
+            raise ValueError(f"two charts are called {name!r}")
+        with altair.data_transformers.disable_max_rows():  # every number is drawn, however many there are
+            spec: dict[str, Any] = chart.to_dict()
         svg = _own_ids(vl_convert.vegalite_to_svg(spec, config=theme(dark=False), vl_version=VEGA_LITE))
         self.files |= {f"{name}.svg": svg.encode(), f"{name}.png": vl_convert.svg_to_png(svg, scale=2)}
         return Plot(name, spec, alt, caption)
-
-    def figure(self, name: str, figure: Figure, alt: str, caption: str = "") -> Picture:
-        """Inline a figure as PNG and keep it as ``name.png``."""
-        self.files[f"{name}.png"] = content = render(figure, "png", dpi=130)
-        return self.png(content, alt, caption)
 
     def png(self, content: bytes, alt: str, caption: str = "") -> Picture:
         """Inline a PNG picture."""
@@ -107,18 +111,23 @@ def _figure(width: float, height: float, **grid: Any) -> tuple[Figure, NDArray[A
     return figure, figure.subplots(squeeze=False, **grid)
 
 
+def top_of_means(stack: NDArray[np.floating]) -> float:
+    """Return the value that mean maps show as white, in units of the views' mean attribution: their 99.8th percentile, at least 2."""
+    return max(2.0, float(np.quantile(stack, 0.998)))
+
+
 def mean_maps(stack: NDArray[np.floating], titles: Sequence[str], *, columns: int = 4) -> Figure:
     """Draw mean maps (entry, y, x), in units of the views' mean attribution, on one scale from 0."""
     with mpl.rc_context(_STYLE):
         lines, ratio = -(-len(stack) // columns), stack.shape[1] / stack.shape[2]
         figure, axes = _figure(5.4, 0.55 + lines * (0.42 + 5.0 / columns * ratio), nrows=lines, ncols=columns)
-        top = max(2.0, float(np.quantile(stack, 0.998)))
+        top = top_of_means(stack)
         image = None
         for axis in axes.flat:
             axis.set_axis_off()
         for axis, picture, title in zip(axes.flat, stack, titles, strict=False):
             image = axis.imshow(picture, cmap="magma", vmin=0, vmax=top, interpolation="nearest")
-            axis.set_title(title, fontsize=8)
+            axis.set_title(title, fontsize=8, parse_math=False)  # a treatment may be called $x$
         bar = figure.colorbar(image, ax=axes, location="bottom", shrink=0.5, aspect=34, pad=0.08)  # type: ignore[arg-type]
         bar.set_label("mean attribution; 1 = the view's mean", fontsize=8)
         bar.outline.set_visible(False)

@@ -34,16 +34,14 @@ def called_views(calls: pd.DataFrame, fields: pd.DataFrame, settings: Classifier
 
     `illumination`, `tilt_right` and `tilt_down` are of the field's first channel; NaN where ingest did not measure them.
     """
-    columns = [name for name in (settings.truth, settings.split) if name]
-    known = ["path", "treatment", "control_type", "dose", *LIGHT, *dict.fromkeys(columns)]
+    known = ["path", "treatment", "control_type", "dose", *LIGHT]
+    told = {"_truth": settings.truth, "_split": settings.split}  # whatever they are called: treatment, call, p
+    own = {name: fields[column].fillna("").astype(str) if column else "" for name, column in told.items()}
     measured = {name: fields.get(name, pd.Series([()] * len(fields), index=fields.index)) for name in LIGHT}
-    fields = fields.assign(**{name: [v[0] if len(v) else np.nan for v in of] for name, of in measured.items()})
+    fields = fields.assign(**own, **{name: [v[0] if len(v) else np.nan for v in of] for name, of in measured.items()})
     ok = calls[calls["status"] == "ok"]
-    table = ok.merge(fields[[*FIELD_COLUMNS, *known]], on=list(FIELD_COLUMNS), how="left", validate="many_to_one")
-    blank = pd.Series("", index=table.index)
-    truth = table[settings.truth].fillna("").astype(str) if settings.truth else blank
-    split = table[settings.split].fillna("").astype(str) if settings.split else blank
-    return table.assign(truth=truth, wells=split.map(_SPLITS).fillna("other"))
+    table = ok.merge(fields[[*FIELD_COLUMNS, *known, *own]], on=list(FIELD_COLUMNS), how="left", validate="many_to_one")
+    return table.assign(truth=table.pop("_truth"), wells=table.pop("_split").map(_SPLITS).fillna("other"))
 
 
 def called_wells(views: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Found: what a campaign wrote, read back for its report, one classifier at a time."""
+"""Found: what a campaign wrote, read back for its report."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
-import xarray as xr
-from zarr.storage import ZipStore
 
 from pcim.contract import load_contract
 from pcim.evidence import Evidence
+from pcim.jobs import read_tables
+from pcim.measured import PAIR_COLUMNS
+from pcim.plate import KEY_COLUMNS
 from pcim.scores import Scores
 
 if TYPE_CHECKING:
@@ -49,28 +50,12 @@ class Inputs:
             scores=Scores.of(pd.read_parquet(path) for path in self.of("scores", name)).in_order(self.methods),
             curves=[pd.read_parquet(path) for path in self.of("curves", name)],
             interventions=read_tables(self.of("interventions", name)),
-            pairs=read_tables(self.of("pairs", name)),
-            mean_maps={Path(path).parent.name: read_means(path)["mean_map"] for path in self.of("mean_maps", name)},
-            object_maps={Path(path).parent.name: read_means(path) for path in self.of("object_maps", name)},
+            pairs=read_tables(self.of("pairs", name), columns=(*KEY_COLUMNS, *PAIR_COLUMNS)),
+            mean_maps={Path(path).parent.name: Path(path) for path in self.of("mean_maps", name)},
+            object_maps={Path(path).parent.name: Path(path) for path in self.of("object_maps", name)},
             stores=self.stores,
             maps={plate: _maps_of(plate, self.methods, self.of("maps", name)) for plate in entry.plates},
         )
-
-
-def read_means(path: str | Path) -> xr.Dataset:
-    """Read the mean maps of one classifier on one plate, of whole views or around objects, with their groups."""
-    with ZipStore(Path(path), mode="r") as store:
-        means: xr.Dataset = xr.open_zarr(store, consolidated=False).load()
-    return means
-
-
-def read_tables(paths: Sequence[str], *, job: bool = False) -> pd.DataFrame:
-    """Read Parquet tables one under another; with `job`, a column of that name says which file a row comes from."""
-    parts = [pd.read_parquet(path) for path in paths]
-    if job:
-        parts = [part.assign(job=str(path)) for part, path in zip(parts, paths, strict=True)]
-    filled = [part for part in parts if len(part)]
-    return pd.concat(filled or parts[:1], ignore_index=True) if parts else pd.DataFrame()
 
 
 def _scored_or_failed(ledger: pd.DataFrame) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pcim import panels
+from pcim.scores import is_control
 from pcim.words import method_name
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Gallery:
     @cached_property
     def ends(self) -> list[tuple[float, float]]:
         """Black and white of each channel, shared by all shown views."""
-        return panels.stretch(self.examples)
+        return panels.stretch(self._shown)
 
     @cached_property
     def top(self) -> float:
@@ -119,7 +120,7 @@ class Gallery:
         shown = [self.album.png(panels.image_png(picture), f"Image of well {example.row['well']}", "Image")]
         for method, attribution in example.maps.items():
             top, name = panels.top_of([attribution]), method_name(method)
-            name += " (control)" if method in self.found.controls else ""
+            name += " (control)" if is_control(method) else ""
             caption = f"{name}\nwhite: {top:.0f} times"
             shown.append(self.album.png(panels.map_png(attribution, top), f"Map by {name}", caption))
         return shown

@@ -18,14 +18,14 @@ from pcim.exchanges import COLUMNS, Subject, exchange_regions
 from pcim.fitting import fit, fit_mask
 from pcim.intensities import Known
 from pcim.interventions import Scene
-from pcim.jobs import log, rows_of, sole_writer, write_table
+from pcim.jobs import log, read_tables, rows_of, sole_writer, write_table
 from pcim.mapplates import MapPlate
 from pcim.metrics import ranking
 from pcim.models import Classifier, load_classifier, pick_device
 from pcim.plate import KEY_COLUMNS, ViewKey
 from pcim.regions import widen
 from pcim.stores import FieldImage
-from pcim.views import explained_views, read_regions, read_tables
+from pcim.views import explained_views, read_regions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

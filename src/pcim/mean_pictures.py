@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import xarray as xr
+from zarr.storage import ZipStore
 
 from pcim import figures, panels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
-    import xarray as xr
     from numpy.typing import NDArray
 
     from pcim.figures import Album, Picture
@@ -23,32 +25,42 @@ MOST = 12
 """Most groups shown: the calls, then the largest treatments."""
 
 
-def mean_maps(maps: xr.DataArray, method: str, album: Album, name: str) -> tuple[list[Picture], float]:
-    """Return the mean maps (entry, y, x) of the largest groups by one method, and the value shown as white, the same for all.
+def mean_maps(path: Path, method: str, album: Album, name: str) -> tuple[list[Picture], float]:
+    """Return the mean maps of the largest groups by one method, and the value shown as white, the same for all.
 
-    They are kept as one figure ``name.png`` too, with its scale.
+    Of the file (`meanmaps.MeanMaps`) no more is read than is shown. The maps are kept as one figure ``name.png`` too, with its scale.
     """
+    with ZipStore(path, mode="r") as store:
+        maps = xr.open_zarr(store, consolidated=False)["mean_map"]
+        order = _largest(maps, method)
+        maps = maps.isel(entry=order).load()
+    if not order:
+        return [], 1.0
+    titles = [_title(maps, n, int(maps["views"].values[n]), "views") for n in range(len(order))]
+    album.files[f"{name}.png"] = figures.render(figures.mean_maps(maps.values, titles), "png", dpi=130)
+    top = figures.top_of_means(maps.values)
+    return [album.png(panels.map_png(one, top), f"Mean map: {title}", title) for one, title in zip(maps.values, titles, strict=True)], top  # fmt: skip
+
+
+def _largest(maps: xr.DataArray, method: str) -> list[int]:
+    """Return the entries of the shown groupings: the calls, then the largest treatments."""
     wanted = (maps["method"].values == method) & np.isin(maps["grouping"].values, SHOWN)
-    order = sorted(
+    return sorted(
         (int(n) for n in np.flatnonzero(wanted)),
         key=lambda n: (str(maps["grouping"].values[n]) != "call", -int(maps["views"].values[n])),
     )[:MOST]
-    if not order:
-        return [], 1.0
-    titles = [_title(maps, n, int(maps["views"].values[n]), "views") for n in order]
-    stack = maps.values[order]
-    album.files[f"{name}.png"] = figures.render(figures.mean_maps(stack, titles), "png", dpi=130)
-    top = max(2.0, float(np.quantile(stack, 0.998)))
-    return [album.png(panels.map_png(one, top), f"Mean map: {title}", title) for one, title in zip(stack, titles, strict=True)], top  # fmt: skip
 
 
-def object_maps(means: xr.Dataset, method: str, album: Album) -> tuple[list[tuple[Picture, Picture]], float]:
+def object_maps(path: Path, method: str, album: Album) -> tuple[list[tuple[Picture, Picture]], float]:
     """Return, a pair a call, the mean image and the mean map around the objects of views so called, and the value shown as white."""
-    wanted = (means["method"].values == method) & (means["grouping"].values == "call")
-    order = [int(n) for n in np.flatnonzero(wanted)]
+    with ZipStore(path, mode="r") as store:
+        means = xr.open_zarr(store, consolidated=False)
+        wanted = (means["method"].values == method) & (means["grouping"].values == "call")
+        means = means.isel(entry=np.flatnonzero(wanted)).load()
+    order = range(means.sizes["entry"])
     if not order:
         return [], 1.0
-    images = [np.nan_to_num(means["object_image"].values[n]) for n in order]
+    images = [means["object_image"].values[n] for n in order]
     maps = [np.nan_to_num(means["object_map"].values[n]) for n in order]
     ends = [_ends([image[channel] for image in images]) for channel in range(len(images[0]))]
     top = max(2.0, *(float(one.max()) for one in maps))
@@ -56,7 +68,9 @@ def object_maps(means: xr.Dataset, method: str, album: Album) -> tuple[list[tupl
     for n, image, attribution in zip(order, images, maps, strict=True):
         title = _title(means, n, int(means["objects"].values[n]), "objects")
         shown = album.png(
-            panels.image_png(panels.composite(image, ends)), f"Mean image around an object: {title}", title
+            panels.image_png(panels.composite(np.nan_to_num(image), ends)),
+            f"Mean image around an object: {title}",
+            title,
         )
         pairs.append((shown, album.png(panels.map_png(attribution, top), f"Mean map around an object: {title}", "map")))
     return pairs, top
@@ -68,5 +82,5 @@ def _title(means: xr.DataArray | xr.Dataset, n: int, count: int, unit: str) -> s
 
 def _ends(images: Sequence[NDArray[np.floating]]) -> tuple[float, float]:
     """Return black and white of one channel, shared by all groups."""
-    low, high = float(np.min(images)), float(np.max(images))
+    low, high = float(np.nanmin(images)), float(np.nanmax(images))
     return low, max(high, low + 1e-6)

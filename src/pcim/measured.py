@@ -12,6 +12,9 @@ OBJECTS_MASK, OTHER_VIEW = "objects_mask", "other_view"
 """Controls that are made where maps are scored: the mask of the objects itself, and the map of a view of another well."""
 
 
+PAIR_COLUMNS = ("classifier", "other", "method", "call", "other_call", "same_call", "agreement", "top_overlap")
+"""What is measured of a view that two classifiers explained."""
+
 SURROUNDINGS, FRAME, CORNERS, MAP_TOP = "surroundings", "frame", "corners", "map_top"
 """Regions that need no label: all but the objects (where it is more than the background), by geometry, the map's highest pixels."""
 
@@ -45,7 +48,7 @@ METRICS = {
     "gini": Metric("Gini", "complexity", 0),
     "entropy": Metric("entropy", "complexity", 0),
     "effective_area": Metric("effective area", "complexity", 0),
-    "agreement": Metric("agreement with the first method", "complexity", 0),
+    "agreement": Metric("agreement with the method read", "complexity", 0),
 }
 
 SHOWN = (

@@ -111,7 +111,7 @@ class ClassifierPage(ClassifierFindings):
         )
         chart = charts.regions(self.regions, names=self._names, controls=self.controls)
         words = f"Share of the map by region and method. {method_name(self.method)}: {spoken}."
-        return self.album.chart(f"{self.name}_regions", chart, words)
+        return self.album.chart(f"{self.name}.regions", chart, words)
 
     @cached_property
     def exchange_plot(self) -> Plot | None:
@@ -123,26 +123,28 @@ class ClassifierPage(ClassifierFindings):
             for r in self.exchanges.to_dict("records")
         )
         words = f"Calls that follow an exchange. {spoken}."
-        return self.album.chart(f"{self.name}_exchanges", charts.exchanges(self.exchanges), words)
+        return self.album.chart(f"{self.name}.exchanges", charts.exchanges(self.exchanges), words)
 
     @cached_property
     def curve_plot(self) -> Plot | None:
         """Mean deletion and insertion curves of every method."""
-        if self.curves.empty:
+        if not self.curves["method"].isin(self.methods).any():
             return None
         seen = self.scores[(self.scores["method"] == self.method) & self.scores["seen"].astype(bool)]
         chart = charts.curves(
             self.curves, names=self._names, controls=self.controls, seen=sorted(set(seen["substitute"]) - {""})
         )
         words = "Mean deletion and insertion curves by method and substitute; tables/curves.csv holds the numbers."
-        return self.album.chart(f"{self.name}_curves", chart, words)
+        return self.album.chart(f"{self.name}.curves", chart, words)
 
     @cached_property
     def dose_plot(self) -> Plot | None:
         """Calls and maps by dose, of the treatments that go with it most; None where no treatment has two doses."""
         several = self.doses.groupby("treatment")["dose"].nunique()
-        trends = self.trends.groupby("treatment")["rho"].apply(lambda rho: rho.abs().max())
-        ranked = trends.reindex(several.index[several > 1]).sort_values(ascending=False, kind="stable")
+        surest = self.trends.groupby("treatment")[
+            "p"
+        ].min()  # not the strongest: three wells at three doses reach 1 by chance
+        ranked = surest.reindex(several.index[several > 1]).sort_values(kind="stable")
         shown = self.doses[self.doses["treatment"].isin(ranked.index[:_DRAWN_TREATMENTS])]
         if shown.empty:
             return None
@@ -151,10 +153,10 @@ class ClassifierPage(ClassifierFindings):
         cut = (
             ""
             if len(ranked) <= _DRAWN_TREATMENTS
-            else f" The {_DRAWN_TREATMENTS} that go with the dose most, of {len(ranked)}."
+            else f" The {_DRAWN_TREATMENTS} that go with the dose most surely, of {len(ranked)}."
         )
         return self.album.chart(
-            f"{self.name}_doses", chart, f"Probability of {last}, and where the map lies, by dose and treatment; tables/doses.csv holds the numbers.",
+            f"{self.name}.doses", chart, f"Probability of {last}, and where the map lies, by dose and treatment; tables/doses.csv holds the numbers.",
             f"Means over the views of each treatment and dose, with 95 % intervals by well.{cut} A click in the legend picks one.",
         )  # fmt: skip
 

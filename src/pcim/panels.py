@@ -40,6 +40,8 @@ OUTLINES = ("#56B4E9", "#F0E442", "#CC79A7", "#009E73")
 
 _GLOW = np.array([1.0, 0.45, 0.0])
 _LONG_SIDE_PX = 360
+_LONGEST_PX = 400
+"""Pictures are no longer than that: two pixels of a sharp screen for each that the page gives them."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,8 @@ def _png(picture: NDArray[np.floating]) -> bytes:
     """Encode without loss, in shades of grey or a palette where that is enough, which keeps the page small."""
     pixels = np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8)
     image = Image.fromarray(pixels)
+    image.thumbnail((_LONGEST_PX, _LONGEST_PX), Image.Resampling.BOX)
+    pixels = np.asarray(image)
     if image.mode == "RGBA":
         pass  # what is transparent stays so
     elif np.ptp(pixels, axis=-1).max() == 0:

@@ -40,8 +40,8 @@ class PlatePage:
 
     @property
     def id(self) -> str:
-        """Name of this part of the page, unique on it."""
-        return f"{self.found.name}--{self.plate}"
+        """Name of this part of the page and of its figures: neither name has a dot, so no two are alike."""
+        return f"{self.found.name}.{self.plate}"
 
     @cached_property
     def wells(self) -> pd.DataFrame:
@@ -62,7 +62,7 @@ class PlatePage:
         ]
         return [
             self.album.chart(
-                f"{self.found.name}_{self.plate}_{one.column}",
+                f"{self.id}.{one.column}",
                 charts.plate_map(self.wells, one),
                 f"{one.title}, by well, on plate {self.plate}; the wells' table holds the same numbers.",
             )
@@ -73,15 +73,15 @@ class PlatePage:
     @cached_property
     def mean_maps(self) -> tuple[list[Picture], float]:
         """Mean maps by call and treatment, and the value shown as white."""
-        maps = self.found.evidence.mean_maps.get(self.plate)
-        name = f"{self.found.name}_{self.plate}_mean_maps"
-        return ([], 1.0) if maps is None else mean_pictures.mean_maps(maps, self.found.method, self.album, name)
+        path = self.found.evidence.mean_maps.get(self.plate)
+        name = f"{self.id}.mean_maps"
+        return ([], 1.0) if path is None else mean_pictures.mean_maps(path, self.found.method, self.album, name)
 
     @cached_property
     def object_maps(self) -> tuple[list[tuple[Picture, Picture]], float]:
         """Mean image and mean map around the objects by call, and the value shown as white."""
-        means = self.found.evidence.object_maps.get(self.plate)
-        return ([], 1.0) if means is None else mean_pictures.object_maps(means, self.found.method, self.album)
+        path = self.found.evidence.object_maps.get(self.plate)
+        return ([], 1.0) if path is None else mean_pictures.object_maps(path, self.found.method, self.album)
 
     @property
     def views(self) -> pd.DataFrame:

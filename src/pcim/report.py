@@ -13,8 +13,8 @@ import pandas as pd
 
 from pcim.config import Config
 from pcim.figures import Album
-from pcim.found import Inputs, read_tables
-from pcim.jobs import log, whole_file
+from pcim.found import Inputs
+from pcim.jobs import log, read_tables, whole_file
 from pcim.page import ClassifierPage
 from pcim.pages import Pages
 from pcim.source import Source
@@ -86,6 +86,7 @@ def report_campaign(  # noqa: PLR0913 - a job's inputs
             settings.report.draws,
             settings.report.reading,
             settings.report.doubt,
+            settings.ingest.accept,
             album=album,
             number_of_panels=settings.report.panels,
             number_in_doubt=settings.report.doubtful,
@@ -112,7 +113,7 @@ def _write_beside(
     """Write the tables of all classifiers together, as CSV and Parquet, and the figures."""
     tables.mkdir(parents=True, exist_ok=True)
     figures.mkdir(parents=True, exist_ok=True)
-    of_pages = [shown.tables() for shown in pages]
+    of_pages = [shown.tables for shown in pages]
     named = {"failures": failures}
     for name in of_pages[0]:
         parts = [found[name] for found in of_pages if len(found[name])] or [of_pages[0][name]]

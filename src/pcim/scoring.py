@@ -14,7 +14,7 @@ from pcim.attribute.backgrounds import make_background
 from pcim.attribute.blending import gaussian_blur
 from pcim.attribute.methods import backgrounds_given
 from pcim.measured import BLURRED, OBJECTS_MASK, OTHER_VIEW
-from pcim.method_settings import CONTROLS
+from pcim.method_settings import CONTROLS, method_read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -43,6 +43,7 @@ class Case:
     """One view to score: raw pixels (channel, y, x), the explained class, the methods' maps (y, x), >= 0.
 
     `objects` (y, x) is True where the biology is; None where nothing says so. `other` is the map of a view of another well, a control.
+    `read` is the method with whose map all others are compared (None: PCIM or the first); where the view has none of it, there is no agreement.
     """
 
     key: ViewKey
@@ -51,6 +52,7 @@ class Case:
     maps: Mapping[str, NDArray[np.floating]]
     objects: NDArray[np.bool_] | None
     other: NDArray[np.floating] | None = None
+    read: str | None = None
 
 
 def score(classifier: Classifier, case: Case, settings: EvaluateSettings, background: Background) -> tuple[Rows, Rows]:
@@ -66,7 +68,11 @@ def score(classifier: Classifier, case: Case, settings: EvaluateSettings, backgr
         for method in named
     }
     curves, fidelity = _fidelity(classifier, case, maps, settings)
-    measured = [*_localization(maps, case.objects), *_complexity(maps), *fidelity]
+    measured = [
+        *_localization(maps, case.objects),
+        *_complexity(maps, list(named), case.read or method_read(list(named))),
+        *fidelity,
+    ]
     scores = [
         case.key.columns()
         | {
@@ -134,11 +140,12 @@ def _localization(maps: Tensor, objects: NDArray[np.bool_] | None) -> Iterator[M
         yield metric, "", metrics.chance(masks, metric), of_maps
 
 
-def _complexity(maps: Tensor) -> Iterator[Measured]:
-    """Say over how much of the view the maps (method, y, x) are spread, and how far their ranks agree with the first one's."""
+def _complexity(maps: Tensor, names: list[str], read: str) -> Iterator[Measured]:
+    """Say over how much of the view the maps (method, y, x) are spread, and how far their ranks agree with those of the one that is read."""
     for metric in (metrics.gini, metrics.entropy, metrics.effective_area):
         yield metric.__name__, "", float("nan"), metric(maps)
-    yield "agreement", "", 0.0, metrics.agreement(maps, maps[:1].expand_as(maps))
+    if read in names:
+        yield "agreement", "", 0.0, metrics.agreement(maps, maps[names.index(read)].expand_as(maps))
 
 
 def _fidelity(

@@ -55,7 +55,7 @@ def _of_classifier(found: ClassifierFindings) -> dict[str, Any]:
         "methods": found.trusted,
         "exchanges": reading.exchanges,
         "classes": {name: {"verdict": of.verdict, "headline": of.headline} for name, of in found.by_class.items()},
-        "tables": {name: records(table) for name, table in found.tables().items() if name not in _LONG},
+        "tables": {name: records(table) for name, table in found.tables.items() if name not in _LONG},
     }
 
 

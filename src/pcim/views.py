@@ -10,12 +10,11 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
-import pandas as pd
 
 from pcim import ngff
 from pcim.chunks import Box
 from pcim.fitting import fit
-from pcim.jobs import rows_of
+from pcim.jobs import read_tables, rows_of
 from pcim.plate import FIELD_COLUMNS, KEY_COLUMNS, ViewKey
 from pcim.quality import digest_pixels
 from pcim.regions import boundary_region, label_region, partition
@@ -24,6 +23,7 @@ from pcim.stores import FieldImage
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    import pandas as pd
     from numpy.typing import NDArray
 
     from pcim.config import Region
@@ -228,12 +228,6 @@ def read_regions(image: FieldImage, regions: Mapping[str, Region]) -> dict[str, 
         elif region.boundary_of is not None:
             named[name] = boundary_region(image.read_label(region.boundary_of), region.width_px)
     return partition(named, image.shape)
-
-
-def read_tables(paths: Sequence[str]) -> pd.DataFrame:
-    """Read tables of one kind into one; those without rows have no types to add and are left out, unless all are empty."""
-    tables = [pd.read_parquet(path) for path in paths]
-    return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
 
 
 def explained_views(ledgers: Sequence[str], fields: pd.DataFrame, calls: Sequence[str] = ()) -> pd.DataFrame:

@@ -198,7 +198,7 @@ def test_a_click_on_a_well_lists_its_views_with_their_paths_and_command(report: 
     page = look(report).page
     draw_all(page)
     plate = page.locator(".plate").first
-    places = plate.locator("[data-plot$=_p] .mark-rect.role-mark path")
+    places = plate.locator("[data-plot$=\\.p] .mark-rect.role-mark path")
     assert places.count() == 10, "a well without a call is drawn as nothing"
     places.nth(4).click()
     rows = plate.locator(".list tbody tr:not(.more)")
@@ -240,13 +240,13 @@ def test_a_list_is_filtered_sorted_and_turned(report: Path, look: Any) -> None:
 def test_curves_are_chosen_by_substitute_and_picked_in_the_legend(report: Path, look: Any) -> None:
     page = look(report).page
     draw_all(page)
-    place = page.locator("[data-asked$=_curves]")
+    place = page.locator("[data-asked$=\\.curves]")
 
     def drawn() -> str:
-        return str(page.locator("[data-plot$=_curves] svg").evaluate("one => one.innerHTML"))
+        return str(page.locator("[data-plot$=\\.curves] svg").evaluate("one => one.innerHTML"))
 
     before = drawn()
-    page.locator("[data-plot$=_curves] .role-legend-label text", has_text="Edges").click()
+    page.locator("[data-plot$=\\.curves] .role-legend-label text", has_text="Edges").click()
     page.wait_for_timeout(200)
     assert drawn() != before, "the picked method stands out"
     select = place.locator("select")
@@ -260,7 +260,7 @@ def test_paper_is_chosen_by_hand(report: Path, look: Any) -> None:
     draw_all(page)
 
     def labels() -> str:
-        return str(page.locator("[data-plot$=_regions] .role-axis-label text").first.get_attribute("fill"))
+        return str(page.locator("[data-plot$=\\.regions] .role-axis-label text").first.get_attribute("fill"))
 
     light = labels()
     page.locator("#paper").select_option("dark")

@@ -73,6 +73,15 @@ def test_a_view_that_its_field_explains_is_not_named_twice() -> None:
     assert list(failures(reported.fields_table(), failed)["reason"])[-1] == "no such channel"
 
 
+def test_an_accepted_verdict_is_no_failure_and_hides_none() -> None:
+    fields = reported.fields_table().assign(qc="saturated", reason="bright")
+    calls = reported.calls_table().assign(stage="classify", job="c", status="ok", reason="")
+    calls.loc[0, ["status", "reason"]] = ["failed", "out of memory"]
+    assert list(failures(fields, calls, ["saturated"])["reason"]) == ["out of memory"]
+    listed = failures(fields, calls)
+    assert len(listed) == len(fields) + 1, "a failure of a doubtful field is told too"
+
+
 def test_the_command_names_each_job_that_failed_once_quoted_for_a_shell() -> None:
     failed = pd.DataFrame({
         "status": ["failed", "failed", "failed", "saturated"], "job": ["r/b.parquet", "r/a b.parquet", "r/b.parquet", ""],

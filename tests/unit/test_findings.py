@@ -44,6 +44,16 @@ def test_truth_that_is_not_known_does_not_count() -> None:
     assert findings.confusion_table(wells, reported.CLASSES).to_numpy().sum() == 0
 
 
+@pytest.mark.parametrize("column", ["treatment", "control_type", "call", "p", "status"])
+def test_the_true_class_may_stand_in_a_column_of_any_name(column: str) -> None:
+    settings = SETTINGS.model_copy(update={"truth": column, "split": column})
+    fields = reported.fields_table().assign(**{column: reported.fields_table()["label"]})
+    table = findings.called_views(reported.calls_table(), fields, settings)
+    assert set(table["truth"]) == set(reported.CLASSES)
+    assert set(table["call"]) == set(reported.CLASSES)
+    assert table["p"].between(0, 1).all()
+
+
 def test_an_exchange_that_always_works_is_not_certain() -> None:
     table = findings.exchange_table(reported.interventions_table(), draws=200).set_index("region")
     spots = table.loc["spots"]

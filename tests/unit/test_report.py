@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from urllib.parse import unquote
 import numpy as np
 import pandas as pd
 import pytest
-from reported import HOSTILE, Made, make_campaign
+from reported import HOSTILE, Made, make_campaign, write_mean_maps
 
 from pcim.report import report_campaign
 from pcim.summary import as_csv
@@ -153,7 +154,7 @@ def test_machines_read_what_people_read(made: Made) -> None:
     methods = pd.read_csv(Path(made.arguments["tables"]) / "methods.csv")
     assert len(spots["tables"]["methods"]) == len(methods)
     assert spots["tables"]["methods"][0]["mean"] == pytest.approx(methods["mean"][0], rel=1e-5)
-    assert spots["methods"] in html
+    assert spots["methods"] in unescape(html)
     assert set(spots["tables"]) == {path.stem for path in Path(made.arguments["tables"]).glob("*.csv")} - {
         "failures",
         "views",
@@ -227,11 +228,11 @@ def test_a_campaign_of_many_plates_gets_a_page_a_plate(tmp_path: Path) -> None:
     made.arguments["config"]["report"]["plates_on_page"] = 0
     report_campaign(**made.arguments)
     index = Path(made.arguments["page"]).read_text(encoding="utf-8")
-    assert 'href="plates/p1.html#p-spots--p1"' in index
+    assert 'href="plates/p1.html#p-spots.p1"' in index
     assert 'class="listing"' not in index
     plate = Path(made.arguments["plates"]) / "p1.html"
     html = plate.read_text(encoding="utf-8")
-    assert 'id="p-spots--p1"' in html
+    assert 'id="p-spots.p1"' in html
     assert HOSTILE not in html
     listing = listing_of(html)
     assert (plate.parent / unquote(listing["maps"]["href"]) / listing["map_paths"][0] / "zarr.json").is_file()
@@ -245,3 +246,33 @@ def test_a_list_too_long_for_a_page_is_cut_where_doubts_end(tmp_path: Path) -> N
     assert len(listing["rows"]) == 3
     views = pd.read_parquet(Path(made.arguments["tables"]) / "views.parquet")
     assert len(views) == 10, "the table beside the page has all"
+
+
+def test_a_plate_without_a_call_and_one_with_light_columns_are_shown(tmp_path: Path) -> None:
+    made = make_campaign(tmp_path)
+    for name in ("fields", "calls"):
+        (path,) = made.arguments[name]
+        table = pd.read_parquet(path)
+        dark = table.assign(plate="p2", qc="saturated", reason="bright", status="skipped", call="")
+        dark = dark.assign(probabilities=[[]] * len(dark)) if name == "calls" else dark
+        both = pd.concat([table, dark[table.columns]], ignore_index=True)
+        light = {
+            one: [[100.0 * number, 1.0] for number in range(len(both))]
+            for one in ("illumination", "tilt_right", "tilt_down")
+        }
+        (both.assign(**light) if name == "fields" else both).to_parquet(path, index=False)
+    made.arguments["config"]["classifiers"]["spots"]["plates"] = ["p1", "p2"]
+    made.arguments["stores"]["p2"] = made.arguments["stores"]["p1"]
+    report_campaign(**made.arguments)
+    html = Path(made.arguments["page"]).read_text(encoding="utf-8")
+    assert 'id="p-spots.p2"' in html
+    wells = pd.read_parquet(Path(made.arguments["tables"]) / "wells.parquet")
+    assert (wells.loc[wells["plate"] == "p2", "status"] == "saturated").all()
+    assert "illumination" in set(pd.read_parquet(Path(made.arguments["tables"]) / "levels.parquet")["factor"])
+
+
+def test_a_treatment_that_looks_like_a_formula_is_drawn_as_it_is_written(tmp_path: Path) -> None:
+    made = make_campaign(tmp_path)
+    write_mean_maps(Path(made.arguments["mean_maps"][0]), np.random.default_rng(0), group="$drug_$")
+    report_campaign(**made.arguments)
+    assert "$drug_$" in Path(made.arguments["page"]).read_text(encoding="utf-8")

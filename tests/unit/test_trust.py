@@ -30,6 +30,7 @@ def test_the_best_method_that_beats_its_controls_is_to_be_believed_first() -> No
     assert words.startswith(
         "Of the maps, believe PCIM first: with substitutes that no method has seen its order of the pixels is worth 0.30 [0.25, 0.40]"
     )
+    assert "with 1 of 1 of them it beats its own blurred map" in words
     assert "Occlusion passes that test too" in words
     assert words.endswith("Not shown to pass it: Grad-CAM.")
 
@@ -61,6 +62,21 @@ def test_a_map_that_exploits_one_substitute_alone_is_not_believed() -> None:
     assert [row["believed"] for row in trusted_methods(little, worth=0.0) if row["method"] == "pcim_literal"] == [True]
 
 
+def test_without_the_controls_nothing_is_said_of_believing() -> None:
+    words = method_sentence(table({"pcim": (0.5, None), "occlusion": (0.2, None)}))
+    assert (
+        words == "Which map to believe is not said: the contrast control and the methods' blurred maps were not scored."
+    )
+    assert method_sentence(table({"edge": (0.5, None)})).startswith("No method's map was scored"), "a control is none"
+
+
+def test_a_method_that_was_given_every_substitute_is_not_judged_and_named() -> None:
+    both = table({"pcim": (0.9, True), "occlusion": (0.3, True)}).assign(seen=[True, False])
+    words = method_sentence(both)
+    assert "believe Occlusion first: with substitutes that it was not given itself" in words
+    assert words.endswith("Not judged, for it was given every substitute: PCIM.")
+
+
 def test_other_metrics_say_nothing_of_it() -> None:
     assert trusted_methods(table({"pcim": (0.3, True)}, metric="gini")) == []
-    assert method_sentence(table({}).reindex(columns=["method", "metric", "substitute", "seen", "mean", "beats_controls"])).startswith("No map was scored")  # fmt: skip
+    assert method_sentence(table({}).reindex(columns=["method", "metric", "substitute", "seen", "mean", "beats_controls"])).startswith("No method's map was scored")  # fmt: skip

@@ -67,7 +67,7 @@ rule interventions:
         regions=campaign.regions,
         objects=campaign.objects,
         halo_px=campaign.halo_px,
-        maps=campaign.first_maps,
+        maps=campaign.read_maps,
         stores=campaign.stores,
         trusted_packages=campaign.config.classify.trusted_packages,
         revision=REVISIONS["evaluate"],
@@ -103,11 +103,11 @@ rule compare:
         mem_mb=4000,
         runtime=60,
     params:
-        method=campaign.first_method,
+        method=campaign.read_method,
         maps=expand(
             "results/{{campaign}}/maps/{model}/{{plate}}_{method}.zarr",
             model=["{model}", "{other}"],
-            method=campaign.first_method,
+            method=campaign.read_method,
         ),
         revision=REVISIONS["evaluate"],
     script:

@@ -85,7 +85,7 @@ function list(plate, well) {
   details.open = true;
   build(details);
   const filter = details.querySelector("input[type=search]");
-  filter.value = well;
+  filter.value = `=${well}`; // the well itself, not what contains its name
   filter.dispatchEvent(new Event("input"));
   details.scrollIntoView({ behavior: "smooth" });
 }
@@ -95,7 +95,7 @@ function build(details) {
   const told = JSON.parse(details.querySelector("script").textContent);
   const rows = told.rows.map((values, at) => ({ values, at, text: values.join(" ").toLowerCase() }));
   const why = told.names.indexOf("why");
-  const search = make("input", "", { type: "search", placeholder: "well, treatment, call …" });
+  const search = make("input", "", { type: "search", placeholder: "text, or =A01 for one well" });
   const only = make("input", "", { type: "checkbox" });
   const count = make("span", "", { className: "n" });
   count.setAttribute("role", "status");
@@ -112,7 +112,7 @@ function build(details) {
   };
   const choose = () => {
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
-    shown = rows.filter((row) => words.every((word) => row.text.includes(word)) && (!only.checked || row.values[why]));
+    shown = rows.filter((row) => words.every((word) => word.startsWith("=") ? row.values.some((value) => String(value).toLowerCase() === word.slice(1)) : row.text.includes(word)) && (!only.checked || row.values[why]));
     if (by !== null) shown = ordered(shown, (row) => cells(row.values[by]), down);
     from = 0;
     show();
