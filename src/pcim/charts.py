@@ -95,11 +95,11 @@ def plate_map(wells: pd.DataFrame, measure: Measure) -> alt.LayerChart | alt.Fac
         strokeWidth=alt.value(3),
         tooltip=[alt.Tooltip(_typed(table, name), title=name if name != measure.column else measure.title) for name in dict.fromkeys(told)],
     ).add_params(picked)  # fmt: skip
-    marks = base.transform_filter("datum.mark != ''").mark_text(
-        fontSize=max(7.0, min(12.0, step * 0.62)), color="#FFFFFF", stroke="#000000", strokeWidth=0.3, strokeOpacity=0.55,
-        fontWeight="bold", tooltip=False,
-    ).encode(text="mark:N")  # fmt: skip
-    return alt.layer(cells, marks).properties(
+    size: dict[str, Any] = {"fontSize": max(7.0, min(12.0, step * 0.62)), "fontWeight": "bold", "tooltip": False}
+    named = base.transform_filter("datum.mark != ''").encode(text="mark:N")
+    halo = named.mark_text(color="#1D2329", stroke="#1D2329", strokeWidth=2.5, **size)  # legible on every colour
+    marks = named.mark_text(color="#FFFFFF", **size)
+    return alt.layer(cells, halo, marks).properties(
         width=_MAP_WIDTH, height=round(step * shape[0]), title=measure.title,
         view=alt.ViewBackground(fill="#8A939B", fillOpacity=0.18),
     )  # fmt: skip

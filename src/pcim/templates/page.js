@@ -26,12 +26,11 @@ async function draw(place) {
   if (plate && place.dataset.plot) view.addEventListener("click", (_, item) => item?.datum?.well && list(plate, item.datum.well));
   place.dataset.state = "drawn";
 }
-const seen = new IntersectionObserver((entries) => entries.filter((one) => one.isIntersecting).forEach((one) => {
-  seen.unobserve(one.target);
-  draw(one.target);
-}), { rootMargin: "400px" });
-document.querySelectorAll("[data-plot]").forEach((place) => seen.observe(place));
-addEventListener("beforeprint", () => document.querySelectorAll("[data-plot]:not([data-state])").forEach(draw));
+const drawOnce = (place) => { seen.unobserve(place); if (!drawn.has(place)) draw(place); };
+const seen = new IntersectionObserver((entries) => entries.filter((one) => one.isIntersecting).forEach((one) => drawOnce(one.target)), { rootMargin: "400px" });
+const plots = document.querySelectorAll("[data-plot]");
+plots.forEach((place) => seen.observe(place));
+addEventListener("beforeprint", () => plots.forEach(drawOnce));
 
 /* tables: sorted by a click on a column's name, numbers as numbers, what has none last */
 const number = (text) => { const found = text.replaceAll("\u2212", "-").match(/^\s*\+?(-?\d+(\.\d+)?)/); return found ? Number(found[1]) : null; };
