@@ -15,7 +15,7 @@ from scipy.stats import rankdata
 from pcim.confounding import factors
 from pcim.permutations import ROUNDING, Tested, effects, permutations
 from pcim.plate import KEY_COLUMNS, keyed_number
-from pcim.statistics import bootstrap_means, holm
+from pcim.statistics import bootstrap_means, holm, long_means
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,17 +36,20 @@ def organelle_table(shares: pd.DataFrame, *, draws: int) -> pd.DataFrame:
     and channels; the lift of a channel is within that channel. `views` and `wells` are those that have a row.
     """
     by = ["method", "region", "channel"]
-    keys: list[tuple[str, str, str]] = list(dict.fromkeys(shares[by].itertuples(index=False, name=None)))
-    table = pd.DataFrame(keys, columns=by)
-    wide = pd.DataFrame(shares.set_index([*KEY_COLUMNS, *by])[["share", "lift"]].unstack(by))
-    for measure in ("share", "lift"):
-        values = wide.reindex(columns=pd.MultiIndex.from_tuples([(measure, *key) for key in keys], names=[None, *by]))
-        means = bootstrap_means(values, _wells_of(wide.index.to_frame()), draws=draws)
-        table[[measure, f"{measure}_low", f"{measure}_high"]] = np.stack([means.mean, means.low, means.high], axis=1)
+    table = long_table(shares, by, "share", draws=draws)
+    table = table.merge(long_table(shares, by, "lift", draws=draws), on=by, validate="one_to_one")
     groups = shares.assign(at=_wells_of(shares)).groupby(by, sort=False)
     known = groups.agg(area=("area", "mean"), views=("area", "size"), wells=("at", "nunique")).reset_index()
     columns = [*by, "share", "share_low", "share_high", "area", "lift", "lift_low", "lift_high", "views", "wells"]
     return table.merge(known, on=by, how="left")[columns]
+
+
+def long_table(table: pd.DataFrame, by: list[str], measure: str, *, draws: int) -> pd.DataFrame:
+    """Return the mean of a measure in each group of rows, with its 95 % interval by well, in the order in which the groups come."""
+    groups = table.groupby(by, sort=False).ngroup().to_numpy()
+    means = long_means(table[measure], _wells_of(table), groups, draws=draws)
+    names = table[by].drop_duplicates().reset_index(drop=True)
+    return names.assign(**{measure: means.mean, f"{measure}_low": means.low, f"{measure}_high": means.high})
 
 
 def measured_views(views: pd.DataFrame, shares: pd.DataFrame, *, method: str, region: str | None) -> pd.DataFrame:
