@@ -19,7 +19,7 @@ from pcim.scores import Scores, curve_table, is_control, method_table
 from pcim.trust import method_sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from pcim.config import ClassifierSettings
@@ -39,7 +39,7 @@ class Evidence:
     ledger: pd.DataFrame
     shares: pd.DataFrame
     scores: Scores
-    curves: Sequence[pd.DataFrame]
+    curves: Iterable[pd.DataFrame]
     interventions: pd.DataFrame
     pairs: pd.DataFrame
     mean_maps: Mapping[str, Path]

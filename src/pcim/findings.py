@@ -13,13 +13,17 @@ import numpy as np
 import pandas as pd
 
 from pcim.plate import FIELD_COLUMNS, KEY_COLUMNS
-from pcim.responses import organelle_table
+from pcim.responses import long_table, organelle_table
 from pcim.statistics import cluster_bootstrap_mean, proportion_interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from pcim.config import ClassifierSettings
+
+    Floats = NDArray[np.float64]
 
 WELL = ["plate", "well"]
 _SPLITS = {"test": "held out", "train": "seen in training"}
@@ -89,32 +93,27 @@ def region_table(shares: pd.DataFrame, *, draws: int) -> pd.DataFrame:
     `over_edge` is the lift less that of the control `edge` on the same view and region; NaN for it itself, and where it was not run.
     """
     overall = shares[shares["channel"] == "all"]
-    groups = _over_edge(overall).groupby(["method", "region"], sort=False)
-    rows = [(method, region, *_mean(group, "over_edge", draws)) for (method, region), group in groups]
-    beside = pd.DataFrame(rows, columns=["method", "region", *_ends("over_edge")])
+    beside = long_table(overall.assign(over_edge=_over_edge(overall)), ["method", "region"], "over_edge", draws=draws)
     table = organelle_table(overall, draws=draws).drop(columns="channel")
     return table.merge(beside, on=["method", "region"], how="left", validate="one_to_one")
 
 
-def _over_edge(shares: pd.DataFrame) -> pd.DataFrame:
-    """Add each row's lift less the edge control's; NaN where there is nothing to compare it with."""
-    by = [*KEY_COLUMNS, "region"]
-    edge = shares.loc[shares["method"] == "edge", [*by, "lift"]].rename(columns={"lift": "edge_lift"})
-    paired = shares.merge(edge, on=by, how="left", validate="many_to_one")
-    difference = paired["lift"] - paired["edge_lift"]
-    return paired.assign(over_edge=difference.where(paired["method"] != "edge"))
+def _over_edge(shares: pd.DataFrame) -> Floats:
+    """Return each row's lift less the edge control's, (rows,); NaN where there is nothing to compare it with."""
+    view = shares.groupby([*KEY_COLUMNS, "region"], sort=False).ngroup().to_numpy()
+    lift, is_edge = shares["lift"].to_numpy(float), (shares["method"] == "edge").to_numpy()
+    edge = np.full(int(view.max(initial=-1)) + 1, np.nan)
+    edge[view[is_edge]] = lift[is_edge]
+    return np.where(is_edge, np.nan, lift - edge[view])
 
 
 def channel_table(shares: pd.DataFrame, *, draws: int) -> pd.DataFrame:
     """Return each channel's part of the map over all regions, for the methods that have a map a channel."""
     own = shares[shares["channel"] != "all"]
-    keys = [*KEY_COLUMNS, "method", "channel"]
-    summed = pd.DataFrame(own.groupby(keys, sort=False)["share"].sum(min_count=1).reset_index())
-    rows = [
-        {"method": method, "channel": channel, **_flat("share", _mean(group, "share", draws)), "views": len(group)}
-        for (method, channel), group in summed.groupby(["method", "channel"], sort=False)
-    ]
-    return pd.DataFrame(rows, columns=["method", "channel", "share", "share_low", "share_high", "views"])
+    by = ["method", "channel"]
+    summed = own.groupby([*KEY_COLUMNS, *by], sort=False)["share"].sum(min_count=1).reset_index()
+    views = summed.groupby(by, sort=False).size().rename("views").reset_index()
+    return long_table(summed, by, "share", draws=draws).merge(views, on=by, how="left", validate="one_to_one")
 
 
 def exchange_table(interventions: pd.DataFrame, *, draws: int) -> pd.DataFrame:

@@ -16,10 +16,21 @@ from pcim.plate import KEY_COLUMNS
 from pcim.scores import Scores
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pcim.config import ClassifierSettings
     from pcim.source import Source
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Parquet tables that are too large to be held together: each is read when its turn comes, every time anew."""
+
+    paths: Sequence[str]
+
+    def __iter__(self) -> Iterator[pd.DataFrame]:
+        """Read one table after another."""
+        return (pd.read_parquet(path) for path in self.paths)
 
 
 @dataclass(frozen=True)
@@ -48,7 +59,7 @@ class Inputs:
             ledger=_in_order(ledger, self.methods),
             shares=_in_order(read_tables(self.of("shares", name)), self.methods),
             scores=Scores.of(pd.read_parquet(path) for path in self.of("scores", name)).in_order(self.methods),
-            curves=[pd.read_parquet(path) for path in self.of("curves", name)],
+            curves=Tables(self.of("curves", name)),
             interventions=read_tables(self.of("interventions", name)),
             pairs=read_tables(self.of("pairs", name), columns=(*KEY_COLUMNS, *PAIR_COLUMNS)),
             mean_maps={Path(path).parent.name: Path(path) for path in self.of("mean_maps", name)},

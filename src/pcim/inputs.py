@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pcim.contract import Contract, read_contract
 from pcim.exports import FORMATS, OMEZARR
 from pcim.faults import nearest
-from pcim.plate import parse_well, well_order
+from pcim.plate import GIVEN_COLUMNS, parse_well, well_order
 from pcim.settings import CALL
 from pcim.source import PROJECTIONS, Source, holds_secret
 
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
 PLATE_COLUMNS = ("plate", "path", "platemap")
 SOURCE_COLUMNS = ("format", "z", "t", "channels", "acquisition", "fields")
 CONTROL_TYPES = ("", "negcon", "poscon")
-_KEPT = {
-    "plate", "row", "column", "well", "field", "view", "path", "channels", "height", "width", "dtype", "pixel_size_um", "labels",
-    "qc", "reason", "checksum", "digest", "digests", "illumination", "tilt_right", "tilt_down", "revision",
-}  # fmt: skip
 
 
 class CampaignError(ValueError):
@@ -113,7 +109,7 @@ def read_platemap(path: Path, faults: list[str]) -> dict[str, dict[str, str]]:
             faults.append(f"{path}:{line}: control_type {control!r}: expected negcon, poscon or nothing")
         if dose and not _is_number(dose):
             faults.append(f"{path}:{line}: dose {dose!r}: expected a number or nothing")
-        clash = _KEPT & row.keys()
+        clash = GIVEN_COLUMNS & row.keys()
         if clash and not wells:
             faults.append(f"{path}: columns {sorted(clash)} are names that PCIM gives; rename them")
         row["treatment"] = row.get("treatment", "") or "untreated"

@@ -16,6 +16,12 @@ KEY_COLUMNS = ("plate", "row", "column", "well", "field", "view")
 FIELD_COLUMNS = KEY_COLUMNS[:-1]
 """The columns that name a field in every table, in this order."""
 
+GIVEN_COLUMNS = frozenset({
+    *KEY_COLUMNS, "path", "channels", "height", "width", "dtype", "pixel_size_um", "labels", "qc", "reason", "checksum", "digest", "digests",
+    "illumination", "tilt_right", "tilt_down", "revision",
+})  # fmt: skip
+"""The columns that PCIM gives to the field table and its views: every other one is the plate map's, which may not name these."""
+
 _WELL = re.compile(r"([A-Za-z]{1,2})0*([1-9][0-9]{0,2})")
 
 

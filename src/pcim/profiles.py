@@ -7,19 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pcim.plate import FIELD_COLUMNS, well_order
+from pcim.plate import GIVEN_COLUMNS, well_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 METADATA = "Metadata_"
 FEATURE = "PCIM_"
-
-_OF_FIELDS = {
-    *FIELD_COLUMNS, "path", "channels", "labels", "height", "width", "dtype", "pixel_size_um", "checksum", "digest", "digests", "qc",
-    "reason", "revision",
-}  # fmt: skip
-"""Columns of the field table that are no plate map's: they tell of a field or of a well's name."""
 
 _WELL = ["plate", "well"]
 
@@ -34,7 +28,7 @@ def profile_wells(
     where a well has none: ``PCIM_Probability_{class}``, ``PCIM_Share_{region}_{channel}`` and ``PCIM_Lift_{region}_{channel}``,
     means over the well's views; channel ``all`` is the whole map.
     """
-    platemap = [name for name in fields.columns if name not in _OF_FIELDS]
+    platemap = [name for name in fields.columns if name not in GIVEN_COLUMNS]
     known = fields.drop_duplicates(_WELL).set_index(_WELL)[platemap]
     known = known.loc[sorted(known.index, key=lambda well: (well[0], well_order(well[1])))]
     called = calls[calls["status"] == "ok"]

@@ -1,7 +1,7 @@
 """Responses: how what the classifier looks at differs between regions, doses and places on the plate.
 
 Every function is pure: tables in, a table out, one row a number or a group. Intervals resample wells. Permutations are drawn
-from the names of what is tested, so a p-value does not depend on what else is asked.
+from the names of what is tested (those of a measure are the same for every place), so a p-value does not depend on what else is asked.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from pcim.confounding import factors
+from pcim.permutations import ROUNDING, Tested, effects, permutations
 from pcim.plate import KEY_COLUMNS, keyed_number
-from pcim.statistics import bootstrap_means, holm
+from pcim.statistics import bootstrap_means, holm, long_means
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
@@ -28,14 +27,6 @@ MEASURES = ("confidence", "share", "lift")
 
 _WELL = ["plate", "well"]
 _FEWEST_DOSES = 3
-_AT_ONCE = 500
-"""Permutations made at once."""
-
-_ENOUGH = 200
-"""Permutations that reach the statistic, after which no more are drawn (Besag and Clifford 1991): p is known to about 7 % of itself."""
-
-_ROUNDING = 1e-9
-"""Statistics that differ by less, relative, are equal: the order of sums must not make a p-value."""
 
 
 def organelle_table(shares: pd.DataFrame, *, draws: int) -> pd.DataFrame:
@@ -45,17 +36,20 @@ def organelle_table(shares: pd.DataFrame, *, draws: int) -> pd.DataFrame:
     and channels; the lift of a channel is within that channel. `views` and `wells` are those that have a row.
     """
     by = ["method", "region", "channel"]
-    keys: list[tuple[str, str, str]] = list(dict.fromkeys(shares[by].itertuples(index=False, name=None)))
-    table = pd.DataFrame(keys, columns=by)
-    wide = pd.DataFrame(shares.set_index([*KEY_COLUMNS, *by])[["share", "lift"]].unstack(by))
-    for measure in ("share", "lift"):
-        values = wide.reindex(columns=pd.MultiIndex.from_tuples([(measure, *key) for key in keys], names=[None, *by]))
-        means = bootstrap_means(values, _wells_of(wide.index.to_frame()), draws=draws)
-        table[[measure, f"{measure}_low", f"{measure}_high"]] = np.stack([means.mean, means.low, means.high], axis=1)
+    table = long_table(shares, by, "share", draws=draws)
+    table = table.merge(long_table(shares, by, "lift", draws=draws), on=by, validate="one_to_one")
     groups = shares.assign(at=_wells_of(shares)).groupby(by, sort=False)
     known = groups.agg(area=("area", "mean"), views=("area", "size"), wells=("at", "nunique")).reset_index()
     columns = [*by, "share", "share_low", "share_high", "area", "lift", "lift_low", "lift_high", "views", "wells"]
     return table.merge(known, on=by, how="left")[columns]
+
+
+def long_table(table: pd.DataFrame, by: list[str], measure: str, *, draws: int) -> pd.DataFrame:
+    """Return the mean of a measure in each group of rows, with its 95 % interval by well, in the order in which the groups come."""
+    groups = table.groupby(by, sort=False).ngroup().to_numpy()
+    means = long_means(table[measure], _wells_of(table), groups, draws=draws)
+    names = table[by].drop_duplicates().reset_index(drop=True)
+    return names.assign(**{measure: means.mean, f"{measure}_low": means.low, f"{measure}_high": means.high})
 
 
 def measured_views(views: pd.DataFrame, shares: pd.DataFrame, *, method: str, region: str | None) -> pd.DataFrame:
@@ -132,11 +126,17 @@ def trend_table(wells: pd.DataFrame, *, draws: int) -> pd.DataFrame:
 
 def _trend(doses: Floats, values: Floats, strata: NDArray[Any], draws: int, seed: int) -> dict[str, float]:
     """Return Spearman's correlation and its p by permutation."""
-    ranks = [rankdata(each) for each in (doses, values)]
+    homes = np.unique(strata, return_inverse=True)[1]
+    order = np.argsort(homes, kind="stable")
+    ranks = [rankdata(each)[order] for each in (doses, values)]
     first, second = ((each - each.mean()) / each.std() / np.sqrt(len(each)) for each in ranks)
     rho = float(first @ second)
-    drawn = (np.abs(permuted @ first) for permuted in _permutations(second, strata, draws, seed))
-    return {"rho": rho, "p": _p_of(drawn, abs(rho) - _ROUNDING)}
+    tested = Tested(abs(rho) - ROUNDING)
+    for permuted in permutations(second, homes[order], draws, seed):
+        tested.meet(np.abs(permuted @ first))
+        if not tested.is_open:
+            break
+    return {"rho": rho, "p": tested.p}
 
 
 def position_table(wells: pd.DataFrame, *, draws: int) -> pd.DataFrame:
@@ -148,72 +148,42 @@ def position_table(wells: pd.DataFrame, *, draws: int) -> pd.DataFrame:
     companion. `p_holm` and `p_within_holm` are corrected over all rows. `lowest` and `highest` are the levels with the extreme
     means, of `n` wells in `levels` levels. NaN: the place does not vary, no wells are left to compare, or all values are equal.
     """
-    rows = []
-    wells = wells.reset_index(drop=True)
-    pairs = zip(wells["treatment"], wells["dose"], strict=True)
-    at_dose = pd.Series([f"{treatment}\x1f{dose:.10g}" for treatment, dose in pairs], index=wells.index, dtype=str)
-    for factor, places in (factors(wells) if len(wells) else {}).items():
-        strata = at_dose if factor == "plate" else wells["plate"] + "\x1f" + at_dose
-        for measure in MEASURES:
-            known = pd.DataFrame({"value": wells[measure].astype(float), "level": places, "at": strata, "all": ""})
-            known = known.assign(order=_wells_of(wells)).dropna(subset=["value", "level"]).sort_values("order")
-            means = known.groupby("level")["value"].mean()
-            row: dict[str, Any] = {"factor": factor, "measure": measure, "n": len(known), "levels": len(means)}
-            for column, name in (("all", ""), ("at", "_within")):
-                seed = keyed_number("position", factor, measure, name)
-                effect, p = _effect(known["value"].to_numpy(), known["level"], known[column], draws, seed)
-                row |= {f"omega2{name}": effect, f"p{name}": p}
-            row["n_within"] = int((known.groupby("at")["value"].transform("size") > 1).sum())
-            row |= {"lowest": means.idxmin() if len(means) else "", "lowest_mean": means.min()}
-            rows.append(row | {"highest": means.idxmax() if len(means) else "", "highest_mean": means.max()})
+    wells = wells.assign(order=_wells_of(wells)).sort_values("order").reset_index(drop=True)
+    places = factors(wells) if len(wells) else {}
+    found = {measure: _positions(wells, wells[measure].astype(float), places, draws) for measure in MEASURES}
+    rows = [
+        found[measure][factor] | {"factor": factor, "measure": measure} for factor in places for measure in MEASURES
+    ]
     columns = ["factor", "measure", "omega2", "p", "p_holm", "omega2_within", "p_within", "p_within_holm", "n", "n_within", "levels",
                "lowest", "lowest_mean", "highest", "highest_mean"]  # fmt: skip
     table = pd.DataFrame(rows, columns=columns)
     return table.assign(p_holm=holm(table["p"].astype(float)), p_within_holm=holm(table["p_within"].astype(float)))
 
 
-def _effect(
-    values: Floats, levels: pd.Series[str], strata: pd.Series[str], draws: int, seed: int
-) -> tuple[float, float]:
-    """Return omega squared of `levels` among values of one stratum, and its p by permutation within strata."""
-    if not len(values):
-        return np.nan, np.nan
-    homes = pd.get_dummies(strata, dtype=float)
-    known = np.column_stack([values, pd.get_dummies(levels, dtype=float)])
-    known -= homes.to_numpy() @ (homes.to_numpy().T @ known / homes.to_numpy().sum(0)[:, np.newaxis])
-    own, members = known[:, 0], known[:, 1:]
-    basis, lengths, _ = np.linalg.svd(members, full_matrices=False)
-    basis = basis[:, lengths > _ROUNDING * np.sqrt(len(values))]  # what the factor tells beyond the strata
-    total, told = float(own @ own), basis.shape[1]
-    free = len(values) - homes.shape[1] - told
-    if told < 1 or free < 1 or total <= _ROUNDING**2 * float(values @ values):
-        return np.nan, np.nan
-    between = float(((own @ basis) ** 2).sum())
-    drawn = (((each @ basis) ** 2).sum(1) for each in _permutations(own, strata.to_numpy(), draws, seed))
-    error = (total - between) / free
-    return (between - told * error) / (total + error), _p_of(drawn, between - _ROUNDING * total)
-
-
-def _p_of(drawn: Iterable[Floats], reached: float) -> float:
-    """Return the share of drawn statistics that are at least `reached`, the observed one counted among them."""
-    above = total = 0
-    for some in drawn:
-        above, total = above + int((some >= reached).sum()), total + len(some)
-        if above >= _ENOUGH:
-            break
-    return (1 + above) / (1 + total)
-
-
-def _permutations(values: Floats, strata: NDArray[Any], draws: int, seed: int) -> Iterator[Floats]:
-    """Yield `values` (n,) permuted within their strata, (some draws, n), until there are `draws`."""
-    generator = np.random.default_rng(seed)
-    codes = np.unique(strata, return_inverse=True)[1].astype(np.float64)
-    homes = np.argsort(codes, kind="stable")
-    for start in range(0, draws, _AT_ONCE):
-        lots = generator.random((min(_AT_ONCE, draws - start), len(values)))
-        permuted = np.empty_like(lots)
-        permuted[:, homes] = values[np.argsort(codes + lots, axis=1)]  # lots lie below 1: no value leaves its stratum
-        yield permuted
+def _positions(
+    wells: pd.DataFrame, values: pd.Series[float], places: dict[str, pd.Series[str]], draws: int
+) -> dict[str, dict[str, Any]]:
+    """Return what `position_table` says of one measure: factor -> row."""
+    known = values.notna()
+    pairs = zip(wells["treatment"], wells["dose"], strict=True)
+    at_dose = pd.Series([f"{treatment}\x1f{dose:.10g}" for treatment, dose in pairs], index=wells.index, dtype=str)
+    on_plate = wells["plate"] + "\x1f" + at_dose
+    own, levels = np.asarray(values[known], np.float64), {factor: of[known] for factor, of in places.items()}
+    apart = {"plate": levels.pop("plate")} if "plate" in levels else {}
+    asked = [("", levels | apart, on_plate.mask(known, "")), ("_within", levels, on_plate), ("_within", apart, at_dose)]
+    rows: dict[str, dict[str, Any]] = {}
+    for factor in places:
+        of, strata = places[factor][known], (at_dose if factor == "plate" else on_plate)[known]
+        means = values[known].groupby(of).mean()
+        row: dict[str, Any] = {"n": len(of), "levels": len(means)}
+        row["n_within"] = int((strata.map(strata.value_counts()) > 1).sum())
+        row |= {"lowest": means.idxmin() if len(means) else "", "lowest_mean": means.min()}
+        rows[factor] = row | {"highest": means.idxmax() if len(means) else "", "highest_mean": means.max()}
+    for name, some, strata in asked:
+        seed = keyed_number("position", str(values.name), name)
+        for factor, (effect, p) in effects(own, some, strata[known], draws, seed).items():
+            rows[factor] |= {f"omega2{name}": effect, f"p{name}": p}
+    return rows
 
 
 def _wells_of(table: pd.DataFrame) -> pd.Series[str]:

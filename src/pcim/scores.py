@@ -11,7 +11,7 @@ import pandas as pd
 from pcim.measured import BLURRED, METRICS, OBJECTS_MASK, OTHER_VIEW
 from pcim.method_settings import CONTROLS
 from pcim.plate import KEY_COLUMNS
-from pcim.statistics import Means, bootstrap_means, holm
+from pcim.statistics import Means, bootstrap_means, bootstrap_sums, holm
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -143,30 +143,42 @@ def curve_table(parts: Iterable[pd.DataFrame], *, draws: int) -> pd.DataFrame:
     """Return the mean curves of the methods with 95 % intervals by well, a row a method, substitute, `order` and point.
 
     `order` is ``deletion`` or ``insertion``; `share` of the pixels moved and `mean` probability of the target are in [0, 1].
+    Of each part, read one after another, only the sums by well are kept.
     """
     columns = ["method", "substitute", "order", "share", "mean", "low", "high", "n", "wells"]
-    filled = [part for part in parts if len(part)]
-    if not filled:
-        return pd.DataFrame(columns=columns)
-    table = pd.concat(filled, ignore_index=True)
-    view = table.groupby(list(KEY_COLUMNS), sort=False).ngroup().to_numpy()
-    first = table.loc[~pd.Series(view).duplicated().to_numpy()]
-    wells, methods = (first["plate"] + "/" + first["well"]).to_numpy(), list(dict.fromkeys(table["method"]))
+    shares: dict[str, NDArray[np.float64]] = {}
+    held: dict[str, list[tuple[pd.DataFrame, pd.DataFrame]]] = {}
+    methods: dict[str, None] = {}
+    for part in parts:
+        methods |= dict.fromkeys(part["method"])
+        for substitute, group in part.groupby("substitute", sort=False):
+            shares.setdefault(str(substitute), np.asarray(group["shares"].iloc[0], dtype=float))
+            held.setdefault(str(substitute), []).append(_curve_sums(group))
     rows = []
-    for substitute, group in table.groupby("substitute", sort=False):
-        shares = np.asarray(group["shares"].iloc[0], dtype=float)
-        values = np.full(
-            (len(wells), len(methods), 2 * len(shares)), np.nan, np.float32
-        )  # all at once: one set of draws
-        drawn = np.concatenate([np.stack(list(group[order])) for order in ("deletion", "insertion")], axis=1)
-        values[view[group.index], pd.Categorical(group["method"], methods).codes] = drawn
-        means = bootstrap_means(values.reshape(len(wells), -1), wells, draws=draws)
-        points = [
-            (method, substitute, order, share)
-            for method in methods
-            for order in ("deletion", "insertion")
-            for share in shares
+    for substitute, points in shares.items():
+        sums, counts = (_by_well(of, list(methods)) for of in zip(*held.pop(substitute), strict=True))
+        means = bootstrap_sums(sums, counts, draws=draws)
+        places = [
+            (m, substitute, order, share) for m in methods for order in ("deletion", "insertion") for share in points
         ]
         found = zip(means.mean, means.low, means.high, means.n, means.clusters, strict=True)
-        rows += [(*point, *one) for point, one in zip(points, found, strict=True)]
+        rows += [(*place, *one) for place, one in zip(places, found, strict=True)]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _curve_sums(group: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the sum and the number of each well's and method's values at the points of both curves, deletion first."""
+    drawn = np.concatenate([np.array(list(group[order]), np.float32) for order in ("deletion", "insertion")], axis=1)
+    by = [(group["plate"] + "/" + group["well"]).to_numpy(), group["method"].to_numpy()]
+    grouped = pd.DataFrame(drawn.astype(np.float64)).groupby(by, sort=False)
+    return grouped.sum(), grouped.count().astype(np.int32)
+
+
+def _by_well(parts: Sequence[pd.DataFrame], methods: list[str]) -> NDArray[np.float64]:
+    """Return sums of parts as (wells, methods x points), wells in the order of their names, zeros where a method has none."""
+    table = pd.concat(parts)
+    homes, wells = pd.factorize(table.index.get_level_values(0), sort=True)
+    columns = pd.Index(methods).get_indexer(table.index.get_level_values(1))
+    summed = np.zeros((len(wells), len(methods), table.shape[1]))
+    np.add.at(summed, (homes, columns), table.to_numpy())
+    return summed.reshape(len(wells), -1)

@@ -20,7 +20,7 @@ _MOST_COUNTS = 2_000_000
 """Draws x clusters held at once: 16 MB."""
 
 _MOST_COLUMNS = 250
-"""Columns whose draws are held at once: at 10 000 draws 20 MB, and a few copies of it."""
+"""Columns worked on at once: at 10 000 draws 20 MB, and a few copies of it."""
 
 
 @dataclass(frozen=True)
@@ -72,26 +72,58 @@ def bootstrap_means(
     ValueError
         When lengths differ, a value is infinite, a row with a value has no cluster, `draws` is below 1 or `level` not in (0, 1).
     """
-    if draws < 1 or not 0 < level < 1:
-        raise ValueError(f"draws is {draws}, level {level}; allowed: 1 or more draws, a level between 0 and 1")
-    table, named = np.asarray(values, dtype=np.float64), pd.Series(list(clusters), dtype=object)
-    starts = range(0, max(table.shape[1], 1), _MOST_COLUMNS)
-    blocks = [table[:, first : first + _MOST_COLUMNS] for first in starts]
-    parts = [_bootstrap(block, named, draws, seed, level) for block in blocks]
+    _check(draws, level)
+    return bootstrap_sums(*_cluster_sums(np.asarray(values), list(clusters)), draws=draws, seed=seed, level=level)
+
+
+def bootstrap_sums(sums: Floats, counts: Floats, *, draws: int = 10_000, seed: int = 0, level: float = 0.95) -> Means:
+    """Return the same from each cluster's sum and number of values, (clusters, k), a row a cluster; a cluster without values counts for none.
+
+    Raises
+    ------
+    ValueError
+        When `draws` is below 1 or `level` not in (0, 1).
+    """
+    _check(draws, level)
+    is_held = (counts > 0).any(axis=1)
+    sums, counts = sums[is_held], counts[is_held]
+    different, alike = _different(counts)
+    drawn = np.empty((draws, sums.shape[1]))
+    done = 0
+    for w in _resamples(len(sums), draws, seed):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            drawn[done : done + len(w)] = (w @ sums) / (w @ different)[:, alike]
+        done += len(w)
+    starts = range(0, max(sums.shape[1], 1), _MOST_COLUMNS)
+    blocks = [slice(first, first + _MOST_COLUMNS) for first in starts]
+    parts = [_intervals(drawn[:, block], sums[:, block], counts[:, block], level) for block in blocks]
     return Means(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
-def _bootstrap(values: Floats, clusters: pd.Series, draws: int, seed: int, level: float) -> tuple[NDArray[Any], ...]:
-    """Return what `Means` holds, of a block of columns."""
-    sums, counts = _cluster_sums(values, clusters)
+def long_means(values: ArrayLike, clusters: Iterable[Hashable], groups: NDArray[np.integer], *, draws: int) -> Means:
+    """Return the means of a long table's groups: `groups` (n,) from 0 on, k of them, say which column of a wide table a value belongs to."""
+    column = np.asarray(values, dtype=np.float64)
+    homes, names = pd.factorize(pd.Series(clusters), sort=True)
+    is_given, width = ~np.isnan(column), int(groups.max(initial=-1)) + 1
+    places, shape = (homes * width + groups)[is_given], (len(names), width)
+    weights: list[Floats] = [column[is_given], np.ones(len(places))]
+    sums, counts = (np.bincount(places, of, len(names) * width).astype(np.float64).reshape(shape) for of in weights)
+    return bootstrap_sums(sums, counts, draws=draws)
+
+
+def _check(draws: int, level: float) -> None:
+    if draws < 1 or not 0 < level < 1:
+        raise ValueError(f"draws is {draws}, level {level}; allowed: 1 or more draws, a level between 0 and 1")
+
+
+def _intervals(drawn: Floats, sums: Floats, counts: Floats, level: float) -> tuple[NDArray[Any], ...]:
+    """Return what `Means` holds, of a block of columns and its drawn means (draws, k)."""
     n, held = counts.sum(0), (counts > 0).sum(0)
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = sums.sum(0) / n
-        drawn = np.concatenate([(w @ sums) / (w @ counts) for w in _resamples(len(sums), draws, seed)])
-    low, high = _bca(drawn, mean, sums, counts, level)
-    with np.errstate(invalid="ignore"):
         known = np.isfinite(drawn).sum(0)
         p = 2 * (1 + np.minimum((drawn <= 0).sum(0), (drawn >= 0).sum(0))) / (1 + known)
+    low, high = _bca(drawn, mean, sums, counts, level)
     few = held < 2  # noqa: PLR2004 - one cluster says nothing about how clusters differ
     low, high, p = (np.where(few, np.nan, part) for part in (low, high, np.minimum(p, 1)))
     return mean, low, high, p, n.astype(np.int64), held
@@ -106,26 +138,45 @@ def cluster_bootstrap_mean(
     return Interval(float(one.mean[0]), float(one.low[0]), float(one.high[0]), int(one.n[0]), int(one.clusters[0]))
 
 
-def _cluster_sums(values: Floats, clusters: pd.Series) -> tuple[Floats, Floats]:
-    """Return the sum and the number of each cluster's values (NaN dropped), (clusters, k), in the order of their names."""
+def _cluster_sums(values: NDArray[Any], clusters: list[Hashable]) -> tuple[Floats, Floats]:
+    """Return the sum and the number of each cluster's values (NaN dropped), (clusters, k), in the order of their names.
+
+    Only a block of columns is ever held as float64. Rows are summed in one order, whatever the table's: by cluster, then by a number
+    made of all their bits, which whole numbers give without rounding.
+    """
     if len(values) != len(clusters):
         raise ValueError(f"values have {len(values)} rows; allowed: {len(clusters)}, one a cluster entry")
-    if np.isinf(values).any():
-        raise ValueError(f"{np.isinf(values).sum()} values are infinite; allowed: finite values, or NaN for none")
-    given = ~np.isnan(values)
-    is_used: NDArray[np.bool_] = np.asarray(given.any(axis=1))
-    codes, names = pd.factorize(clusters.to_numpy()[is_used], sort=True)
+    blocks = [slice(first, first + _MOST_COLUMNS) for first in range(0, max(values.shape[1], 1), _MOST_COLUMNS)]
+    infinite, is_used, digest = 0, np.zeros(len(values), bool), np.zeros(len(values), np.uint64)
+    odd = np.random.default_rng(0).integers(2**63, size=values.shape[1:], dtype=np.uint64) | np.uint64(1)
+    for block in blocks:
+        part = values[:, block].astype(np.float64)
+        infinite += int(np.isinf(part).sum())
+        is_used |= (~np.isnan(part)).any(axis=1)
+        digest += np.nan_to_num(part).view(np.uint64) @ odd[block]
+    if infinite:
+        raise ValueError(f"{infinite} values are infinite; allowed: finite values, or NaN for none")
+    codes, names = pd.factorize(pd.Series(clusters, dtype=object).to_numpy()[is_used], sort=True)
     if (codes < 0).any():
         raise ValueError(f"{(codes < 0).sum()} rows have no cluster; allowed: one each")
-    kept = values[is_used]
-    order = np.lexsort((*kept.T, codes))  # summed in one order, whatever the table's
-    kept, codes = kept[order], codes[order]
-    starts = np.searchsorted(codes, np.arange(len(names)))
     if not len(names):
         return np.zeros((0, values.shape[1])), np.zeros((0, values.shape[1]))
-    sums = np.add.reduceat(np.nan_to_num(kept), starts, axis=0)
-    counts = np.add.reduceat((~np.isnan(kept)).astype(np.float64), starts, axis=0)
+    order = np.lexsort((digest[is_used], codes))
+    rows, starts = np.flatnonzero(is_used)[order], np.searchsorted(codes[order], np.arange(len(names)))
+    kept = (values[rows, block].astype(np.float64) for block in blocks)
+    parts = [
+        (np.add.reduceat(np.nan_to_num(of), starts), np.add.reduceat((~np.isnan(of)) * 1.0, starts)) for of in kept
+    ]
+    sums, counts = (np.concatenate(of, axis=1) for of in zip(*parts, strict=True))
     return sums, counts
+
+
+def _different(counts: Floats) -> tuple[Floats, NDArray[np.intp]]:
+    """Return the columns that differ, and which of them each column is: most tables have as many values in all columns."""
+    seen: dict[bytes, int] = {}
+    alike = [seen.setdefault(column.tobytes(), len(seen)) for column in counts.T]
+    first = [alike.index(number) for number in range(len(seen))]
+    return counts[:, first], np.array(alike, dtype=np.intp)
 
 
 def _resamples(size: int, draws: int, seed: int) -> Iterator[Floats]:
@@ -134,10 +185,9 @@ def _resamples(size: int, draws: int, seed: int) -> Iterator[Floats]:
     at_once = max(1, _MOST_COUNTS // max(size, 1))
     for start in range(0, draws, at_once):
         wanted = min(at_once, draws - start)
-        if size:
-            yield generator.multinomial(size, np.full(size, 1 / size), size=wanted).astype(np.float64)
-        else:
-            yield np.zeros((wanted, 0))
+        drawn = generator.integers(size, size=(wanted, size)) if size else np.zeros((wanted, 0), np.int64)
+        places = (drawn + size * np.arange(wanted)[:, np.newaxis]).ravel()
+        yield np.bincount(places, minlength=wanted * size).reshape(wanted, size).astype(np.float64)
 
 
 def _bca(drawn: Floats, mean: Floats, sums: Floats, counts: Floats, level: float) -> tuple[Floats, Floats]:

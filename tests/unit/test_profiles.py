@@ -24,6 +24,7 @@ def fields_table() -> pd.DataFrame:
         | {"path": f"{well[0]}/{well[1:]}/{field}", "channels": ["DNA"], "height": 48, "width": 48, "digest": "d"}
         | dict(zip(("treatment", "control_type", "dose"), known[well], strict=True))
         | {"batch": "one", "qc": "ok", "reason": "", "revision": 2}
+        | {"illumination": [100.0], "tilt_right": [1.0], "tilt_down": [-1.0]}
         for well, field in wells
     ]
     return pd.DataFrame(rows)

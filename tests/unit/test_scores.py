@@ -123,6 +123,14 @@ def test_a_view_without_the_map_of_a_method_does_not_count_for_it() -> None:
     assert list(found["pcim"]) == [10]
 
 
+def test_a_well_in_several_tables_is_one_well() -> None:
+    table = reported.curves_table()
+    again = table.assign(field="1", deletion=[np.asarray(row) / 2 for row in table["deletion"]])
+    whole = curve_table([pd.concat([table, again], ignore_index=True)], draws=200)
+    pd.testing.assert_frame_equal(curve_table(iter([table, again]), draws=200), whole)
+    assert whole[["n", "wells"]].drop_duplicates().to_numpy().tolist() == [[20, 10]]
+
+
 def test_no_curves_give_an_empty_table() -> None:
     assert curve_table([], draws=10).empty
     assert curve_table([reported.curves_table().iloc[:0]], draws=10).empty

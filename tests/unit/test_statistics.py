@@ -9,7 +9,15 @@ import pytest
 from scipy import stats
 
 from pcim import statistics
-from pcim.statistics import Interval, bootstrap_means, cluster_bootstrap_mean, holm, proportion_interval
+from pcim.statistics import (
+    Interval,
+    bootstrap_means,
+    bootstrap_sums,
+    cluster_bootstrap_mean,
+    holm,
+    long_means,
+    proportion_interval,
+)
 
 
 def test_one_value_a_cluster_is_scipy_s_bca_bootstrap() -> None:
@@ -127,3 +135,25 @@ def test_no_trial_has_no_share_and_impossible_counts_are_refused() -> None:
     assert math.isnan(proportion_interval(0, 0).share)
     with pytest.raises(ValueError, match="3 of 2"):
         proportion_interval(3, 2)
+
+
+def test_sums_by_well_and_a_long_table_say_what_the_wide_table_says() -> None:
+    lot = np.random.default_rng(6)
+    values, wells = lot.normal(size=(60, 3)), np.repeat([f"w{number:02d}" for number in range(12)], 5)
+    values[lot.random(values.shape) < 0.2] = np.nan
+    wide = bootstrap_means(values, wells, draws=300)
+    sums, counts = np.nansum(values.reshape(12, 5, 3), 1), (~np.isnan(values)).reshape(12, 5, 3).sum(1).astype(float)
+    empty = np.zeros((2, 3))
+    for found in (
+        bootstrap_sums(np.vstack([empty, sums]), np.vstack([empty, counts]), draws=300),
+        long_means(values.ravel(), np.repeat(wells, 3), np.tile(np.arange(3), 60), draws=300),
+    ):
+        for name in ("mean", "low", "high", "p", "n", "clusters"):
+            np.testing.assert_allclose(getattr(found, name), getattr(wide, name), rtol=1e-9)
+
+
+def test_resamples_are_multinomial() -> None:
+    drawn = np.concatenate(list(statistics._resamples(6, 40_000, 0)))
+    assert (drawn.sum(1) == 6).all()
+    np.testing.assert_allclose(drawn.mean(0), 1, atol=0.02)
+    np.testing.assert_allclose(np.cov(drawn.T), np.eye(6) - 1 / 6, atol=0.03)
