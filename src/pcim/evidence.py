@@ -19,7 +19,7 @@ from pcim.scores import Scores, curve_table, is_control, method_table
 from pcim.trust import method_sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from pcim.config import ClassifierSettings
