@@ -86,25 +86,28 @@ def chunks_of(views: pd.DataFrame) -> Iterator[pd.DataFrame]:
 
 def make(folder: Path, wells: list[tuple[str, int]], fields: int) -> dict[str, Any]:
     """Make the campaign's files and return what the report is told."""
-    reported.WELLS, reported.METHODS = wells, METHODS
+    reported.WELLS, reported.METHODS = wells, METHODS[:1]  # images, and maps of the method that is read
     arguments = reported.make_campaign(folder).arguments
     rng = np.random.default_rng(0)
+    ledger, maps = Path(arguments["ledgers"][0]), Path(arguments["maps"][0])
+    for name in ("fields", "calls", "ledgers", "shares"):
+        (path,) = arguments[name]
+        of_fields(pd.read_parquet(path), fields).to_parquet(path, index=False)
     (shares,) = (pd.read_parquet(path) for path in arguments["shares"])
     of_one = shares[shares["method"] == "pcim"]
     pd.concat([of_one.assign(method=method) for method in METHODS]).to_parquet(arguments["shares"][0], index=False)
-    for name in ("fields", "calls", "ledgers", "shares"):
-        for path in arguments[name]:
-            of_fields(pd.read_parquet(path), fields).to_parquet(path, index=False)
-    copied = [
-        folder / "p1.zarr",
-        *(Path(root).parent for root in arguments["maps"]),
-    ]
-    for store in copied:
+    for method in METHODS[1:]:
+        place = Path(str(ledger).replace("/pcim/", f"/{method}/"))
+        place.parent.mkdir(parents=True)
+        pd.read_parquet(ledger).assign(method=method).to_parquet(place, index=False)
+        arguments["ledgers"].append(str(place))
+        arguments["maps"].append(str(maps).replace("_pcim.zarr", f"_{method}.zarr"))
+    for store in (folder / "p1.zarr", maps.parent):
         for row, column in wells:
             for number in range(1, fields):
-                source = store / row / str(column) / "0"
-                if source.is_dir():
-                    shutil.copytree(source, source.with_name(str(number)))
+                if (store / row / str(column) / "0").is_dir():
+                    (store / row / str(column) / str(number)).symlink_to("0")
+    arguments["config"]["attribute"]["methods"] = list(METHODS)
     views = of_fields(reported.calls_table(), fields)
     root = Path(arguments["scores"][0]).parent
     arguments["scores"], arguments["curves"] = [], []

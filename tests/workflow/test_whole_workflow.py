@@ -149,7 +149,7 @@ def test_snakemakes_own_report_holds_page_tables_and_figures_with_captions(undis
         names = [PurePosixPath(name).name for name in archive.namelist()]
         (page,) = [name for name in archive.namelist() if name.endswith("report.html")]
         html = archive.read(page).decode()
-    assert {"index.html", "report.json", "methods.csv", "interventions.csv", "spots_exchanges.svg"} <= set(names)
+    assert {"index.html", "report.json", "methods.csv", "interventions.csv", "spots.exchanges.svg"} <= set(names)
     for words in (
         "What each classifier of this campaign looks at",
         "A table behind the report",
