@@ -64,12 +64,12 @@ class ClassifierFindings:
         """The classifier's name."""
         return self.evidence.name
 
-    @property
+    @cached_property
     def methods(self) -> list[str]:
         """The methods that have maps, in the order of the config."""
         return list(dict.fromkeys(self.evidence.ledger["method"]))
 
-    @property
+    @cached_property
     def method(self) -> str:
         """The method whose maps are read: PCIM, or the first where PCIM was not asked for."""
         return method_read(self.methods)
