@@ -5,7 +5,9 @@ The screenshots are kept in the folder that ``PCIM_SCREENSHOTS`` names, for peop
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -253,6 +255,46 @@ def test_curves_are_chosen_by_substitute_and_picked_in_the_legend(report: Path, 
     assert select.evaluate("one => [...one.options].map(o => o.text)") == ["blur", "mean (PCIM's own: in-sample)"]
     select.select_option(index=1)
     assert select.input_value() == "mean"
+
+
+def test_a_long_list_is_turned_page_by_page(report: Path, look: Any, tmp_path: Path) -> None:
+    html = report.read_text(encoding="utf-8")
+    found = re.search(r'class="listing".*?<script type="application/json">(.*?)</script>', html, re.DOTALL)
+    assert found is not None
+    listing = json.loads(found[1])
+    for name in ("rows", "paths", "map_paths"):
+        listing[name] *= 12  # 108 views, of which a page shows fifty
+    long = json.dumps(listing).replace("<", "\\u003c")
+    (tmp_path / "index.html").write_text(html[: found.start(1)] + long + html[found.end(1) :], encoding="utf-8")
+    page = look(tmp_path / "index.html").page
+    page.locator(".listing summary").first.click()
+    part = page.locator(".list").first
+    count, back, onward = (
+        part.locator("[role=status]"),
+        part.get_by_role("button", name="Back"),
+        part.get_by_role("button", name="Next"),
+    )
+    assert count.inner_text() == "1 to 50 of 108"
+    assert back.is_disabled()
+    onward.click()
+    onward.click()
+    assert count.inner_text() == "101 to 108 of 108"
+    assert part.locator("tbody tr:not(.more)").count() == 8
+    assert onward.is_disabled()
+    back.click()
+    assert count.inner_text() == "51 to 100 of 108"
+
+
+def test_a_dose_response_shows_the_measure_that_is_chosen(report: Path, look: Any) -> None:
+    page = look(report).page
+    draw_all(page)
+    lines = page.locator("[data-plot$=\\.doses] .mark-line.role-mark path").first
+    before = lines.get_attribute("d")
+    select = page.locator("[data-asked$=\\.doses] select")
+    assert select.evaluate("one => one.options.length") == 3
+    select.select_option(index=1)
+    page.wait_for_function("([path, old]) => document.querySelector(path).getAttribute('d') !== old",
+                           arg=["[data-plot$='.doses'] .mark-line.role-mark path", before])  # fmt: skip
 
 
 def test_paper_is_chosen_by_hand(report: Path, look: Any) -> None:
