@@ -67,7 +67,7 @@ def test_a_plates_table_has_a_row_a_view_that_both_explained(tmp_path: Path) -> 
     changed = reported.calls_table()
     changed.loc[changed["well"] == "A01", "call"] = "plain"
     changed.to_parquet(tmp_path / "calls.parquet")
-    plates = [path.removesuffix("/zarr.json") for path in told["plates"]]
+    plates = [path.removesuffix("/zarr.json") for path in told["maps"]]
     compare_classifiers(
         classifiers=("one", "two"), method="pcim", fields=told["fields"][0], calls=told["calls"],
         other_calls=[str(tmp_path / "calls.parquet")], ledgers=told["ledgers"][:1], other_ledgers=told["ledgers"][:1],

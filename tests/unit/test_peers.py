@@ -160,7 +160,10 @@ def test_a_map_knows_no_other_view_and_leaves_everything_as_it_was(
     assert torch.equal(peer.attribute(images[order]), together[order])
     assert torch.equal(peer.attribute(images[1:2])[0], together[1])
     alone = Peer(method, network, settings=SETTINGS).attribute(images[1:2])[0]
-    assert (alone - together[1]).abs().max() <= 1e-5 * together[1].max()
+    rounding = torch.finfo(
+        torch.float32
+    ).eps  # of probabilities, whose differences the map is made of: another batch shape may move them
+    assert (alone - together[1]).abs().max() <= 1e-5 * together[1].max() + rounding
     assert together.shape == (4, 1, 24, 20)
     assert (together >= 0).all()
     assert not together.requires_grad
