@@ -24,17 +24,15 @@ def occlusion(forward: Forward, batch: Batch, settings: PeerSettings) -> Tensor:
     from captum.attr import Occlusion
 
     channels, side = batch.images.shape[1], min(settings.occlusion_px, *batch.images.shape[-2:])
-    with torch.no_grad():
-        attribution = Occlusion(forward).attribute(
-            batch.images,
-            sliding_window_shapes=(channels, side, side),
-            strides=(channels, side // 2, side // 2),
-            baselines=batch.backgrounds,
-            target=batch.targets,
-            perturbations_per_eval=8,
-        )
-    first: Tensor = attribution[:, :1]  # the square covers all channels: their maps are equal
-    return first.detach().float()
+    asked = {"sliding_window_shapes": (channels, side, side), "strides": (channels, side // 2, side // 2)}
+    found = []
+    for one in (batch.one(number) for number in range(len(batch.images))):
+        with torch.no_grad():
+            attribution = Occlusion(forward).attribute(
+                one.images, baselines=one.backgrounds, target=one.targets, perturbations_per_eval=COPIES, **asked
+            )
+        found.append(attribution[:, :1])  # the square covers all channels: their maps are equal
+    return torch.cat(found).detach().float()
 
 
 def kernel_shap(forward: Forward, batch: Batch, settings: PeerSettings) -> Tensor:
