@@ -1,7 +1,8 @@
 """The report of a whole plate: 384 wells of 9 fields, every view explained by nine methods; how long it builds, how large it is, how fast it opens.
 
 ``python benchmarks/report_page.py [--quick] [--write]``, from the repository's root; it needs the tests' environment and Chromium. The tables
-are made up, as many rows as the evaluate stage writes; images and maps are small. `--quick`: 24 wells of 2 fields.
+are made up, as many rows as the evaluate stage writes; images and maps are small. Two lines more are of 100 such plates: what grows fastest with
+the wells. `--quick`: 24 wells of 2 fields, and 2 plates.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from pcim.measured import BLURRED, METRICS, OBJECTS_MASK, OTHER_VIEW
 from pcim.method_settings import CONTROLS
 from pcim.plate import KEY_COLUMNS
 from pcim.report import report_campaign
+from pcim.responses import MEASURES, position_table
+from pcim.statistics import bootstrap_sums
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
 METHODS = ("pcim", "pcim_literal", "integrated_gradients", "grad_cam", "occlusion", *CONTROLS)
 SUBSTITUTES = ("mean", "blur", "noise", "road")
 WELLS_A_CHUNK = 48
+COLUMNS = 480
+"""Columns of the table of methods: what nine methods and their controls are measured by."""
 
 
 def of_fields(table: pd.DataFrame, fields: int) -> pd.DataFrame:
@@ -120,6 +125,37 @@ def make(folder: Path, wells: list[tuple[str, int]], fields: int) -> dict[str, A
     return dict(arguments)
 
 
+def wells_of(plates: int, rng: np.random.Generator) -> pd.DataFrame:
+    """Make up the wells of many plates, 64 treatments at six doses spread over each, with a measure that goes with the column."""
+    places = [(row, column) for row in "ABCDEFGHIJKLMNOP" for column in range(1, 25)]
+    parts = []
+    for number in range(plates):
+        order = rng.permutation(len(places))
+        known = {
+            "plate": f"p{number}",
+            "row": [row for row, _ in places],
+            "column": [str(column) for _, column in places],
+        }
+        known |= {"well": [f"{row}{column:02d}" for row, column in places], "control_type": ""}
+        parts.append(pd.DataFrame(known).assign(treatment=[f"t{n % 64}" for n in order], dose=order % 6 + 1.0))
+    wells = pd.concat(parts, ignore_index=True)
+    drawn = {name: rng.normal(size=len(wells)) for name in MEASURES}
+    return wells.assign(**drawn).assign(lift=lambda table: table["lift"] + 0.1 * table["column"].astype(int))
+
+
+def campaign_rows(plates: int) -> list[Row]:
+    """Time what grows fastest with the wells of a campaign: the place on the plate, and the bootstrap of the table of methods."""
+    rng = np.random.default_rng(0)
+    wells = wells_of(plates, rng)
+    placed = seconds(lambda: position_table(wells, draws=10_000))
+    sums, counts = rng.normal(size=(len(wells), COLUMNS)), np.ones((len(wells), COLUMNS))
+    drawn = seconds(lambda: bootstrap_sums(sums, counts, draws=10_000))
+    return [
+        Row(f"place on the plate, {plates} plates of 384 wells", placed, "s", None, "lower"),
+        Row(f"bootstrap of {len(wells)} wells x {COLUMNS} columns", drawn, "s", None, "lower"),
+    ]
+
+
 def opening(page: Path) -> float:
     """Return the seconds that headless Chromium takes to open the page; what it complains of is an error."""
     from playwright.sync_api import sync_playwright
@@ -157,7 +193,7 @@ def main(*, quick: bool, write: bool) -> None:
             Row("explained views", float(len(wells) * fields), "", None, "higher"),
             Row("size of the scores", size / 1e6, "MB", None, "lower"),
         ]
-    report("report_page", table, quick, write)
+    report("report_page", [*table, *campaign_rows(2 if quick else 100)], quick, write)
 
 
 if __name__ == "__main__":

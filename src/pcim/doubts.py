@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
     from pcim.reading_settings import DoubtSettings
 
-REASON_COLUMNS = ("wrong", "undecided", "unfaithful", "disagreement", "not converged")
-"""The kinds of doubt about a view, in the order in which they are told."""
-
 
 def doubtful(views: pd.DataFrame, settings: DoubtSettings) -> pd.DataFrame:
     """Return the table of views with `doubts` (how many) and `why` (in words, "" where there is none), those most in doubt first.

@@ -91,10 +91,7 @@ class ClassifierFindings:
         keys, ledger = list(KEY_COLUMNS), self.evidence.ledger
         learnt = ledger[(ledger["status"] == "ok") & (ledger["method"] == self.method)]
         learnt = learnt.reindex(columns=[*keys, "target", "steps", "stop", "p_keep", "p_drop", "p_background"])
-        views = self.views.merge(learnt, on=keys, validate="one_to_one")
-        views = views.merge(
-            self._in_objects.groupby(keys, as_index=False)[["share", "lift"]].mean(), on=keys, how="left"
-        )
+        views = self._measured.merge(learnt, on=keys, validate="one_to_one")
         others = [method for method in self.methods if not is_control(method) and method != self.method]
         for name, measured in (
             ("fidelity", self.evidence.scores.fidelity(self.method)),
@@ -103,21 +100,13 @@ class ClassifierFindings:
             views = views.merge(measured.rename(name).reset_index(), on=keys, how="left")
         return doubtful(views, self.doubt_settings)
 
-    @property
-    def _in_objects(self) -> pd.DataFrame:
-        """The shares of the read method's maps in the objects."""
-        shares = self.evidence.shares
-        is_read = (shares["method"] == self.method) & (shares["channel"] == "all")
-        return shares[is_read & (shares["region"] == (self.evidence.settings.objects or ""))]
-
     @cached_property
     def wells(self) -> pd.DataFrame:
         """The classified wells, and the means of what was measured of their explained views."""
         wells = findings.called_wells(self.views, self.evidence.contract.classes)
-        measured = self.explained_views.groupby(findings.WELL, as_index=False)[
-            ["share", "lift", "fidelity", "agreement"]
-        ].mean()
-        return wells.merge(measured, on=findings.WELL, how="left")
+        names = ["share", "lift", "fidelity", "agreement"]
+        numbers = self.explained_views.astype(dict.fromkeys(names, float))  # a table without a view has no types
+        return wells.merge(numbers.groupby(findings.WELL, as_index=False)[names].mean(), on=findings.WELL, how="left")
 
     @cached_property
     def plate_wells(self) -> pd.DataFrame:
@@ -169,6 +158,10 @@ class ClassifierFindings:
         return responses.measured_views(self.views, shares, method=self.method, region=objects)
 
     @cached_property
+    def _measured_wells(self) -> pd.DataFrame:
+        return responses.measured_wells(self._measured)
+
+    @cached_property
     def treatments(self) -> pd.DataFrame:
         """What is called and where the map lies, by treatment."""
         return responses.treatment_table(self._measured, draws=self.draws)
@@ -181,12 +174,12 @@ class ClassifierFindings:
     @cached_property
     def trends(self) -> pd.DataFrame:
         """How both go with the dose."""
-        return responses.trend_table(responses.measured_wells(self._measured), draws=self.draws)
+        return responses.trend_table(self._measured_wells, draws=self.draws)
 
     @cached_property
     def positions(self) -> pd.DataFrame:
         """How both go with the place on the plate."""
-        return responses.position_table(responses.measured_wells(self._measured), draws=self.draws)
+        return responses.position_table(self._measured_wells, draws=self.draws)
 
     @cached_property
     def exchanges(self) -> pd.DataFrame:

@@ -47,7 +47,7 @@ class Pages:
     def failures(self) -> pd.DataFrame:
         """The fields that are not used, and the views on which a stage failed, of all classifiers."""
         nothing = pd.DataFrame(columns=["status", *KEY_COLUMNS])
-        of_fields = failures(self.inputs.fields, nothing)
+        of_fields = failures(self.inputs.fields, nothing, self.settings.ingest.accept)
         of_stages = [found[found["stage"] != "ingest"] for found in (shown.failures for shown in self.classifiers)]
         return pd.concat([of_fields, *of_stages], ignore_index=True)
 
@@ -95,14 +95,7 @@ class Pages:
         """Return plate -> its part of the page for each classifier that saw it."""
         return {
             str(plate): [
-                PlatePage(
-                    shown,
-                    str(plate),
-                    shown.album,
-                    folder,
-                    command=self.command,
-                    listed=self.settings.report.listed_views,
-                )
+                PlatePage(shown, str(plate), shown.album, folder, listed=self.settings.report.listed_views)
                 for shown in self.classifiers
                 if plate in shown.evidence.settings.plates
             ]

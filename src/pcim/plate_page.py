@@ -13,7 +13,6 @@ from urllib.parse import quote
 import numpy as np
 
 from pcim import charts, mean_pictures, ngff
-from pcim.doubts import rerun_command
 from pcim.summary import records
 
 if TYPE_CHECKING:
@@ -35,7 +34,6 @@ class PlatePage:
     plate: str
     album: Album
     folder: Path
-    command: str
     listed: int
 
     @property
@@ -101,15 +99,15 @@ class PlatePage:
         return failures[failures["plate"] == self.plate]
 
     @property
-    def rerun(self) -> str:
-        """The command that tries again what failed here; "" where nothing did."""
-        return rerun_command(self.command, self.failed)
+    def _places(self) -> tuple[str, Path | None]:
+        """Where the source plate lies, and the plate of maps that is read; None where there is none."""
+        evidence = self.found.evidence
+        return evidence.stores[self.plate].address, evidence.maps[self.plate].get(self.found.method)
 
     @property
     def viewer(self) -> str:
         """The command that opens the plate with its maps in napari, quoted for a shell; "" where there are no maps."""
-        maps = self.found.evidence.maps[self.plate].get(self.found.method)
-        store = self.found.evidence.stores[self.plate].address
+        store, maps = self._places
         return shlex.join(["napari", "--plugin", "napari-ome-zarr", store, maps.as_posix()]) if maps else ""
 
     @property
@@ -117,8 +115,7 @@ class PlatePage:
         """The explained views for the page's list: columns, rows, and where plate and maps lie."""
         views, evidence = self.views.head(self.listed), self.found.evidence
         names = [name for name in _LISTED if name not in {"share", "lift"} or evidence.settings.objects]
-        maps, store = evidence.maps[self.plate].get(self.found.method), evidence.stores[self.plate].address
-        paths = [str(path) for path in views["path"]]
+        (store, maps), paths = self._places, [str(path) for path in views["path"]]
         return {
             "names": names,
             "rows": [list(row.values()) for row in records(views[names].round(4))],

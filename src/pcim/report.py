@@ -80,19 +80,7 @@ def report_campaign(  # noqa: PLR0913 - a job's inputs
                "curves": curves, "interventions": interventions, "pairs": pairs, "maps": maps},
     )  # fmt: skip
     album = Album()
-    pages = [
-        ClassifierPage(
-            inputs.evidence(name, entry, Path(model)),
-            settings.report.draws,
-            settings.report.reading,
-            settings.report.doubt,
-            settings.ingest.accept,
-            album=album,
-            number_of_panels=settings.report.panels,
-            number_in_doubt=settings.report.doubtful,
-        )
-        for (name, entry), model in zip(settings.classifiers.items(), models, strict=True)
-    ]
+    pages = _classifier_pages(settings, inputs, models, album)
     written = Pages(settings, pages, inputs, command=command, revisions=revisions, software=software)
     for shown in pages:
         log.info("%s: %s", shown.name, shown.reading.verdict)
@@ -105,6 +93,23 @@ def report_campaign(  # noqa: PLR0913 - a job's inputs
     for place, html in reversed(texts.items()):  # the page that links to the others comes last
         with whole_file(place) as partial:
             partial.write_text(html, encoding="utf-8")
+
+
+def _classifier_pages(settings: Config, inputs: Inputs, models: Sequence[str], album: Album) -> list[ClassifierPage]:
+    """Return what the page asks about each classifier, in the order of the config."""
+    return [
+        ClassifierPage(
+            inputs.evidence(name, entry, Path(model)),
+            settings.report.draws,
+            settings.report.reading,
+            settings.report.doubt,
+            settings.ingest.accept,
+            album=album,
+            number_of_panels=settings.report.panels,
+            number_in_doubt=settings.report.doubtful,
+        )
+        for (name, entry), model in zip(settings.classifiers.items(), models, strict=True)
+    ]
 
 
 def _write_beside(

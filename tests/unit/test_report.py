@@ -175,7 +175,7 @@ def test_no_maps_no_exchanges_no_truth_is_said_not_hidden(tmp_path: Path) -> Non
     made = make_campaign(tmp_path)
     for name in ("ledgers", "shares", "scores", "interventions"):
         for path in made.arguments[name]:
-            pd.read_parquet(path).iloc[:0].to_parquet(path, index=False)
+            pd.DataFrame(columns=pd.read_parquet(path).columns).to_parquet(path, index=False)  # no rows, no types
     spots = made.arguments["config"]["classifiers"]["spots"]
     spots["truth"] = spots["split"] = None
     report_campaign(**made.arguments | {"mean_maps": [], "object_maps": []})
@@ -221,6 +221,17 @@ def test_what_failed_comes_with_the_command_that_tries_it_again(tmp_path: Path) 
     assert f"snakemake --configfile made.yaml --forcerun {ledger}</pre>" in html
     failures = pd.read_csv(Path(made.arguments["tables"]) / "failures.csv")
     assert list(failures["status"]) == ["saturated", "saturated", "failed"]
+
+
+def test_a_field_that_was_accepted_in_spite_of_its_verdict_has_not_failed(tmp_path: Path) -> None:
+    made = make_campaign(tmp_path)
+    made.arguments["config"]["ingest"]["accept"] = ["saturated"]
+    report_campaign(**made.arguments)
+    tables = Path(made.arguments["tables"])
+    failures = pd.read_parquet(tables / "failures.parquet")
+    assert set(failures["stage"]) == {"classify spots"}, "skipped views are told as the stage told them, fields are not"
+    wells = pd.read_parquet(tables / "wells.parquet").set_index("well")
+    assert wells.loc["A01", "status"] == "ok"
 
 
 def test_a_campaign_of_many_plates_gets_a_page_a_plate(tmp_path: Path) -> None:

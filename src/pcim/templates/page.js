@@ -23,7 +23,7 @@ async function draw(place) {
   place.querySelector("svg").setAttribute("aria-hidden", "true"); // the element around it carries the words
   asked.querySelectorAll("input, select").forEach((one) => one.closest("label") ?? one.setAttribute("aria-label", "choice"));
   const plate = place.closest(".plate");
-  if (plate && place.dataset.plot) view.addEventListener("click", (_, item) => item?.datum?.well && list(plate, item.datum.well));
+  if (plate) view.addEventListener("click", (_, item) => item?.datum?.well && list(plate, item.datum.well));
   place.dataset.state = "drawn";
 }
 const drawOnce = (place) => { seen.unobserve(place); if (!drawn.has(place)) draw(place); };
