@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -50,7 +51,9 @@ class Slurm:
 
     @staticmethod
     def runs() -> bool:
-        return CONF.exists() and subprocess.run([SCRIPT, "status"], stderr=subprocess.DEVNULL, check=False).returncode == 0
+        return (
+            CONF.exists() and subprocess.run([SCRIPT, "status"], stderr=subprocess.DEVNULL, check=False).returncode == 0
+        )
 
     # ---- jobs
 
@@ -85,10 +88,9 @@ class Slurm:
     def cancel(self, *numbers: int) -> None:
         self.command("scancel", *map(str, numbers))
 
-    def processes(self, number: int) -> list[int]:
+    def processes(self, number: int) -> set[int]:
         """The pids of a job's own processes, SLURM's step daemon not among them; also when its slurmd is dead."""
-        mine = {f"SLURM_CONF={CONF}".encode(), f"SLURM_JOB_ID={number}".encode()}
-        return [pid for pid in _pids() if mine <= _environment(pid)]
+        return _having(f"SLURM_CONF={CONF}", f"SLURM_JOB_ID={number}")
 
     # ---- waiting
 
@@ -110,10 +112,19 @@ class Slurm:
         what = f"job {number} is {' or '.join(states)}"
         return self.wait_until(lambda: (job := self.job(number)).state in states and job, what, seconds)
 
+    def wait_until_saved(self, number: int) -> None:
+        """Wait until slurmctld has written a waiting or running job to disk, up to 5 s: one that dies before forgets the job."""
+        before = time.time()
+        self.command("scontrol", "update", f"jobid={number}", "comment=saved")  # a change, so that it writes anew
+        file = STATE / "spool" / "slurmctld" / "job_state"
+        self.wait_until(lambda: file.exists() and file.stat().st_mtime > before, f"slurmctld has saved job {number}")
+
     def picture(self) -> str:
         """Jobs and nodes in words, for a message."""
         try:
-            return self.command("squeue", "--states=all", seconds=5) + "\n" + self.command("sinfo", "-N", "-l", seconds=5)
+            return (
+                self.command("squeue", "--states=all", seconds=5) + "\n" + self.command("sinfo", "-N", "-l", seconds=5)
+            )
         except subprocess.SubprocessError as error:
             return f"and slurmctld does not answer: {error}"
 
@@ -140,66 +151,70 @@ class Slurm:
     def crash(self, node: Node) -> None:
         """As if the node lost its power: slurmd, step daemons and all processes of jobs end by kill -9."""
         self.kill(node)
-        mine = {f"SLURM_CONF={CONF}".encode(), f"SLURMD_NODENAME={node}".encode()}
-        jobs = {pid for pid in _pids() if mine <= _environment(pid)}
-        for pid in {_parent(pid) for pid in jobs} & set(_steps()):  # first, or they would still report the end
-            _kill(pid)
-        for pid in jobs:
-            _kill(pid)
+        jobs = _having(f"SLURM_CONF={CONF}", f"SLURMD_NODENAME={node}")
+        _kill({_parent(pid) for pid in jobs} & _steps())  # first, or they would still report the end
+        _kill(jobs)
 
     def heal(self) -> None:
         """All daemons up, no jobs, all nodes idle."""
         self.cluster("start")
-        self.wait_until(self._settled, "no jobs, and all nodes idle", seconds=60)
-        ours = f"SLURM_CONF={CONF}".encode()
-        for pid in _pids():  # a job that SLURM gave up may live on
-            environment = _environment(pid)
-            if ours in environment and any(entry.startswith(b"SLURM_JOB_ID=") for entry in environment):
-                _kill(pid)
+        self.wait_until(self._healthy, "no jobs, and all nodes idle")
 
-    def _settled(self) -> bool:
+    def _healthy(self) -> bool:
         jobs = self.jobs()
         if jobs:
             self.cancel(*(job.id for job in jobs))
+            return False
+        strays = _having(f"SLURM_CONF={CONF}", "SLURM_JOB_ID=") | _steps()  # jobs that slurmctld gave up or forgot
+        _kill(strays)
         states = {node: self.node_state(node) for node in NODES}
         for node, state in states.items():
             if state.startswith(("drain", "down")):
                 self.set_node(node, "RESUME")
-        return not jobs and set(states.values()) == {"idle"}
+        return not strays and set(states.values()) <= {"idle", "planned"}  # planned: a job that is gone was to have it
+
+
+# ---- /proc: what SLURM does not tell once one of its daemons is dead
 
 
 def _pids() -> list[int]:
     return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
 
 
-def _environment(pid: int) -> set[bytes]:
-    try:
-        return set(Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"))
-    except OSError:  # it ended, or is another user's
-        return set()
-
-
-def _parent(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    except OSError:
-        return 0
-
-
-def _steps() -> list[int]:
-    """The pids of this cluster's step daemons: they stand in the folder of its logs."""
-    found = []
+def _having(*entries: str) -> set[int]:
+    """The processes whose environment has all of these entries; one that ends in `=` stands for any value."""
+    found = set()
     for pid in _pids():
-        try:
-            if Path(f"/proc/{pid}/comm").read_text() == "slurmstepd\n" and Path(f"/proc/{pid}/cwd").readlink() == STATE / "log":
-                found.append(pid)
-        except OSError:
-            continue
+        with contextlib.suppress(OSError):  # it ended, or is another user's
+            environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            if all(
+                any(has.startswith(want) if want.endswith(b"=") else has == want for has in environment)
+                for want in map(os.fsencode, entries)
+            ):
+                found.add(pid)
     return found
 
 
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+def _steps() -> set[int]:
+    """This cluster's step daemons: they stand in the folder of its logs."""
+    found = set()
+    for pid in _pids():
+        with contextlib.suppress(OSError):
+            if (
+                Path(f"/proc/{pid}/comm").read_text() == "slurmstepd\n"
+                and Path(f"/proc/{pid}/cwd").readlink() == STATE / "log"
+            ):
+                found.add(pid)
+    return found
+
+
+def _parent(pid: int) -> int:
+    with contextlib.suppress(OSError):
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return 0
+
+
+def _kill(pids: set[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)

@@ -102,11 +102,22 @@ def test_cancel_ends_every_process_of_a_job(slurm):
 def test_a_job_outlives_the_death_of_a_daemon(slurm, tmp_path, daemon: Daemon):
     number = slurm.submit(f"while [ ! -e {tmp_path}/end ]; do sleep 0.1; done")
     slurm.wait_for(number, "RUNNING")
+    slurm.wait_until_saved(number)
     slurm.kill(daemon)
     assert slurm.processes(number)
     slurm.start(daemon)
     (tmp_path / "end").touch()
     assert slurm.wait_for(number, "COMPLETED").restarts == 0
+
+
+def test_slurmctld_forgets_a_job_that_it_had_no_time_to_save(slurm):
+    known = slurm.submit("sleep 60")
+    slurm.wait_until_saved(known)
+    number = slurm.submit("sleep 60")
+    slurm.kill("slurmctld")
+    slurm.start("slurmctld")
+    assert [job.id for job in slurm.jobs(finished=True) if job.id >= known] == [known]
+    assert slurm.submit("true") == number  # and gives its number away once more
 
 
 def test_a_crashed_node_takes_its_job_with_it(slurm):
@@ -138,11 +149,10 @@ def test_a_drained_node_takes_no_job_until_it_is_resumed(slurm):
 def test_heal_undoes_whatever_a_test_has_done(slurm):
     number = slurm.submit("trap '' TERM; setsid sleep 600 & sleep 600; sleep 600", "--partition=gpu", "--nodelist=gpu1")
     slurm.wait_for(number, "RUNNING")
-    pids = slurm.processes(number)
     slurm.set_node("gpu2", "DOWN")
     for daemon in ("mariadbd", "slurmctld", "gpu1"):
         slurm.kill(daemon)
     slurm.heal()
     assert slurm.jobs() == []
     assert {slurm.node_state(node) for node in NODES} == {"idle"}
-    assert not any(slurm.processes(number) for pid in pids)
+    assert not slurm.processes(number)
