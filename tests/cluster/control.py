@@ -130,9 +130,12 @@ class Slurm:
 
     # ---- nodes and daemons
 
-    def node_state(self, node: Node) -> str:
-        """`idle`, `allocated`, `drained`, `down*` ...; a star where the node does not answer."""
-        return self.command("sinfo", "--noheader", f"--nodes={node}", "--format=%T").splitlines()[0]
+    def node_states(self) -> dict[str, str]:
+        """`idle`, `allocated`, `drained`, `down*` ... by node; a star where it does not answer."""
+        told = self.command(
+            "sinfo", "-N", "--noheader", "--format=%N %T"
+        )  # asked for one node, sinfo may tell old news
+        return dict(line.split() for line in told.splitlines())
 
     def set_node(self, node: Node, state: Literal["DRAIN", "DOWN", "RESUME"]) -> None:
         self.command("scontrol", "update", f"nodename={node}", f"state={state}", "reason=test")
@@ -167,7 +170,7 @@ class Slurm:
             return False
         strays = _having(f"SLURM_CONF={CONF}", "SLURM_JOB_ID=") | _steps()  # jobs that slurmctld gave up or forgot
         _kill(strays)
-        states = {node: self.node_state(node) for node in NODES}
+        states = self.node_states()
         for node, state in states.items():
             if state.startswith(("drain", "down")):
                 self.set_node(node, "RESUME")
