@@ -154,9 +154,10 @@ class Slurm:
     def crash(self, node: Node) -> None:
         """As if the node lost its power: slurmd, step daemons and all processes of jobs end by kill -9."""
         self.kill(node)
-        jobs = _having(f"SLURM_CONF={CONF}", f"SLURMD_NODENAME={node}")
-        _kill({_parent(pid) for pid in jobs} & _steps())  # first, or they would still report the end
-        _kill(jobs)
+        mine = (f"SLURM_CONF={CONF}", f"SLURMD_NODENAME={node}")
+        self.wait_until(
+            lambda: not _kill(_steps(node) | _having(*mine)), f"{node} is dead"
+        )  # a job may just be starting
 
     def heal(self) -> None:
         """All daemons up, no jobs, all nodes idle."""
@@ -168,8 +169,9 @@ class Slurm:
         if jobs:
             self.cancel(*(job.id for job in jobs))
             return False
-        strays = _having(f"SLURM_CONF={CONF}", "SLURM_JOB_ID=") | _steps()  # jobs that slurmctld gave up or forgot
-        _kill(strays)
+        strays = _kill(
+            _having(f"SLURM_CONF={CONF}", "SLURM_JOB_ID=") | _steps(*NODES)
+        )  # given up or forgotten by slurmctld
         states = self.node_states()
         for node, state in states.items():
             if state.startswith(("drain", "down")):
@@ -198,26 +200,21 @@ def _having(*entries: str) -> set[int]:
     return found
 
 
-def _steps() -> set[int]:
-    """This cluster's step daemons: they stand in the folder of its logs."""
+def _steps(*nodes: Node) -> set[int]:
+    """The step daemons of these nodes: they write into their node's log."""
+    logs = {STATE / "log" / f"{node}.log" for node in nodes}
     found = set()
     for pid in _pids():
         with contextlib.suppress(OSError):
-            if (
-                Path(f"/proc/{pid}/comm").read_text() == "slurmstepd\n"
-                and Path(f"/proc/{pid}/cwd").readlink() == STATE / "log"
-            ):
+            process = Path(f"/proc/{pid}")
+            step = (process / "comm").read_text() == "slurmstepd\n"
+            if step and any(link.readlink() in logs for link in (process / "fd").iterdir()):
                 found.add(pid)
     return found
 
 
-def _parent(pid: int) -> int:
-    with contextlib.suppress(OSError):
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    return 0
-
-
-def _kill(pids: set[int]) -> None:
+def _kill(pids: set[int]) -> set[int]:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+    return pids
