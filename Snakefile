@@ -9,6 +9,7 @@ from snakemake.utils import min_version
 from pcim import budget
 from pcim.campaign import Campaign
 from pcim.jobs import hold_campaign
+from pcim.outline import write_outline
 from pcim.revisions import REVISIONS
 
 min_version("9.18")
@@ -38,6 +39,7 @@ if workflow.is_main_process:
 onstart:
     hold_campaign(campaign.name)
     campaign.write_plans()
+    write_outline(campaign, command)
 
 
 wildcard_constraints:
