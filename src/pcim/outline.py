@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -49,23 +49,29 @@ def outline_file(root: Path) -> Path:
     return root / "campaign.json"
 
 
-def write_outline(campaign: Campaign, command: str) -> None:
-    """Write a campaign's outline, whole or not at all; `command` starts the campaign."""
-    classifiers = campaign.config.classifiers
-    content = {
-        "form": FORM,
-        "campaign": campaign.name,
-        "command": command,
-        "methods": campaign.config.attribute.methods,
-        "accept": campaign.config.ingest.accept,
-        "plates": {
+@dataclass(frozen=True)
+class Outline:
+    """A campaign's outline: plates, classifiers with their plates and chunks, methods, and pairs of classifiers that are compared."""
+
+    campaign: str
+    command: str
+    methods: Sequence[str]
+    accept: Sequence[str]
+    plates: Mapping[str, Mapping[str, Any]]
+    classifiers: Mapping[str, Mapping[str, Any]]
+    pairs: Sequence[tuple[str, str, str]]
+
+    @classmethod
+    def of(cls, campaign: Campaign, command: str) -> Outline:
+        """Return a campaign's outline; `command` starts the campaign."""
+        plates = {
             name: {
                 "convert": entry.source.format != OMEZARR,
                 "fields": sum(len(fields) for _, fields in campaign.plans[name].survey.wells.values()),
             }
             for name, entry in campaign.plates.items()
-        },
-        "classifiers": {
+        }
+        classifiers = {
             name: {
                 "intensities": campaign.contracts[name].input.percentiles is not None,
                 "objects": entry.crops is not None,
@@ -77,25 +83,20 @@ def write_outline(campaign: Campaign, command: str) -> None:
                     for plate in entry.plates
                 },
             }
-            for name, entry in classifiers.items()
-        },
-        "pairs": campaign.pairs,
-    }
-    with whole_file(outline_file(Path("results") / campaign.name)) as partial:
-        partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
+            for name, entry in campaign.config.classifiers.items()
+        }
+        config = campaign.config
+        about = (campaign.name, command, config.attribute.methods, config.ingest.accept)
+        return cls(*about, plates, classifiers, campaign.pairs)
 
+    def write(self) -> None:
+        """Write it, whole or not at all."""
+        with whole_file(outline_file(Path("results") / self.campaign)) as partial:
+            partial.write_text(json.dumps({"form": FORM, **asdict(self)}, indent=1), encoding="utf-8")
 
-@dataclass(frozen=True)
-class Outline:
-    """A campaign's outline, read back."""
-
-    campaign: str
-    command: str
-    methods: Sequence[str]
-    accept: Sequence[str]
-    plates: Mapping[str, Mapping[str, Any]]
-    classifiers: Mapping[str, Mapping[str, Any]]
-    pairs: Sequence[tuple[str, str, str]]
+    def tables(self) -> list[str]:
+        """Return what the jobs of the campaign write last, the report among them."""
+        return [f"results/{self.campaign}/{job.table}" for job in self.jobs()]
 
     def jobs(self) -> Iterator[Job]:
         """Yield every job of the campaign, in the order of the stages."""

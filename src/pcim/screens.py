@@ -15,9 +15,11 @@ from pcim.status import Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from rich.console import Console
 
+    from pcim.rescan import PlateScan
     from pcim.status import Status
 
 _LISTED = 20
@@ -163,3 +165,15 @@ def _show_reasons(console: Console, rows: Iterable[Row]) -> None:
     for (stage, unit, reason), number in counted.most_common(_LISTED):
         console.print(f"  {number:,} {unit}s, {stage}: {reason}", soft_wrap=True)
     _show_rest(console, list(counted))
+
+
+def show_scans(console: Console, scans: Sequence[PlateScan], taken: Sequence[Path], command: str) -> None:
+    """Print which fields of the plates are not what was ingested, and what does them again."""
+    for scan in scans:
+        told = f"{len(scan.differences):,} of {scan.fields:,} fields changed" if scan.state == "changed" else scan.state
+        console.print(f"{scan.plate}: {told}{': ' * bool(scan.why)}{scan.why}", soft_wrap=True)
+        for one in scan.differences:
+            console.print(f"  {one.path} (well {one.well}, field {one.field}) {one.kind}: {one.why}", soft_wrap=True)
+    if any(scan.state == "changed" for scan in scans):
+        before = "Done again by" if taken else "Nothing was changed; without --dry-run these are done again by"
+        console.print(f"{before}: {command}", soft_wrap=True)

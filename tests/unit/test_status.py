@@ -19,7 +19,7 @@ from pcim.campaign import Campaign
 from pcim.cli import app
 from pcim.jobs import sole_writer, write_table
 from pcim.jobstates import progress_file
-from pcim.outline import read_outline, write_outline
+from pcim.outline import Outline, read_outline
 from pcim.screens import show_status
 from pcim.status import Row, campaign_status, plain
 
@@ -38,7 +38,7 @@ def root(inputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     campaign = Campaign.load(inputs)
     campaign.write_plans()
-    write_outline(campaign, COMMAND)
+    Outline.of(campaign, COMMAND).write()
     return ROOT
 
 
