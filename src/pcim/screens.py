@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from pcim.checks import Check
     from pcim.rescan import PlateScan
     from pcim.status import Status
 
@@ -177,3 +178,10 @@ def show_scans(console: Console, scans: Sequence[PlateScan], taken: Sequence[Pat
     if any(scan.state == "changed" for scan in scans):
         before = "Done again by" if taken else "Nothing was changed; without --dry-run these are done again by"
         console.print(f"{before}: {command}", soft_wrap=True)
+
+
+def show_check(console: Console, check: Check) -> None:
+    """Print a check of the doctor's: how it is, what was found, what to do."""
+    style = {"ok": "green", "skipped": "dim", "warning": "yellow", "failed": "bold red"}[check.state]
+    cure = f" -> {check.cure}" if check.cure else ""
+    console.print(Text.assemble((f"{check.state:8}", style), f"{check.name}: {check.found}{cure}"), soft_wrap=True)
