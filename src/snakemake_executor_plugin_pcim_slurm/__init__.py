@@ -77,6 +77,7 @@ class Executor(RemoteExecutor):
         name = job_name(job)
         told: ExecutorSettings = self.workflow.executor_settings
         options = slurm.options(dict(job.resources.items()), threads=job.threads, lead=told.lead)
+        options.append(f"--comment={' '.join([job.name, *job.wildcards])}")  # for people who look at the queue
         command = f"cd {shlex.quote(str(Path.cwd()))} && {self._command(job)}"
         outputs = [Path(output) for output in job.output]
         self.tasks[name] = Task(name, self.folder, command, options, outputs, told.forgotten_after, told.resubmissions)
