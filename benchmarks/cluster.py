@@ -64,9 +64,7 @@ def known_after(folder: Path, count: int) -> list[float]:
 
     kept = folder / ".snakemake/metadata"
     ends = {n: float((folder / "out" / str(n)).read_text()) for n in range(count)}
-    return [
-        (kept / base64.b64encode(f"out/{n}".encode()).decode()).stat().st_mtime - end for n, end in ends.items()
-    ]
+    return [(kept / base64.b64encode(f"out/{n}".encode()).decode()).stat().st_mtime - end for n, end in ends.items()]
 
 
 def main(*, quick: bool, write: bool) -> None:

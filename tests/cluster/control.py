@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -50,7 +51,9 @@ class Slurm:
 
     @staticmethod
     def runs() -> bool:
-        return CONF.exists() and subprocess.run([SCRIPT, "status"], stderr=subprocess.DEVNULL, check=False).returncode == 0
+        return (
+            CONF.exists() and subprocess.run([SCRIPT, "status"], stderr=subprocess.DEVNULL, check=False).returncode == 0
+        )
 
     # ---- jobs
 
@@ -113,7 +116,9 @@ class Slurm:
     def picture(self) -> str:
         """Jobs and nodes in words, for a message."""
         try:
-            return self.command("squeue", "--states=all", seconds=5) + "\n" + self.command("sinfo", "-N", "-l", seconds=5)
+            return (
+                self.command("squeue", "--states=all", seconds=5) + "\n" + self.command("sinfo", "-N", "-l", seconds=5)
+            )
         except subprocess.SubprocessError as error:
             return f"and slurmctld does not answer: {error}"
 
@@ -191,7 +196,10 @@ def _steps() -> list[int]:
     found = []
     for pid in _pids():
         try:
-            if Path(f"/proc/{pid}/comm").read_text() == "slurmstepd\n" and Path(f"/proc/{pid}/cwd").readlink() == STATE / "log":
+            if (
+                Path(f"/proc/{pid}/comm").read_text() == "slurmstepd\n"
+                and Path(f"/proc/{pid}/cwd").readlink() == STATE / "log"
+            ):
                 found.append(pid)
         except OSError:
             continue
@@ -199,7 +207,5 @@ def _steps() -> list[int]:
 
 
 def _kill(pid: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass

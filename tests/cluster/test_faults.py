@@ -34,13 +34,16 @@ def campaign(undisturbed: ClusterRun, tmp_path: Path) -> ClusterRun:
     return undisturbed.copy(tmp_path / "campaign")
 
 
+Start = Callable[[ClusterRun], subprocess.Popen[bytes]]
+
+
 @pytest.fixture
-def start(campaign: ClusterRun) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
-    """Starts the campaign's run up to its maps; what it has started is ended with the test."""
+def start() -> Iterator[Start]:
+    """Starts a campaign's run up to its maps; what it has started is ended with the test."""
     begun: list[subprocess.Popen[bytes]] = []
 
-    def begin() -> subprocess.Popen[bytes]:
-        begun.append(campaign.start("--until", "attribute"))
+    def begin(run: ClusterRun) -> subprocess.Popen[bytes]:
+        begun.append(run.start("--until", "attribute"))
         return begun[-1]
 
     yield begin
@@ -156,37 +159,35 @@ def test_after_a_fault_the_campaign_ends_with_the_same_maps(
     slurm: Slurm,
     campaign: ClusterRun,
     undisturbed: ClusterRun,
-    start: Callable[[], subprocess.Popen[bytes]],
+    start: Start,
 ) -> None:
-    process = start()
+    process = start(campaign)
     fault(slurm, campaign)
     finish(campaign, process, undisturbed)
 
 
-def test_preemption_that_cancels(
-    slurm: Slurm, campaign: ClusterRun, undisturbed: ClusterRun, start: Callable[[], subprocess.Popen[bytes]]
-) -> None:
+def test_preemption_that_cancels(slurm: Slurm, campaign: ClusterRun, undisturbed: ClusterRun, start: Start) -> None:
     campaign.resources = {"attribute": {"slurm_partition": "gpu_cancel"}}
-    process = start()
+    process = start(campaign)
     slurm.preempt(campaign.at_work(slurm).node)
     finish(campaign, process, undisturbed)
 
 
 def test_a_job_that_needs_more_memory_gets_it(
-    slurm: Slurm, campaign: ClusterRun, undisturbed: ClusterRun, start: Callable[[], subprocess.Popen[bytes]]
+    slurm: Slurm, campaign: ClusterRun, undisturbed: ClusterRun, start: Start
 ) -> None:
     campaign.resources = {"attribute": {"mem_mb": "150 if attempt == 1 else 1500"}}
-    output = finish(campaign, start(), undisturbed)
+    output = finish(campaign, start(campaign), undisturbed)
     assert "OUT_OF_MEMORY" in output
 
 
 def test_a_job_that_needs_more_time_saves_what_it_has_and_goes_on(
-    slurm: Slurm, campaign: ClusterRun, undisturbed: ClusterRun, start: Callable[[], subprocess.Popen[bytes]]
+    slurm: Slurm, campaign: ClusterRun, undisturbed: ClusterRun, start: Start
 ) -> None:
     """The classifier is so slow that no job ends within its minute: without saved work it would never end."""
     campaign.resources = {"attribute": {"runtime": 1}}
     campaign.changes = {"retries": 0}
-    process = start()
+    process = start(campaign)
     first = campaign.at_work(slurm)
     os.kill(
         min(slurm.processes(first.id)), signal.SIGUSR1
@@ -196,53 +197,91 @@ def test_a_job_that_needs_more_time_saves_what_it_has_and_goes_on(
 
 
 def test_snakemake_killed_and_the_same_command_again_adopts_the_jobs(
-    slurm: Slurm, campaign: ClusterRun, undisturbed: ClusterRun, start: Callable[[], subprocess.Popen[bytes]]
+    slurm: Slurm, campaign: ClusterRun, undisturbed: ClusterRun, start: Start
 ) -> None:
-    process = start()
+    process = start(campaign)
     before = campaign.at_work(slurm).id
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    output = finish(campaign, start(), undisturbed)
+    output = finish(campaign, start(campaign), undisturbed)
     assert "is submitted again" not in output
     assert slurm.job(before).state == "COMPLETED", "it was adopted"
     assert not overlaps(slurm)
 
 
 def test_snakemake_dead_while_its_jobs_end(
-    slurm: Slurm, campaign: ClusterRun, undisturbed: ClusterRun, start: Callable[[], subprocess.Popen[bytes]]
+    slurm: Slurm, campaign: ClusterRun, undisturbed: ClusterRun, start: Start
 ) -> None:
-    process = start()
+    process = start(campaign)
     campaign.at_work(slurm)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     slurm.wait_until(lambda: not slurm.jobs(), "the orphans have ended", 120)
     submitted = len(slurm.jobs(finished=True))
-    finish(campaign, start(), undisturbed)
+    finish(campaign, start(campaign), undisturbed)
     assert len(slurm.jobs(finished=True)) <= submitted + 2, "those that had not been submitted, and no other"
 
 
 def test_settings_that_changed_meanwhile_end_the_orphans(
-    slurm: Slurm, campaign: ClusterRun, undisturbed: ClusterRun, start: Callable[[], subprocess.Popen[bytes]]
+    slurm: Slurm, campaign: ClusterRun, undisturbed: ClusterRun, start: Start
 ) -> None:
-    process = start()
+    process = start(campaign)
     orphan = campaign.at_work(slurm).id
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     campaign.values["attribute"] |= {"blur": 0.2}
-    process = start()
+    process = start(campaign)
     slurm.wait_for(orphan, "CANCELLED", seconds=90)
     campaign.values["attribute"].pop("blur")
     os.killpg(process.pid, signal.SIGINT)
     process.wait(timeout=60)
-    finish(campaign, start(), undisturbed)
+    finish(campaign, start(campaign), undisturbed)
 
 
-def test_ctrl_c_leaves_no_job(
-    slurm: Slurm, campaign: ClusterRun, undisturbed: ClusterRun, start: Callable[[], subprocess.Popen[bytes]]
-) -> None:
-    process = start()
+def test_ctrl_c_leaves_no_job(slurm: Slurm, campaign: ClusterRun, undisturbed: ClusterRun, start: Start) -> None:
+    process = start(campaign)
     campaign.at_work(slurm)
     os.kill(process.pid, signal.SIGINT)
     assert process.wait(timeout=60) != 0
     slurm.wait_until(lambda: not slurm.jobs(), "no job is left", 30)
-    finish(campaign, start(), undisturbed)
+    finish(campaign, start(campaign), undisturbed)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, of 64 MB."""
+    if os.geteuid() != 0:
+        pytest.skip("a file system is mounted for it (as root)")
+    place = tmp_path / "small"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", place], check=True)
+    yield place
+    subprocess.run(["umount", "--lazy", place], check=True)
+
+
+def test_a_disk_that_is_full_for_a_minute(
+    slurm: Slurm, undisturbed: ClusterRun, small_disk: Path, start: Start
+) -> None:
+    campaign = undisturbed.copy(small_disk / "campaign")
+    process = start(campaign)
+    campaign.at_work(slurm)
+    with (small_disk / "fill").open("wb", buffering=0) as fill, pytest.raises(OSError, match="No space"):
+        while True:
+            fill.write(bytes(2**16))
+    time.sleep(60)
+    (small_disk / "fill").unlink()
+    finish(campaign, process, undisturbed)
+
+
+@pytest.mark.parametrize("offset", ["-2h", "+2h"])
+def test_a_node_with_a_wrong_clock(
+    offset: str, slurm: Slurm, campaign: ClusterRun, undisturbed: ClusterRun, start: Start
+) -> None:
+    library = next(iter(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
+    if library is None:
+        pytest.skip("no faketime (tests/cluster/install.sh)")
+    wrong = f"--export=ALL,LD_PRELOAD={library},FAKETIME={offset}"
+    campaign.resources = {"attribute": {"slurm_extra": f"--gres=gpu:1 {wrong}"}}
+    finish(campaign, start(campaign), undisturbed)
+    campaign()
+    assert "Nothing to be done" in campaign()
