@@ -86,10 +86,15 @@ def scancel(slurm: Slurm, run: ClusterRun) -> None:
     slurm.cancel(run.at_work(slurm).id)
 
 
+def scripts(slurm: Slurm, job: int) -> list[int]:
+    """Return the processes of a job that do its work: not its shell, and not the Snakemake in it."""
+    found = slurm.processes(job)
+    return [pid for pid in found if b".snakemake/scripts/" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
 def kill_of_the_process(slurm: Slurm, run: ClusterRun) -> None:
-    for pid in slurm.processes(run.at_work(slurm).id):
-        if b".snakemake/scripts" in Path(f"/proc/{pid}/cmdline").read_bytes():
-            os.kill(pid, signal.SIGKILL)
+    for pid in scripts(slurm, run.at_work(slurm).id):
+        os.kill(pid, signal.SIGKILL)
 
 
 def kill_of_the_batch_script(slurm: Slurm, run: ClusterRun) -> None:
@@ -104,8 +109,21 @@ def slurmd_killed_and_back(slurm: Slurm, run: ClusterRun) -> None:
 
 
 def slurmd_dead_past_its_timeout(slurm: Slurm, run: ClusterRun) -> None:
-    """Its jobs live on, and SLURM gives them up: the twin waits for them, or finds their maps."""
-    slurm.kill(run.at_work(slurm).node)
+    """Its jobs live on, and SLURM gives them up: the twin of one that is still at work waits for it, and finds its maps."""
+    job = run.at_work(slurm)
+    slurm.kill(job.node)
+    at_work = scripts(slurm, job.id)
+    for pid in at_work:
+        os.kill(pid, signal.SIGSTOP)
+    is_running = "its twin runs on the other node"
+    slurm.wait_until(
+        lambda: [j for j in slurm.jobs() if (j.name, j.state) == (job.name, "RUNNING") and j.id != job.id],
+        is_running,
+        120,
+    )
+    time.sleep(10)
+    for pid in at_work:
+        os.kill(pid, signal.SIGCONT)
 
 
 def node_crashes(slurm: Slurm, run: ClusterRun) -> None:
@@ -181,19 +199,30 @@ def test_a_job_that_needs_more_memory_gets_it(
     assert "OUT_OF_MEMORY" in output
 
 
-def test_a_job_that_needs_more_time_saves_what_it_has_and_goes_on(
+def test_a_job_at_its_time_limit_is_told_before_and_gets_more(
     slurm: Slurm, campaign: ClusterRun, undisturbed: ClusterRun, start: Start
 ) -> None:
-    """The classifier is so slow that no job ends within its minute: without saved work it would never end."""
-    campaign.resources = {"attribute": {"runtime": 1}}
+    campaign.resources = {"attribute": {"runtime": "1 if attempt == 1 else 10"}}
+    process = start(campaign)
+    job = campaign.at_work(slurm)
+    for pid in scripts(slurm, job.id):
+        os.kill(pid, signal.SIGSTOP)  # it does not hear what it is told
+    told = campaign.folder / ".snakemake/pcim-slurm"
+    slurm.wait_until(lambda: list(told.glob("*.stop")), "SLURM has sent its signal", 90)
+    slurm.wait_for(job.id, "TIMEOUT", seconds=150)
+    assert "TIMEOUT" in finish(campaign, process, undisturbed)
+
+
+def test_a_job_that_is_told_of_its_end_saves_what_it_has_and_the_next_goes_on(
+    slurm: Slurm, campaign: ClusterRun, undisturbed: ClusterRun, start: Start
+) -> None:
     campaign.changes = {"retries": 0}
     process = start(campaign)
     first = campaign.at_work(slurm)
-    os.kill(
-        min(slurm.processes(first.id)), signal.SIGUSR1
-    )  # what SLURM sends before the end; the end itself takes minutes
+    os.kill(min(slurm.processes(first.id)), signal.SIGUSR1)
     output = finish(campaign, process, undisturbed)
     assert "its time was up, what it had done is saved" in output
+    assert slurm.job(first.id).state == "FAILED"
 
 
 def test_snakemake_killed_and_the_same_command_again_adopts_the_jobs(
