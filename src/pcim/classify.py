@@ -9,8 +9,9 @@ from scipy.special import softmax
 
 from pcim.contract import load_contract
 from pcim.intensities import Known
-from pcim.jobs import log, progress, sole_writer, write_table
+from pcim.jobs import log, write_table
 from pcim.objects import read_objects
+from pcim.progress import progress
 from pcim.views import View, Waiting, batches, read_views, views_of_wells
 
 if TYPE_CHECKING:
@@ -30,14 +31,16 @@ def classify_views(
     classes = classifier.contract.classes
     found: dict[View, dict[str, Any]] = {}
     unread: dict[View, str] = {}
-    bar = progress(len(views), f"classify {views[0].key.plate}" if views else "classify")
+    bar = progress(
+        len(views), f"classify {views[0].key.plate}" if views else "classify", device=classifier.named_device
+    )
     waiting = Waiting()
     for group, pixels, lost in waiting.over(batches(readings, batch_size)):
         unread.update(lost)
         if group:
             logits = classifier.logits_of(pixels, batch_size)
             found |= {v: _call(scores.tolist(), classes) for v, scores in zip(group, logits, strict=True)}
-        bar.update(len(group) + len(lost))
+        bar.update(len(group), len(lost))
     bar.close()
     log.info("%s", waiting)
     nothing: dict[str, Any] = {"logits": [], "probabilities": [], "call": "", "p": float("nan")}
@@ -75,12 +78,11 @@ def check_failures(table: pd.DataFrame, max_failed: float, what: str) -> None:
 
 def classify_chunk(job: ChunkJob, *, fields: str, table: str, settings: ClassifySettings) -> None:
     """Classify every view of a chunk's wells and write the table of calls."""
-    with sole_writer(table):
-        contract, seen = load_contract(job.model), pd.read_parquet(fields)
-        views = views_of_wells(seen, job.wells, contract.input, job.accept, read_objects(job.objects))
-        readings = read_views(job.store, views, contract.input, job.workers, Known.of(seen, job.intensities))
-        classifier = job.load_classifier()  # after reading has begun
-        calls = classify_views(classifier, views, readings, settings.batch_size)
-        log.info("%s: %s", table, calls["call"].value_counts().to_dict())
-        check_failures(calls, job.max_failed, table)
-        write_table(calls.assign(model_sha256=classifier.contract.sha256, revision=job.revision), table)
+    contract, seen = load_contract(job.model), pd.read_parquet(fields)
+    views = views_of_wells(seen, job.wells, contract.input, job.accept, read_objects(job.objects))
+    readings = read_views(job.store, views, contract.input, job.workers, Known.of(seen, job.intensities))
+    classifier = job.load_classifier()  # after reading has begun
+    calls = classify_views(classifier, views, readings, settings.batch_size)
+    log.info("%s: %s", table, calls["call"].value_counts().to_dict())
+    check_failures(calls, job.max_failed, table)
+    write_table(calls.assign(model_sha256=classifier.contract.sha256, revision=job.revision), table)

@@ -11,10 +11,11 @@ import pandas as pd
 from pcim.chunks import Box
 from pcim.fitting import fit, fit_mask
 from pcim.intensities import Known
-from pcim.jobs import log, progress, rows_of, sole_writer, write_table
+from pcim.jobs import log, rows_of, write_table
 from pcim.mapplates import MapPlate
 from pcim.method_settings import method_read
 from pcim.plate import KEY_COLUMNS, ViewKey
+from pcim.progress import progress
 from pcim.scoring import Case, score
 from pcim.stores import FieldImage
 from pcim.views import explained_views, read_regions
@@ -46,37 +47,37 @@ def evaluate_chunk(  # noqa: PLR0913 - a job's inputs
     settings: EvaluateSettings,
 ) -> None:
     """Score every map of a chunk into `table`, and write the curves behind the scores; `maps` are the methods' plates of maps."""
-    with sole_writer(table):
-        classifier = job.load_classifier()
-        seen_fields = pd.read_parquet(fields)
-        explained, known = explained_views(ledgers, seen_fields), Known.of(seen_fields, job.intensities)
-        stores = {method: MapPlate(Path(place)) for method, place in maps.items()}
-        size, read = classifier.contract.input.size, method_read(list(stores))
-        others = OtherMaps(explained[explained["method"] == read], stores[read])
-        rows: list[dict[str, Any]] = []
-        drawn: list[dict[str, Any]] = []
-        bar = progress(explained.groupby(list(KEY_COLUMNS)).ngroups, f"evaluate {job.store.name}")
-        for path, of_field in explained.groupby("path", sort=True):
-            image = FieldImage.open(job.store, str(path))
-            pixels = known.scaled(str(path), image.read(classifier.contract.input.channels))
-            mask = read_regions(image, regions)[objects] if objects else None
-            boxes = {str(row["view"]): Box.of(row) for row in rows_of(of_field)}
-            of_methods = {method: stores[method].read_views(str(path), boxes) for method in of_field["method"].unique()}
-            for _, views in of_field.groupby(list(KEY_COLUMNS), sort=True):
-                view = rows_of(views)[0]
-                seen, key = Box.of(view).slices, ViewKey.of(view)
-                inside = None if mask is None else fit_mask(mask[seen], size)
-                of_view = {m: _summed(of_methods[m][view["view"]]) for m in views["method"]}
-                other = others.before(key, of_view.get(read))
-                case = Case(key, fit(pixels[:, *seen], size), view["target"], of_view, inside, other, read)
-                scores, of_curves = score(classifier, case, settings, background)
-                rows += scores
-                drawn += of_curves
-                bar.update()
-        bar.close()
-        log.info("%s: %d values", table, len(rows))
-        write_table(pd.DataFrame(drawn, columns=CURVE_COLUMNS).assign(revision=job.revision), curves)
-        write_table(pd.DataFrame(rows, columns=COLUMNS).assign(revision=job.revision), table)
+    classifier = job.load_classifier()
+    seen_fields = pd.read_parquet(fields)
+    explained, known = explained_views(ledgers, seen_fields), Known.of(seen_fields, job.intensities)
+    stores = {method: MapPlate(Path(place)) for method, place in maps.items()}
+    size, read = classifier.contract.input.size, method_read(list(stores))
+    others = OtherMaps(explained[explained["method"] == read], stores[read])
+    rows: list[dict[str, Any]] = []
+    drawn: list[dict[str, Any]] = []
+    views_in_all = explained.groupby(list(KEY_COLUMNS)).ngroups
+    bar = progress(views_in_all, f"evaluate {job.store.name}", device=classifier.named_device)
+    for path, of_field in explained.groupby("path", sort=True):
+        image = FieldImage.open(job.store, str(path))
+        pixels = known.scaled(str(path), image.read(classifier.contract.input.channels))
+        mask = read_regions(image, regions)[objects] if objects else None
+        boxes = {str(row["view"]): Box.of(row) for row in rows_of(of_field)}
+        of_methods = {method: stores[method].read_views(str(path), boxes) for method in of_field["method"].unique()}
+        for _, views in of_field.groupby(list(KEY_COLUMNS), sort=True):
+            view = rows_of(views)[0]
+            seen, key = Box.of(view).slices, ViewKey.of(view)
+            inside = None if mask is None else fit_mask(mask[seen], size)
+            of_view = {m: _summed(of_methods[m][view["view"]]) for m in views["method"]}
+            other = others.before(key, of_view.get(read))
+            case = Case(key, fit(pixels[:, *seen], size), view["target"], of_view, inside, other, read)
+            scores, of_curves = score(classifier, case, settings, background)
+            rows += scores
+            drawn += of_curves
+            bar.update()
+    bar.close()
+    log.info("%s: %d values", table, len(rows))
+    write_table(pd.DataFrame(drawn, columns=CURVE_COLUMNS).assign(revision=job.revision), curves)
+    write_table(pd.DataFrame(rows, columns=COLUMNS).assign(revision=job.revision), table)
 
 
 def _summed(channel_maps: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -16,10 +16,11 @@ from pcim.chunks import is_selected, thin_wells
 from pcim.classify import check_failures
 from pcim.contract import load_contract
 from pcim.intensities import Known
-from pcim.jobs import Journal, log, progress, rows_of, sole_writer, write_table
+from pcim.jobs import Journal, log, rows_of, write_table
 from pcim.mapplates import MapPlate
 from pcim.objects import read_objects
 from pcim.plate import KEY_COLUMNS
+from pcim.progress import progress
 from pcim.quality import digest_pixels
 from pcim.settings import CALL
 from pcim.views import View, Waiting, batches, read_views, views_of_wells
@@ -62,27 +63,24 @@ def attribute_chunk(  # noqa: PLR0913 - a job's inputs
     chunk: ChunkJob, *, fields: str, calls: str, method: str, maps: str, ledger: str, settings: AttributeSettings
 ) -> None:
     """Explain the selected views of a chunk by one method: maps into the plate of maps, the ledger last."""
-    with sole_writer(ledger):
-        job = Job(
-            load_contract(chunk.model),
-            chunk.load_classifier,
-            method,
-            settings,
-            chunk.store,
-            MapPlate(Path(maps)),
-            chunk.revision,
-            chunk.workers,
-        )
-        fields_table, calls_table = pd.read_parquet(fields), pd.read_parquet(calls)
-        views = views_of_wells(fields_table, chunk.wells, job.contract.input, chunk.accept, read_objects(chunk.objects))
-        views = select_views(fields_table, calls_table, views, settings)
-        rows = explain(
-            job, views, fields_table, calls_table, Journal(ledger), Known.of(fields_table, chunk.intensities)
-        )
-        table = pd.DataFrame(rows, columns=LEDGER_COLUMNS)
-        log.info("%s: %s", ledger, table["status"].value_counts().to_dict())
-        check_failures(table, chunk.max_failed, ledger)
-        write_table(table, ledger)
+    job = Job(
+        load_contract(chunk.model),
+        chunk.load_classifier,
+        method,
+        settings,
+        chunk.store,
+        MapPlate(Path(maps)),
+        chunk.revision,
+        chunk.workers,
+    )
+    fields_table, calls_table = pd.read_parquet(fields), pd.read_parquet(calls)
+    views = views_of_wells(fields_table, chunk.wells, job.contract.input, chunk.accept, read_objects(chunk.objects))
+    views = select_views(fields_table, calls_table, views, settings)
+    rows = explain(job, views, fields_table, calls_table, Journal(ledger), Known.of(fields_table, chunk.intensities))
+    table = pd.DataFrame(rows, columns=LEDGER_COLUMNS)
+    log.info("%s: %s", ledger, table["status"].value_counts().to_dict())
+    check_failures(table, chunk.max_failed, ledger)
+    write_table(table, ledger)
 
 
 def explain(  # noqa: PLR0913, PLR0917 - what the rows rest on
@@ -119,9 +117,9 @@ def _explain_fields(
         of_view.setdefault(task.view, []).append(task)
     layers = job.settings.targets
     pending = {path: Assembly(shapes[path], layers, len(members)) for path, members in waiting.items()}
-    bar = progress(len(of_view), f"{job.method} {job.plate.name}")
     readings = read_views(job.plate, list(of_view), job.contract.input, job.workers, known)
     classifier = _load(job)  # while the first views are read
+    bar = progress(len(of_view), f"{job.method} {job.plate.name}", device=classifier.named_device)
     clock, together = Waiting(), -(-BATCHES_AHEAD * job.settings.batch_size // len(layers))
     for views, pixels, unread in clock.over(batches(readings, together)):
         failed = [(task, {"status": "failed", "reason": reason}) for view, reason in unread for task in of_view[view]]
@@ -134,7 +132,7 @@ def _explain_fields(
             pending[task.view.path].add(rows, task.view.key.view, task.view.box, arrays)
         for path in [path for path, assembly in pending.items() if assembly.waiting_for == 0]:
             yield _store(job, path, pending.pop(path), waiting[path])
-        bar.update(len(views) + len(unread))
+        bar.update(len(views), len(unread))
     bar.close()
     log.info("%s: %s", job.plate.name, clock)
 
