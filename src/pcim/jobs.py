@@ -9,6 +9,7 @@ import logging
 import os
 import socket
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from pcim.models import Classifier
 
 log = logging.getLogger("pcim")
+SYNC_EVERY_S = 1.0
+"""A journal is synced to disk at most so often: on a parallel file system that takes as long as a batch on a GPU."""
 _job_log: list[Told] = []
 
 
@@ -224,7 +227,7 @@ def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 class Journal:
-    """The finished views of a job that may be killed: a line a view, appended when the view's map is stored.
+    """The finished views of a job that may be killed: a line a view, appended when the view is done and what belongs to it stored.
 
     Snakemake deletes a job's declared outputs before it runs again; the journal is not declared and stays.
     """
@@ -233,6 +236,7 @@ class Journal:
         file = Path(ledger)
         self.path = file.parent / f".{file.stem}.journal.jsonl"
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._synced = 0.0
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the recorded rows, oldest first; a last line that was cut off by a kill is left out."""
@@ -247,9 +251,14 @@ class Journal:
         return rows
 
     def append(self, rows: list[dict[str, Any]]) -> None:
-        """Record rows durably."""
-        torn = self.path.exists() and not self.path.read_bytes().endswith(b"\n")
-        with self.path.open("a", encoding="utf-8") as handle:
-            handle.write("\n" * torn + "".join(json.dumps(row) + "\n" for row in rows))
+        """Record rows: when this returns, a kill of the process loses none, and one of the node those of the last second."""
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        with self.path.open("ab+") as handle:
+            end = handle.seek(0, os.SEEK_END)
+            handle.seek(max(0, end - 1))
+            torn = end > 0 and handle.read(1) != b"\n"
+            handle.write(b"\n" * torn + text.encode())
             handle.flush()
-            os.fsync(handle.fileno())
+            if time.monotonic() - self._synced >= SYNC_EVERY_S:
+                os.fsync(handle.fileno())
+                self._synced = time.monotonic()

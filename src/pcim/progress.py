@@ -112,16 +112,17 @@ def telling(snakemake: Any) -> Iterator[None]:
 class Meter:
     """Counts the views of a job: a bar that moves on a terminal, now and then a line in a job's log, and its file of progress."""
 
-    def __init__(self, total: int, what: str, unit: str, kept: int, device: tuple[str, str]) -> None:
+    def __init__(self, total: int, what: str, unit: str, before: tuple[int, int], device: tuple[str, str]) -> None:
         from tqdm import tqdm
 
-        self.total, self.what, self.unit, self.kept, self.device = total, what, unit, kept, device
-        self.done, self.failed, self._began = kept, 0, time.monotonic()
+        self.total, self.what, self.unit, self.device = total, what, unit, device
+        self.done, self.failed = before
+        self._before, self._began = sum(before), time.monotonic()
         stream = job_log() or sys.stderr
         moves = stream is sys.stderr and stream.isatty()
         self._bar = tqdm(
             total=total,
-            initial=kept,
+            initial=self._before,
             desc=what,
             unit=unit,
             file=stream,
@@ -133,7 +134,7 @@ class Meter:
     @property
     def rate(self) -> float:
         """Views a second in this process."""
-        return (self.done + self.failed - self.kept) / max(time.monotonic() - self._began, 1e-9)
+        return (self.done + self.failed - self._before) / max(time.monotonic() - self._began, 1e-9)
 
     def update(self, done: int = 1, failed: int = 0) -> None:
         """Count views that are finished and saved, and some that failed. Called between two batches.
@@ -173,6 +174,17 @@ class Meter:
             )  # fmt: skip
 
 
-def progress(total: int, what: str, unit: str = "view", *, kept: int = 0, device: tuple[str, str] = ("", "")) -> Meter:
-    """Return a meter of `total` views, of which `kept` are finished since an earlier run; `device` is its type and name."""
-    return Meter(total, what, unit, kept, device)
+def progress(  # noqa: PLR0913 - a call with defaults
+    total: int,
+    what: str,
+    unit: str = "view",
+    *,
+    kept: int = 0,
+    failed: int = 0,
+    device: tuple[str, str] = ("", ""),
+) -> Meter:
+    """Return a meter of `total` views: `kept` are finished since an earlier run or are skipped, `failed` cannot be tried.
+
+    `device` is the type and the name of what computes.
+    """
+    return Meter(total, what, unit, (kept, failed), device)

@@ -25,7 +25,6 @@ def measure() -> dict[str, dict[str, object]]:
     from pcim.attribute.methods import explain_images
     from pcim.chunks import Box
     from pcim.config import AttributeSettings, EvaluateSettings, IngestSettings
-    from pcim.evaluate import Case, score
     from pcim.meanmaps import ObjectMaps, find_windows
     from pcim.method_settings import PeerSettings
     from pcim.models import load_classifier, pick_device
@@ -33,6 +32,7 @@ def measure() -> dict[str, dict[str, object]]:
     from pcim.quality import _contrast, _fine_share, illumination, judge
     from pcim.regions import partition
     from pcim.revisions import REVISIONS
+    from pcim.scoring import Case, score
 
     pixels = spot_field(np.random.default_rng(4), SIZE, (20, 30))
     mask = np.zeros(SIZE, bool)

@@ -49,8 +49,8 @@ def fitting(free: int, of_a_view: int, most: int) -> int:
     return 1 << (views.bit_length() - 1)
 
 
-def halving_when_out_of_memory(work: Callable[[int], Result], size: int) -> Result:
-    """Return work(size), or of half the size after each time that the device's memory was too small for it.
+def halving_when_out_of_memory(work: Callable[[int], Result], size: int) -> tuple[Result, int]:
+    """Return work(size), or of half the size after each time that the device's memory was too small for it; and that size.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def halving_when_out_of_memory(work: Callable[[int], Result], size: int) -> Resu
     """
     while True:
         try:
-            return work(size)
+            return work(size), size
         except torch.OutOfMemoryError:
             if size == 1:
                 raise

@@ -196,7 +196,10 @@ class PCIM:
         forward = self.forward.with_autocast(self._dtype(images))
         with forward.held():
             size = self.batch_size or views_that_fit(forward, images, self.settings)
-            return halving_when_out_of_memory(lambda n: self._learn(forward, images, target, keys, segments, n), size)
+            learned, _ = halving_when_out_of_memory(
+                lambda n: self._learn(forward, images, target, keys, segments, n), size
+            )
+            return learned
 
     def _dtype(self, images: Tensor) -> torch.dtype | None:
         wanted = self.precision == "bfloat16" or (self.precision == "auto" and images.device.type == "cuda")
