@@ -18,6 +18,7 @@ from pcim.intensities import Known
 from pcim.jobs import log, rows_of
 from pcim.kept import Kept, Rows, fingerprint
 from pcim.mapplates import MapPlate
+from pcim.measured import HOW
 from pcim.method_settings import method_read
 from pcim.plate import KEY_COLUMNS, ViewKey
 from pcim.progress import progress
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from pcim.models import Classifier
     from pcim.scoring import Case
 
-HOW = ("seconds", "device", "device_name", "batch_size")
 COLUMNS = (*KEY_COLUMNS, "method", "metric", "substitute", "seen", "value", "chance", *HOW, "fingerprint")
 CURVES = ("shares", "deletion", "insertion")
 CURVE_COLUMNS = (*KEY_COLUMNS, "method", "substitute", *CURVES, "fingerprint")
