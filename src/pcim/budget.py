@@ -95,17 +95,24 @@ def _of_chunk(campaign: Campaign, model: str, plate: str, chunk: str, root: Path
     here = Path(model), Path(plate) / f"{chunk}.parquet"
     is_called, is_scored = ((root / stage).joinpath(*here).exists() for stage in ("classify", "evaluate"))
     methods = _lacking((root / "attribute" / model / method).joinpath(*here[1:]) for method in settings.methods)
-    wells = campaign.chunks[plate][chunk]
-    maps, fields_touched = _selected(campaign, model, plate, wells)
+    maps, fields_touched = _selected(campaign, model, plate, campaign.chunks[plate][chunk])
     planes = len(settings.targets) * (len(contract.channels) + 1) + 1  # maps and weights, a label
     pixels = survey.shape[0] * survey.shape[1] * 4 / 3  # with the levels of a pyramid
     return Cost(
-        views=0 if is_called else _views_a_field(survey, contract) * sum(len(survey.wells[well][1]) for well in wells),
+        views=0 if is_called else views_of_chunk(campaign, model, plate, chunk)[0],
         maps=methods * maps,
         jobs=methods + (not is_called) + (not is_scored),
         files=methods * fields_touched * _files_a_field(survey, contract, settings.levels),
         gigabytes=methods * fields_touched * planes * pixels * (2 if settings.dtype == "float16" else 4) / 1e9,
     )
+
+
+def views_of_chunk(campaign: Campaign, model: str, plate: str, chunk: str) -> tuple[int, int]:
+    """Return how many views of a chunk a classifier will call, and how many of them each method will explain, about."""
+    survey, wells = campaign.plans[plate].survey, campaign.chunks[plate][chunk]
+    of_field = _views_a_field(survey, campaign.contracts[model].input)
+    maps, _ = _selected(campaign, model, plate, wells)
+    return of_field * sum(len(survey.wells[well][1]) for well in wells), maps // len(campaign.config.attribute.targets)
 
 
 def _views_a_field(survey: Survey, contract: InputContract) -> int:

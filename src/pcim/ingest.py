@@ -150,7 +150,7 @@ def ingest_plate(  # noqa: PLR0913 - a job's inputs
     plate_map = read_platemap(platemap, faults)
     if faults:
         raise CampaignError(faults)
-    keys, broken = _fields_of(store)
+    keys, broken = fields_of(store)
     bar = progress(len(keys), f"ingest {plate}", unit="field")
 
     def inspect(some: list[tuple[ngff.WellLayout, str]]) -> list[Inspection]:
@@ -183,7 +183,7 @@ def ingest_plate(  # noqa: PLR0913 - a job's inputs
     write_table(fields_table, table)
 
 
-def _fields_of(store: Source) -> tuple[list[tuple[ngff.WellLayout, str]], dict[ngff.WellLayout, str]]:
+def fields_of(store: Source) -> tuple[list[tuple[ngff.WellLayout, str]], dict[ngff.WellLayout, str]]:
     """Return the plate's fields as (well, field), and the wells whose metadata cannot be read with the reason."""
     keys, broken = [], {}
     for well in ngff.read_plate(store.place).wells:

@@ -150,9 +150,26 @@ def sole_writer(path: str | Path) -> Iterator[None]:
     """
     file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
-    with (file.parent / f".{file.name}.lock").open("w") as handle:
+    with lock_file(file).open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+def is_held(lock: Path) -> bool:
+    """Tell whether a process holds a lock: of a job that is at work (`sole_writer`), or of a run (`hold_campaign`)."""
+    try:
+        with lock.open() as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def lock_file(path: Path) -> Path:
+    """Return the hidden file that a table's `sole_writer` locks."""
+    return path.parent / f".{path.name}.lock"
 
 
 _held: list[Any] = []
@@ -171,13 +188,20 @@ def hold_campaign(campaign: str) -> None:
     file = Path("results") / campaign / ".lock"
     file.parent.mkdir(parents=True, exist_ok=True)
     handle = file.open("a+")
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        handle.seek(0)
-        owner = handle.read().strip() or "another process"
-        handle.close()
-        raise RuntimeError(f"results/{campaign} is being worked on by {owner}; wait for it or end it first") from None
+    for wait_s in (0.05, 0.05, None):  # who only asks for the lock (`is_held`) has it for a moment
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if wait_s is not None:
+                time.sleep(wait_s)
+                continue
+            handle.seek(0)
+            owner = handle.read().strip() or "another process"
+            handle.close()
+            raise RuntimeError(
+                f"results/{campaign} is being worked on by {owner}; wait for it or end it first"
+            ) from None
     handle.truncate(0)
     handle.write(f"process {os.getpid()} on {socket.gethostname()}")
     handle.flush()
@@ -235,7 +259,6 @@ class Journal:
     def __init__(self, ledger: str | Path) -> None:
         file = Path(ledger)
         self.path = file.parent / f".{file.stem}.journal.jsonl"
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         self._synced = 0.0
 
     def rows(self) -> list[dict[str, Any]]:
@@ -252,6 +275,7 @@ class Journal:
 
     def append(self, rows: list[dict[str, Any]]) -> None:
         """Record rows: when this returns, a kill of the process loses none, and one of the node those of the last second."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         text = "".join(json.dumps(row) + "\n" for row in rows)
         with self.path.open("ab+") as handle:
             end = handle.seek(0, os.SEEK_END)

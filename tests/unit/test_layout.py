@@ -30,6 +30,7 @@ LIGHT = (
     "exports",
     "settings",
     "budget",
+    "outline",
 )
 HEAVY = {"torch", "zarr", "dask", "captum", "pandas", "scipy", "matplotlib"}
 
