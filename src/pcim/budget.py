@@ -6,27 +6,21 @@ unfit will cost less.
 
 from __future__ import annotations
 
-import csv
+from collections import Counter
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pcim.chunks import is_selected
 from pcim.exports import OMEZARR
-from pcim.plate import ViewKey
+from pcim.pace import finished_jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
+    from pcim.budget_settings import BudgetSettings
     from pcim.campaign import Campaign
-    from pcim.config import BudgetSettings
-    from pcim.contract import InputContract
-    from pcim.survey import Survey
 
-OBJECTS_A_FIELD = 100
-"""Objects that a field is taken to hold before anyone has counted."""
-
-_LISTED = 30
+_LISTED, _REASONS = 30, 5
 _LAST = "(at the end)"
 
 
@@ -87,76 +81,36 @@ def _of_the_whole_plate(campaign: Campaign, model: str, plate: str, root: Path) 
 
 def _of_chunk(campaign: Campaign, model: str, plate: str, chunk: str, root: Path) -> Cost:
     """Return what one classifier's jobs on one chunk will cost, but for the hours."""
-    settings, survey, contract = (
-        campaign.config.attribute,
-        campaign.plans[plate].survey,
-        campaign.contracts[model].input,
-    )
+    settings, survey, expected = campaign.config.attribute, campaign.plans[plate].survey, campaign.expected(model)
     here = Path(model), Path(plate) / f"{chunk}.parquet"
     is_called, is_scored = ((root / stage).joinpath(*here).exists() for stage in ("classify", "evaluate"))
     methods = _lacking((root / "attribute" / model / method).joinpath(*here[1:]) for method in settings.methods)
     wells = campaign.chunks[plate][chunk]
-    maps, fields_touched = _selected(campaign, model, plate, wells)
-    planes = len(settings.targets) * (len(contract.channels) + 1) + 1  # maps and weights, a label
+    maps, fields_touched = expected.maps(campaign.plates[plate], survey, wells)
+    planes = len(settings.targets) * (len(expected.contract.channels) + 1) + 1  # maps and weights, a label
     pixels = survey.shape[0] * survey.shape[1] * 4 / 3  # with the levels of a pyramid
     return Cost(
-        views=0 if is_called else _views_a_field(survey, contract) * sum(len(survey.wells[well][1]) for well in wells),
+        views=0 if is_called else expected.views(survey, wells),
         maps=methods * maps,
         jobs=methods + (not is_called) + (not is_scored),
-        files=methods * fields_touched * _files_a_field(survey, contract, settings.levels),
+        files=methods * fields_touched * expected.files_a_field(survey, settings.levels),
         gigabytes=methods * fields_touched * planes * pixels * (2 if settings.dtype == "float16" else 4) / 1e9,
     )
 
 
-def _views_a_field(survey: Survey, contract: InputContract) -> int:
-    """Return the views of a field; a field that will be refused counts as one."""
-    if contract.view == "object":
-        return OBJECTS_A_FIELD
-    extent = contract.extent(survey.shape, survey.pixel_size_um)
-    if contract.view == "field" or extent is None or survey.shape[0] < extent[0] or survey.shape[1] < extent[1]:
-        return 1
-    return len(contract.tiles(survey.shape, extent))
-
-
-def _files_a_field(survey: Survey, contract: InputContract, levels: int) -> int:
-    """Return the files of a field of maps: groups, levels of image and label, weights, and the views' own maps if stored."""
-    extent = contract.extent(survey.shape, survey.pixel_size_um) or contract.size
-    is_cut_evenly = not any(length % side for length, side in zip(survey.shape, extent, strict=True))
-    as_they_lie = contract.view != "object" and not contract.overlap and extent == contract.size and is_cut_evenly
-    return 3 + 4 * levels + 3 + (0 if as_they_lie else 2)
-
-
-def _selected(campaign: Campaign, model: str, plate: str, wells: Iterable[str]) -> tuple[int, int]:
-    """Return how many maps a method will make of these wells, about, and how many fields they lie in at most."""
-    select = campaign.config.classifiers[model].select or campaign.config.attribute.select
-    everything = select.model_copy(update={"fraction": 1.0})
-    survey = campaign.plans[plate].survey
-    of_field = _views_a_field(survey, campaign.contracts[model].input)
-    explained = touched = 0.0
-    for well in wells:
-        row = campaign.plates[plate].wells.get(well, {})
-        fields_here = len(survey.wells[well][1])
-        if not is_selected(ViewKey(plate, "A", "1", "0", "0_0"), row, everything):
-            continue
-        share = 1.0 if select.controls and row.get("control_type") else select.fraction
-        views = min(fields_here * of_field * share, select.per_well or float("inf"))
-        explained += views
-        touched += min(fields_here, views)
-    return round(explained) * len(campaign.config.attribute.targets), round(touched)
+def views_of_chunk(campaign: Campaign, model: str, plate: str, chunk: str) -> tuple[int, int]:
+    """Return how many views of a chunk a classifier will call, and how many of them each method will explain, about."""
+    survey, wells = campaign.plans[plate].survey, campaign.chunks[plate][chunk]
+    expected = campaign.expected(model)
+    maps, _ = expected.maps(campaign.plates[plate], survey, wells)
+    return expected.views(survey, wells), maps // expected.targets
 
 
 def seconds_a_map(campaign: Campaign, results: Path = Path("results")) -> float | None:
     """Return the mean time of a map in this campaign's finished jobs, start-up included; None before any."""
-    seconds = maps = 0.0
-    for model, plate in campaign.explained_plates:
-        place = results / campaign.name / "benchmarks" / "attribute" / model
-        wells: Mapping[str, list[str]] = campaign.chunks[plate]
-        for file in sorted(place.glob(f"*/{plate}/*.tsv")):
-            if file.stem in wells:
-                with file.open(newline="") as handle:
-                    seconds += sum(float(row["s"]) for row in csv.DictReader(handle, delimiter="\t"))
-                maps += _selected(campaign, model, plate, wells[file.stem])[0]
-    return seconds / maps if maps else None
+    jobs = list(finished_jobs(campaign.config, campaign.contracts, campaign.plates, campaign.plans, results))
+    maps = sum(job.maps for job in jobs)
+    return sum(job.seconds for job in jobs) / maps if maps else None
 
 
 def excess(total: Cost, budget: BudgetSettings) -> list[str]:
@@ -191,6 +145,9 @@ def table(campaign: Campaign, results: Path = Path("results")) -> str:
         f"{rate:.2f} s a map, measured in this campaign's finished jobs" if rate
         else f"{campaign.config.budget.seconds_per_view:g} s a map, assumed (budget.seconds_per_view)"
     )  # fmt: skip
-    return "\n".join(
-        [f"To come in campaign {campaign.name!r}:", *lines, f"Estimated from the plates' metadata; hours at {basis}."]
-    )
+    why = Counter(campaign.plans[plate].basis[-1:] for plate, cost in found.items() if plate != _LAST and cost.jobs)
+    chunks = [
+        f"Chunks of {n} plate{'s' * (n > 1)}: {told}." for of_plan, n in why.most_common(_REASONS) for told in of_plan
+    ]
+    last = f"Estimated from the plates' metadata; hours at {basis}."
+    return "\n".join([f"To come in campaign {campaign.name!r}:", *lines, last, *chunks])
