@@ -15,20 +15,24 @@ from pcim.exports import OMEZARR
 from pcim.pace import finished_jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterator
 
     from pcim.budget_settings import BudgetSettings
     from pcim.campaign import Campaign
 
 _LISTED, _REASONS = 30, 5
 _LAST = "(at the end)"
+_BESIDE = 5
+"""Files of a job beside its outputs: log, benchmark, and hidden ones: lock, journal, progress."""
+_OF_A_REPORT, _OF_A_CLASSIFIER, _OF_A_PAGE = 42, 4, 13
+"""Files of a report: its tables and what a run leaves once (lock, outline, Snakemake's log); figures; a plate's page and figures."""
 
 
 @dataclass(frozen=True)
 class Cost:
     """What is still to come: `views` to be classified, `maps` to be made (one a view, method and target), and what they take.
 
-    `hours` are of the devices that explain: GPU-hours where jobs ask for GPUs. `gigabytes` are before compression.
+    `files` are all that a campaign leaves, hidden ones and Snakemake's own records too, at most. `hours` are of the devices that explain: GPU-hours where jobs ask for GPUs. `gigabytes` are before compression.
     """
 
     views: int = 0
@@ -51,51 +55,73 @@ def costs(campaign: Campaign, results: Path = Path("results")) -> dict[str, Cost
     """Return plate -> what its jobs that have no output yet will cost."""
     rate = seconds_a_map(campaign, results) or campaign.config.budget.seconds_per_view
     root = results / campaign.name
-    found = {}
-    for plate, entry in campaign.plates.items():
-        ingested = (root / "ingest" / plate / "fields.parquet").exists()
-        found[plate] = Cost(jobs=0 if ingested else 1 + (entry.source.format != OMEZARR))
+    found = {plate: _of_plate(campaign, plate, root) for plate in campaign.plates}
     for model, plate in campaign.explained_plates:
-        found[plate] += Cost(jobs=_lacking(_of_the_whole_plate(campaign, model, plate, root)))
+        found[plate] += _jobs(*_of_the_whole_plate(campaign, model, plate, root))
         for chunk in campaign.chunks[plate]:
             found[plate] += _of_chunk(campaign, model, plate, chunk, root)
-    last = [root / "evaluate" / model / "interventions.parquet" for model in campaign.config.classifiers]
-    last += [root / f"evaluate/{model}/{plate}/against_{other}.parquet" for model, plate, other in campaign.pairs]
-    found[_LAST] = Cost(jobs=_lacking([*last, root / "report/index.html"]))
+    last = [(root / "evaluate" / model / "interventions.parquet", 1) for model in campaign.config.classifiers]
+    last += [(root / f"evaluate/{model}/{plate}/against_{other}.parquet", 1) for model, plate, other in campaign.pairs]
+    is_reported = (root / "report/index.html").exists()
+    figures = len(campaign.config.classifiers) * _OF_A_CLASSIFIER + len(campaign.explained_plates) * _OF_A_PAGE
+    found[_LAST] = _jobs(*last, (root / "report/index.html", 5)) + Cost(
+        files=0 if is_reported else _OF_A_REPORT + figures
+    )
     return {name: replace(cost, hours=cost.maps * rate / 3600) for name, cost in found.items()}
 
 
-def _lacking(outputs: Iterable[Path]) -> int:
-    """Count the outputs that are not there, each of a job of its own."""
-    return sum(not output.exists() for output in outputs)
+def _jobs(*made: tuple[Path, int]) -> Cost:
+    """Return the jobs that are to come and their files, of pairs of a job's first output and the number of its outputs.
+
+    Each output has a record in ``.snakemake/metadata``.
+    """
+    lacking = [outputs for first, outputs in made if not first.exists()]
+    return Cost(jobs=len(lacking), files=sum(2 * outputs + _BESIDE for outputs in lacking))
 
 
-def _of_the_whole_plate(campaign: Campaign, model: str, plate: str, root: Path) -> Iterator[Path]:
-    """Yield the outputs of a classifier's jobs on a plate that are not cut into chunks."""
-    yield root / "aggregate" / model / plate / "shares.parquet"
+def _of_plate(campaign: Campaign, plate: str, root: Path) -> Cost:
+    """Return what the jobs cost that every classifier waits for, with the plate's plan."""
+    survey, place = campaign.plans[plate].survey, root / "ingest" / plate
+    cost = _jobs((place / "fields.parquet", 1)) + Cost(files=int(not (root / "plan" / f"{plate}.json").exists()))
+    table = place / "conversion.parquet"
+    if campaign.plates[plate].source.format == OMEZARR or table.exists():
+        return cost
+    count = sum(len(names) for _, names in survey.wells.values())
+    of_field = 1 + 2 * campaign.config.ingest.levels
+    return cost + _jobs((table, 1)) + Cost(files=1 + _groups(survey.wells) + count * of_field)
+
+
+def _groups(wells: Collection[str]) -> int:
+    """Return the groups of rows and wells in a plate with these wells."""
+    return len(wells) + len({well.rstrip("0123456789") for well in wells})
+
+
+def _of_the_whole_plate(campaign: Campaign, model: str, plate: str, root: Path) -> Iterator[tuple[Path, int]]:
+    """Yield the first outputs of a classifier's jobs on a plate that are not cut into chunks, and their numbers of outputs."""
+    yield root / "aggregate" / model / plate / "shares.parquet", 5 + len(campaign.config.attribute.methods)
     if campaign.contracts[model].input.percentiles is not None:
-        yield root / "ingest" / plate / "intensities" / f"{model}.parquet"
+        yield root / "ingest" / plate / "intensities" / f"{model}.parquet", 1
     if campaign.config.classifiers[model].crops is not None:
-        yield root / "ingest" / plate / "objects" / f"{model}.parquet"
+        yield root / "ingest" / plate / "objects" / f"{model}.parquet", 1
 
 
 def _of_chunk(campaign: Campaign, model: str, plate: str, chunk: str, root: Path) -> Cost:
     """Return what one classifier's jobs on one chunk will cost, but for the hours."""
     settings, survey, expected = campaign.config.attribute, campaign.plans[plate].survey, campaign.expected(model)
     here = Path(model), Path(plate) / f"{chunk}.parquet"
-    is_called, is_scored = ((root / stage).joinpath(*here).exists() for stage in ("classify", "evaluate"))
-    methods = _lacking((root / "attribute" / model / method).joinpath(*here[1:]) for method in settings.methods)
+    called, scored = ((root / stage).joinpath(*here) for stage in ("classify", "evaluate"))
+    explaining = _jobs(*((root / "attribute" / model / method / here[1], 1) for method in settings.methods))
     wells = campaign.chunks[plate][chunk]
-    maps, fields_touched = expected.maps(campaign.plates[plate], survey, wells)
+    maps, touched = expected.maps(campaign.plates[plate], survey, wells)
     planes = len(settings.targets) * (len(expected.contract.channels) + 1) + 1  # maps and weights, a label
     pixels = survey.shape[0] * survey.shape[1] * 4 / 3  # with the levels of a pyramid
-    return Cost(
-        views=0 if is_called else expected.views(survey, wells),
-        maps=methods * maps,
-        jobs=methods + (not is_called) + (not is_scored),
-        files=methods * fields_touched * expected.files_a_field(survey, settings.levels),
-        gigabytes=methods * fields_touched * planes * pixels * (2 if settings.dtype == "float16" else 4) / 1e9,
+    of_maps = Cost(
+        views=0 if called.exists() else expected.views(survey, wells),
+        maps=explaining.jobs * maps,
+        files=explaining.jobs * (touched * expected.files_a_field(survey, settings.levels) + _groups(wells)),
+        gigabytes=explaining.jobs * touched * planes * pixels * (2 if settings.dtype == "float16" else 4) / 1e9,
     )
+    return _jobs((called, 1), (scored, 2)) + explaining + of_maps
 
 
 def views_of_chunk(campaign: Campaign, model: str, plate: str, chunk: str) -> tuple[int, int]:

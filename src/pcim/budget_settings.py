@@ -11,7 +11,9 @@ class BudgetSettings(Settings):
     """What a campaign may cost: a run that would cost more is refused before its first job (none: no limit)."""
 
     max_jobs: int | None = Field(None, ge=1, description="Jobs.")
-    max_files: int | None = Field(None, ge=1, description="Files in plates of maps.")
+    max_files: int | None = Field(
+        None, ge=1, description="Files of every kind: maps, tables, logs, locks, Snakemake's own records."
+    )
     max_gb: float | None = Field(None, gt=0, description="Size of the plates of maps before compression, 10^9 bytes.")
     max_hours: float | None = Field(None, gt=0, description="Time of the devices that explain: GPU-hours on GPUs.")
     seconds_per_view: float = Field(
