@@ -14,8 +14,9 @@ from dask.delayed import delayed
 
 from pcim import ngff
 from pcim.inputs import CampaignError, read_platemap
-from pcim.jobs import log, progress, rows_of, write_table
+from pcim.jobs import log, rows_of, write_table
 from pcim.plate import FIELD_COLUMNS, well_name
+from pcim.progress import progress
 from pcim.quality import digest_pixels, illumination, judge
 from pcim.stores import FieldImage
 

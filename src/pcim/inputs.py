@@ -80,8 +80,8 @@ class PlateEntry:
     wells: dict[str, dict[str, str]] = field(repr=False)
 
 
-def read_plates(path: Path, faults: list[str]) -> dict[str, PlateEntry]:
-    """Read plates.tsv and every plate map it names."""
+def read_plates(path: Path, faults: list[str], *, platemaps: bool = True) -> dict[str, PlateEntry]:
+    """Read plates.tsv and, but where that is not wanted, every plate map it names."""
     rows = _read_rows(path, "\t", PLATE_COLUMNS, faults)
     known = [*PLATE_COLUMNS, *SOURCE_COLUMNS, "batch"]
     for column in sorted(set(rows[0][1]) - set(known)) if rows else ():
@@ -96,7 +96,7 @@ def read_plates(path: Path, faults: list[str]) -> dict[str, PlateEntry]:
         else:
             platemap = Path(row["platemap"])
             source = _read_source(row, f"{path}:{line}", faults)
-            plates[name] = PlateEntry(name, source, platemap, read_platemap(platemap, faults))
+            plates[name] = PlateEntry(name, source, platemap, read_platemap(platemap, faults) if platemaps else {})
     return plates
 
 

@@ -76,7 +76,7 @@ def _seconds_a_map(asked: Mapping[str, Any]) -> dict[str, float]:
     """Explain the classifier's own test images, a batch by each method, as long as there is time; return method -> s a map."""
     from safetensors.numpy import load_file
 
-    from pcim.attribute.methods import asked_by, explain_images
+    from pcim.attribute.methods import asked_by, explain_each
     from pcim.config import AttributeSettings
     from pcim.contract import load_contract
     from pcim.models import load_classifier, pick_device
@@ -93,7 +93,8 @@ def _seconds_a_map(asked: Mapping[str, Any]) -> dict[str, float]:
         network = asked_by(method, classifier)
         for _ in range(2):  # the first warms up
             start = time.monotonic()
-            explain_images(network, method, images, targets, keys, settings).channel_maps.cpu()
+            for _, explained in explain_each(network, method, images, targets, keys, settings):
+                explained.channel_maps.cpu()
             seconds[method] = (time.monotonic() - start) / count
         if time.monotonic() - began > _ENOUGH_S:
             break

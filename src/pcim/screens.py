@@ -139,7 +139,7 @@ def _show_running(console: Console, running: Sequence[Found]) -> None:
         table.add_column(name, overflow="fold")
     for one in running[:_LISTED]:
         known = one.progress
-        done = f"{one.done + one.failed:,} of {one.total:,}"
+        done = f"{known.done + known.failed:,} of {known.total:,}" if known and known.total else ""
         told = (
             (f"{known.rate:.2f}", duration(known.left_s), f"{known.host} {known.device_name}", known.job)
             if known

@@ -43,6 +43,7 @@ class Request:
     runtime: float | None = None
     mem_mb: float | None = None
     gpus: int = 0
+    gpu_model: str = ""
     unknown: tuple[str, ...] = ()
 
     @property
@@ -158,7 +159,7 @@ def _by_rule(told: Any) -> dict[str, dict[str, Any]]:
 def _request(rule: str, told: Mapping[str, Any]) -> Request:
     numbers = {name: evaluate(told[name]) for name in ("runtime", "mem_mb", "gpu") if name in told}
     words = {name: _unquoted(str(told.get(name) or "")) for name in
-             ("slurm_partition", "slurm_account", "qos", "constraint", "gres", "slurm_extra")}  # fmt: skip
+             ("slurm_partition", "slurm_account", "qos", "constraint", "gres", "gpu_model", "slurm_extra")}  # fmt: skip
     unknown = [name for name, value in numbers.items() if value is None]
     try:
         extra = tuple(shlex.split(words["slurm_extra"]))
@@ -172,6 +173,7 @@ def _request(rule: str, told: Mapping[str, Any]) -> Request:
         constraint=words["constraint"],
         gres=words["gres"],
         extra=extra,
+        gpu_model=words["gpu_model"],
         runtime=numbers.get("runtime"),
         mem_mb=numbers.get("mem_mb"),
         gpus=int(numbers.get("gpu") or 0),

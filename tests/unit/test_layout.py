@@ -22,6 +22,7 @@ LIGHT = (
     "chunks",
     "ngff",
     "jobs",
+    "progress",
     "revisions",
     "source",
     "plan",

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 from zipfile import ZipFile
@@ -67,6 +69,15 @@ def test_a_planted_signal_is_found_and_the_sources_stay_as_they_were(make_run: A
     for path in (tmp_path / "inputs").rglob("*"):
         path.touch()
     assert "Nothing to be done" in run()
+
+
+def test_a_campaign_that_was_copied_or_touched_has_nothing_to_do(undisturbed: Any, tmp_path: Path) -> None:
+    moved = replace(undisturbed, folder=tmp_path / "elsewhere")
+    shutil.copytree(undisturbed.folder, moved.folder, copy_function=shutil.copy)  # with the time of now, in any order
+    assert "Nothing to be done" in moved()
+    for path in sorted(moved.results.rglob("*"), reverse=True):
+        path.touch()
+    assert "Nothing to be done" in moved()
 
 
 def test_two_classifiers_of_one_plate_are_compared_view_by_view(make_run: Any) -> None:
