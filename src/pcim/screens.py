@@ -51,7 +51,8 @@ def show_status(console: Console, status: Status, *, all_plates: bool) -> None:
         _show_running(console, status.running)
     _show_reasons(console, status.rows)
     if status.troubles:
-        console.print(f"{len(status.troubles)} jobs failed or stopped:", style="bold")
+        count = len(status.troubles)
+        console.print(f"{count} job{'s' * (count > 1)} failed or stopped:", style="bold")
         for one in status.troubles[:_LISTED]:
             job = one.job
             console.print(f"  {_job_name(one)} {one.state}: {one.why}", soft_wrap=True)

@@ -148,6 +148,17 @@ def test_a_job_at_work_is_told_from_its_progress_and_a_silent_one_is_dead(root: 
     assert campaign_status(root).troubles[0].why == "stopped (4711 on node7)"
 
 
+def test_views_that_a_job_of_the_whole_counts_are_not_taken_for_jobs(root: Path) -> None:
+    tell(root / "evaluate/spots/interventions.parquet", stage="interventions", total=200, done=50, failed=0)
+    status = campaign_status(root)
+    (found,) = [row for row in status.rows if row.stage == "interventions"]
+    assert (found.unit, found.total, found.waiting, found.rate) == ("job", 1, 1, 0)
+    assert "interventions spots" in status.unmeasured
+    output = io.StringIO()
+    show_status(Console(file=output, width=1000), status, all_plates=False)
+    assert "50 of 200" in output.getvalue()
+
+
 def test_what_a_killed_job_had_finished_counts_and_lines_that_were_cut_off_do_not(root: Path) -> None:
     table = root / "attribute/spots/pcim/plate1/A01-A04.parquet"
     rows = [KEY | {"view": str(n), "status": "ok" if n else "failed"} for n in (0, 1, 2, 2)]
