@@ -6,35 +6,33 @@ unfit will cost less.
 
 from __future__ import annotations
 
-import csv
+from collections import Counter
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pcim.chunks import is_selected
 from pcim.exports import OMEZARR
-from pcim.plate import ViewKey
+from pcim.pace import finished_jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterator
 
+    from pcim.budget_settings import BudgetSettings
     from pcim.campaign import Campaign
-    from pcim.config import BudgetSettings
-    from pcim.contract import InputContract
-    from pcim.survey import Survey
 
-OBJECTS_A_FIELD = 100
-"""Objects that a field is taken to hold before anyone has counted."""
-
-_LISTED = 30
+_LISTED, _REASONS = 30, 5
 _LAST = "(at the end)"
+_BESIDE = 5
+"""Files of a job beside its outputs: log, benchmark, and hidden ones: lock, journal, progress."""
+_OF_A_REPORT, _OF_A_CLASSIFIER, _OF_A_PAGE = 42, 4, 13
+"""Files of a report: its tables and what a run leaves once (lock, outline, Snakemake's log); figures; a plate's page and figures."""
 
 
 @dataclass(frozen=True)
 class Cost:
     """What is still to come: `views` to be classified, `maps` to be made (one a view, method and target), and what they take.
 
-    `hours` are of the devices that explain: GPU-hours where jobs ask for GPUs. `gigabytes` are before compression.
+    `files` are all that a campaign leaves, hidden ones and Snakemake's own records too, at most. `hours` are of the devices that explain: GPU-hours where jobs ask for GPUs. `gigabytes` are before compression.
     """
 
     views: int = 0
@@ -57,106 +55,88 @@ def costs(campaign: Campaign, results: Path = Path("results")) -> dict[str, Cost
     """Return plate -> what its jobs that have no output yet will cost."""
     rate = seconds_a_map(campaign, results) or campaign.config.budget.seconds_per_view
     root = results / campaign.name
-    found = {}
-    for plate, entry in campaign.plates.items():
-        ingested = (root / "ingest" / plate / "fields.parquet").exists()
-        found[plate] = Cost(jobs=0 if ingested else 1 + (entry.source.format != OMEZARR))
+    found = {plate: _of_plate(campaign, plate, root) for plate in campaign.plates}
     for model, plate in campaign.explained_plates:
-        found[plate] += Cost(jobs=_lacking(_of_the_whole_plate(campaign, model, plate, root)))
+        found[plate] += _jobs(*_of_the_whole_plate(campaign, model, plate, root))
         for chunk in campaign.chunks[plate]:
             found[plate] += _of_chunk(campaign, model, plate, chunk, root)
-    last = [root / "evaluate" / model / "interventions.parquet" for model in campaign.config.classifiers]
-    last += [root / f"evaluate/{model}/{plate}/against_{other}.parquet" for model, plate, other in campaign.pairs]
-    found[_LAST] = Cost(jobs=_lacking([*last, root / "report/index.html"]))
+    last = [(root / "evaluate" / model / "interventions.parquet", 1) for model in campaign.config.classifiers]
+    last += [(root / f"evaluate/{model}/{plate}/against_{other}.parquet", 1) for model, plate, other in campaign.pairs]
+    is_reported = (root / "report/index.html").exists()
+    figures = len(campaign.config.classifiers) * _OF_A_CLASSIFIER + len(campaign.explained_plates) * _OF_A_PAGE
+    found[_LAST] = _jobs(*last, (root / "report/index.html", 5)) + Cost(
+        files=0 if is_reported else _OF_A_REPORT + figures
+    )
     return {name: replace(cost, hours=cost.maps * rate / 3600) for name, cost in found.items()}
 
 
-def _lacking(outputs: Iterable[Path]) -> int:
-    """Count the outputs that are not there, each of a job of its own."""
-    return sum(not output.exists() for output in outputs)
+def _jobs(*made: tuple[Path, int]) -> Cost:
+    """Return the jobs that are to come and their files, of pairs of a job's first output and the number of its outputs.
+
+    Each output has a record in ``.snakemake/metadata``.
+    """
+    lacking = [outputs for first, outputs in made if not first.exists()]
+    return Cost(jobs=len(lacking), files=sum(2 * outputs + _BESIDE for outputs in lacking))
 
 
-def _of_the_whole_plate(campaign: Campaign, model: str, plate: str, root: Path) -> Iterator[Path]:
-    """Yield the outputs of a classifier's jobs on a plate that are not cut into chunks."""
-    yield root / "aggregate" / model / plate / "shares.parquet"
+def _of_plate(campaign: Campaign, plate: str, root: Path) -> Cost:
+    """Return what the jobs cost that every classifier waits for, with the plate's plan."""
+    survey, place = campaign.plans[plate].survey, root / "ingest" / plate
+    cost = _jobs((place / "fields.parquet", 1)) + Cost(files=int(not (root / "plan" / f"{plate}.json").exists()))
+    table = place / "conversion.parquet"
+    if campaign.plates[plate].source.format == OMEZARR or table.exists():
+        return cost
+    count = sum(len(names) for _, names in survey.wells.values())
+    of_field = 1 + 2 * campaign.config.ingest.levels
+    return cost + _jobs((table, 1)) + Cost(files=1 + _groups(survey.wells) + count * of_field)
+
+
+def _groups(wells: Collection[str]) -> int:
+    """Return the groups of rows and wells in a plate with these wells."""
+    return len(wells) + len({well.rstrip("0123456789") for well in wells})
+
+
+def _of_the_whole_plate(campaign: Campaign, model: str, plate: str, root: Path) -> Iterator[tuple[Path, int]]:
+    """Yield the first outputs of a classifier's jobs on a plate that are not cut into chunks, and their numbers of outputs."""
+    yield root / "aggregate" / model / plate / "shares.parquet", 5 + len(campaign.config.attribute.methods)
     if campaign.contracts[model].input.percentiles is not None:
-        yield root / "ingest" / plate / "intensities" / f"{model}.parquet"
+        yield root / "ingest" / plate / "intensities" / f"{model}.parquet", 1
     if campaign.config.classifiers[model].crops is not None:
-        yield root / "ingest" / plate / "objects" / f"{model}.parquet"
+        yield root / "ingest" / plate / "objects" / f"{model}.parquet", 1
 
 
 def _of_chunk(campaign: Campaign, model: str, plate: str, chunk: str, root: Path) -> Cost:
     """Return what one classifier's jobs on one chunk will cost, but for the hours."""
-    settings, survey, contract = (
-        campaign.config.attribute,
-        campaign.plans[plate].survey,
-        campaign.contracts[model].input,
-    )
+    settings, survey, expected = campaign.config.attribute, campaign.plans[plate].survey, campaign.expected(model)
     here = Path(model), Path(plate) / f"{chunk}.parquet"
-    is_called, is_scored = ((root / stage).joinpath(*here).exists() for stage in ("classify", "evaluate"))
-    methods = _lacking((root / "attribute" / model / method).joinpath(*here[1:]) for method in settings.methods)
+    called, scored = ((root / stage).joinpath(*here) for stage in ("classify", "evaluate"))
+    explaining = _jobs(*((root / "attribute" / model / method / here[1], 1) for method in settings.methods))
     wells = campaign.chunks[plate][chunk]
-    maps, fields_touched = _selected(campaign, model, plate, wells)
-    planes = len(settings.targets) * (len(contract.channels) + 1) + 1  # maps and weights, a label
+    maps, touched = expected.maps(campaign.plates[plate], survey, wells)
+    planes = len(settings.targets) * (len(expected.contract.channels) + 1) + 1  # maps and weights, a label
     pixels = survey.shape[0] * survey.shape[1] * 4 / 3  # with the levels of a pyramid
-    return Cost(
-        views=0 if is_called else _views_a_field(survey, contract) * sum(len(survey.wells[well][1]) for well in wells),
-        maps=methods * maps,
-        jobs=methods + (not is_called) + (not is_scored),
-        files=methods * fields_touched * _files_a_field(survey, contract, settings.levels),
-        gigabytes=methods * fields_touched * planes * pixels * (2 if settings.dtype == "float16" else 4) / 1e9,
+    of_maps = Cost(
+        views=0 if called.exists() else expected.views(survey, wells),
+        maps=explaining.jobs * maps,
+        files=explaining.jobs * (touched * expected.files_a_field(survey, settings.levels) + _groups(wells)),
+        gigabytes=explaining.jobs * touched * planes * pixels * (2 if settings.dtype == "float16" else 4) / 1e9,
     )
+    return _jobs((called, 1), (scored, 2)) + explaining + of_maps
 
 
-def _views_a_field(survey: Survey, contract: InputContract) -> int:
-    """Return the views of a field; a field that will be refused counts as one."""
-    if contract.view == "object":
-        return OBJECTS_A_FIELD
-    extent = contract.extent(survey.shape, survey.pixel_size_um)
-    if contract.view == "field" or extent is None or survey.shape[0] < extent[0] or survey.shape[1] < extent[1]:
-        return 1
-    return len(contract.tiles(survey.shape, extent))
-
-
-def _files_a_field(survey: Survey, contract: InputContract, levels: int) -> int:
-    """Return the files of a field of maps: groups, levels of image and label, weights, and the views' own maps if stored."""
-    extent = contract.extent(survey.shape, survey.pixel_size_um) or contract.size
-    is_cut_evenly = not any(length % side for length, side in zip(survey.shape, extent, strict=True))
-    as_they_lie = contract.view != "object" and not contract.overlap and extent == contract.size and is_cut_evenly
-    return 3 + 4 * levels + 3 + (0 if as_they_lie else 2)
-
-
-def _selected(campaign: Campaign, model: str, plate: str, wells: Iterable[str]) -> tuple[int, int]:
-    """Return how many maps a method will make of these wells, about, and how many fields they lie in at most."""
-    select = campaign.config.classifiers[model].select or campaign.config.attribute.select
-    everything = select.model_copy(update={"fraction": 1.0})
-    survey = campaign.plans[plate].survey
-    of_field = _views_a_field(survey, campaign.contracts[model].input)
-    explained = touched = 0.0
-    for well in wells:
-        row = campaign.plates[plate].wells.get(well, {})
-        fields_here = len(survey.wells[well][1])
-        if not is_selected(ViewKey(plate, "A", "1", "0", "0_0"), row, everything):
-            continue
-        share = 1.0 if select.controls and row.get("control_type") else select.fraction
-        views = min(fields_here * of_field * share, select.per_well or float("inf"))
-        explained += views
-        touched += min(fields_here, views)
-    return round(explained) * len(campaign.config.attribute.targets), round(touched)
+def views_of_chunk(campaign: Campaign, model: str, plate: str, chunk: str) -> tuple[int, int]:
+    """Return how many views of a chunk a classifier will call, and how many of them each method will explain, about."""
+    survey, wells = campaign.plans[plate].survey, campaign.chunks[plate][chunk]
+    expected = campaign.expected(model)
+    maps, _ = expected.maps(campaign.plates[plate], survey, wells)
+    return expected.views(survey, wells), maps // expected.targets
 
 
 def seconds_a_map(campaign: Campaign, results: Path = Path("results")) -> float | None:
     """Return the mean time of a map in this campaign's finished jobs, start-up included; None before any."""
-    seconds = maps = 0.0
-    for model, plate in campaign.explained_plates:
-        place = results / campaign.name / "benchmarks" / "attribute" / model
-        wells: Mapping[str, list[str]] = campaign.chunks[plate]
-        for file in sorted(place.glob(f"*/{plate}/*.tsv")):
-            if file.stem in wells:
-                with file.open(newline="") as handle:
-                    seconds += sum(float(row["s"]) for row in csv.DictReader(handle, delimiter="\t"))
-                maps += _selected(campaign, model, plate, wells[file.stem])[0]
-    return seconds / maps if maps else None
+    jobs = list(finished_jobs(campaign.config, campaign.contracts, campaign.plates, campaign.plans, results))
+    maps = sum(job.maps for job in jobs)
+    return sum(job.seconds for job in jobs) / maps if maps else None
 
 
 def excess(total: Cost, budget: BudgetSettings) -> list[str]:
@@ -191,6 +171,9 @@ def table(campaign: Campaign, results: Path = Path("results")) -> str:
         f"{rate:.2f} s a map, measured in this campaign's finished jobs" if rate
         else f"{campaign.config.budget.seconds_per_view:g} s a map, assumed (budget.seconds_per_view)"
     )  # fmt: skip
-    return "\n".join(
-        [f"To come in campaign {campaign.name!r}:", *lines, f"Estimated from the plates' metadata; hours at {basis}."]
-    )
+    why = Counter(campaign.plans[plate].basis[-1:] for plate, cost in found.items() if plate != _LAST and cost.jobs)
+    chunks = [
+        f"Chunks of {n} plate{'s' * (n > 1)}: {told}." for of_plan, n in why.most_common(_REASONS) for told in of_plan
+    ]
+    last = f"Estimated from the plates' metadata; hours at {basis}."
+    return "\n".join([f"To come in campaign {campaign.name!r}:", *lines, last, *chunks])

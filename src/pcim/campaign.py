@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from pcim import budget
 from pcim.config import Config
+from pcim.expected import Expected
 from pcim.exports import OMEZARR
 from pcim.faults import parse
 from pcim.inputs import CampaignError, PlateEntry, check_classifier, check_plate, read_model, read_plates
 from pcim.method_settings import method_read
-from pcim.plan import PlatePlan, plan_file, plan_plate, read_plan
+from pcim.plan import Plans, PlatePlan, plan_file, plan_plates, read_plan
 from pcim.source import Source
 
 if TYPE_CHECKING:
@@ -26,21 +27,6 @@ if TYPE_CHECKING:
     from pcim.contract import Contract
 
 
-def _plan_of(config: Config, plate: PlateEntry, faults: list[str], *, look_at_plates: bool) -> PlatePlan | None:
-    """Return a plate's plan, made or grown where plates are looked at; None and a fault where that cannot be."""
-    file = plan_file(config.campaign, plate.plate)
-    try:
-        known = read_plan(file)
-        if look_at_plates:
-            return plan_plate(plate.source, known, config.wells_per_chunk)
-    except (ValueError, OSError) as error:
-        faults.append(f"plate {plate.plate!r}: {error}")
-        return None
-    if known is None:
-        faults.append(f"plate {plate.plate!r}: {file}: no plan; a run writes it before its first job")
-    return known
-
-
 @dataclass(frozen=True)
 class Campaign:
     """A campaign whose inputs agree with one another."""
@@ -48,14 +34,14 @@ class Campaign:
     config: Config
     plates: dict[str, PlateEntry]
     contracts: dict[str, Contract]
-    plans: dict[str, PlatePlan]
+    plans: Mapping[str, PlatePlan]
 
     @classmethod
     def load(cls, values: Mapping[str, Any], *, look_at_plates: bool = True) -> Campaign:
         """Read what `config.yaml` names and check it.
 
-        `look_at_plates` also reads every plate's own metadata (small files) and plans what is not planned yet: once a run. A
-        job does not look: it reads the plans that the run has written.
+        `look_at_plates` also reads every plate map and every plate's own metadata (small files) and plans what is not planned
+        yet: once a run. A job does not look: it reads the plans that the run has written, each when it is asked for.
 
         Raises
         ------
@@ -65,23 +51,20 @@ class Campaign:
         config, faults = parse(Config, values, "config")
         if config is None:
             raise CampaignError(faults)
-        plates = read_plates(config.plates, faults)
+        plates = read_plates(config.plates, faults, platemaps=look_at_plates)
         contracts = {name: read_model(name, entry, faults) for name, entry in config.classifiers.items()}
         for name, entry in config.classifiers.items():
             check_classifier(name, entry, contracts[name], config, plates, faults)
-        plans: dict[str, PlatePlan] = {}
-        for name, plate in plates.items():
-            plan = _plan_of(config, plate, faults, look_at_plates=look_at_plates)
-            if plan is not None:
-                plans[name] = plan
-                check_plate(plate, plan.survey, config, contracts, faults)
+        sound = {name: contract for name, contract in contracts.items() if contract}
+        plans = plan_plates(config, plates, sound, faults) if look_at_plates else Plans(config.campaign, plates)
+        for name in plates if look_at_plates else ():
+            if name in plans:
+                check_plate(plates[name], plans[name].survey, config, contracts, faults)
         if faults:
             raise CampaignError(faults)
-        campaign = cls(config, plates, {name: contract for name, contract in contracts.items() if contract}, plans)
-        over = (
-            budget.excess(sum(budget.costs(campaign).values(), budget.Cost()), config.budget) if look_at_plates else []
-        )
-        if over:
+        campaign = cls(config, plates, sound, plans)
+        total = sum(budget.costs(campaign).values(), budget.Cost()) if look_at_plates else budget.Cost()
+        if over := budget.excess(total, config.budget):
             raise CampaignError([*over, budget.table(campaign)])
         return campaign
 
@@ -101,6 +84,10 @@ class Campaign:
     def chunks(self) -> dict[str, Mapping[str, list[str]]]:
         """Plate -> chunk -> its wells."""
         return {name: plan.chunks for name, plan in self.plans.items()}
+
+    def expected(self, model: str) -> Expected:
+        """Return what a classifier sees and what of it is explained."""
+        return Expected.of(self.config, model, self.contracts[model])
 
     @cached_property
     def sources(self) -> dict[str, Source]:
@@ -196,7 +183,7 @@ class Campaign:
         """Return what every job on a chunk is told: where, which wells, and what is let pass (see `jobs.ChunkJob`)."""
         return {
             "store": self.store(wildcards),
-            "wells": self.chunks[wildcards.plate][wildcards.chunk],
+            "wells": self.plans[wildcards.plate].chunks[wildcards.chunk],
             "trusted_packages": self.config.classify.trusted_packages,
             "accept": self.config.ingest.accept,
             "max_failed": self.config.max_failed,
@@ -247,16 +234,15 @@ class Campaign:
         """The model.yaml of every classifier, in the order of the config."""
         return [entry.model for entry in self.config.classifiers.values()]
 
-    @property
-    def all_stores(self) -> dict[str, dict[str, Any]]:
-        """The OME-Zarr plate of every plate: plate -> plain form."""
+    def all_stores(self, _: Any) -> dict[str, dict[str, Any]]:
+        """Return the OME-Zarr plate of every plate: plate -> plain form."""
         return {name: source.plain() for name, source in self.sources.items()}
 
     def of_chunks(self, pattern: str) -> Callable[[Any], list[str]]:
         """Return an input function: `pattern` for every chunk of the rule's plate; a ``{method}`` in it is the one that is read."""
         return lambda wildcards: [
             pattern.format(**{"method": self.read_method, **wildcards}, chunk=chunk)
-            for chunk in self.chunks[wildcards.plate]
+            for chunk in self.plans[wildcards.plate].chunks
         ]
 
     def of_methods(self, pattern: str) -> Callable[[Any], list[str]]:
@@ -264,7 +250,7 @@ class Campaign:
         methods = self.config.attribute.methods
 
         def fill(wildcards: Any) -> list[str]:
-            chunks = [wildcards["chunk"]] if "chunk" in wildcards.keys() else list(self.chunks[wildcards.plate])  # noqa: SIM118
+            chunks = [wildcards["chunk"]] if "chunk" in wildcards.keys() else list(self.plans[wildcards.plate].chunks)  # noqa: SIM118
             known = {name: value for name, value in wildcards.items() if name != "chunk"}
             return [pattern.format(**known, method=method, chunk=chunk) for method in methods for chunk in chunks]
 
@@ -279,22 +265,27 @@ class Campaign:
         def fill(wildcards: Any) -> list[str]:
             known = {"method": self.read_method, **wildcards}
             plates = self.config.classifiers[wildcards.model].plates
-            pairs = [(plate, chunk) for plate in plates for chunk in self.chunks[plate]]
+            pairs = [(plate, chunk) for plate in plates for chunk in self.plans[plate].chunks]
             return list(dict.fromkeys(pattern.format(**known, plate=plate, chunk=chunk) for plate, chunk in pairs))
 
         return fill
 
-    def of_pairs(self, pattern: str) -> list[str]:
-        """Return `pattern` filled in for every pair of classifiers that see the same views of a plate."""
-        known = {"campaign": self.name}
-        return [pattern.format(**known, model=one, plate=plate, other=other) for one, plate, other in self.pairs]
-
-    def everywhere(self, pattern: str) -> list[str]:
-        """Return `pattern` filled in for every classifier, plate, method and chunk of the campaign, each path once."""
-        paths = [
-            pattern.format(campaign=self.name, model=model, plate=plate, method=method, chunk=chunk)
-            for model, plate in self.explained_plates
-            for method in self.config.attribute.methods
-            for chunk in self.chunks[plate]
+    def of_pairs(self, pattern: str) -> Callable[[Any], list[str]]:
+        """Return an input function: `pattern` for every pair of classifiers that see the same views of a plate."""
+        return lambda wildcards: [
+            pattern.format(**wildcards, model=one, plate=plate, other=other) for one, plate, other in self.pairs
         ]
-        return list(dict.fromkeys(paths))
+
+    def everywhere(self, pattern: str) -> Callable[[Any], list[str]]:
+        """Return an input function: `pattern` for every classifier, plate, method and chunk of the campaign, each path once."""
+
+        def fill(wildcards: Any) -> list[str]:
+            paths = [
+                pattern.format(**wildcards, model=model, plate=plate, method=method, chunk=chunk)
+                for model, plate in self.explained_plates
+                for method in self.config.attribute.methods
+                for chunk in self.plans[plate].chunks
+            ]
+            return list(dict.fromkeys(paths))
+
+        return fill

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
+from pcim.budget_settings import BudgetSettings
 from pcim.measured import CORNERS, FRAME, MAP_TOP, SURROUNDINGS
 from pcim.method_settings import PEER_CHOICES, Background, Method, PcimSettings, PeerSettings
 from pcim.reading_settings import DoubtSettings, ReadingSettings
@@ -257,20 +258,6 @@ class ReportSettings(Settings):
     doubt: DoubtSettings = Field(DoubtSettings(), description="Which images are named as doubtful.")
 
 
-class BudgetSettings(Settings):
-    """What a campaign may cost: a run that would cost more is refused before its first job (none: no limit)."""
-
-    max_jobs: int | None = Field(None, ge=1, description="Jobs.")
-    max_files: int | None = Field(None, ge=1, description="Files in plates of maps.")
-    max_gb: float | None = Field(None, gt=0, description="Size of the plates of maps before compression, 10^9 bytes.")
-    max_hours: float | None = Field(None, gt=0, description="Time of the devices that explain: GPU-hours on GPUs.")
-    seconds_per_view: float = Field(
-        1.0,
-        gt=0,
-        description="Time of a map, of one view by one method for one target, that is assumed until the campaign has measured it.",
-    )
-
-
 class Config(Settings):
     """A whole campaign."""
 
@@ -278,7 +265,19 @@ class Config(Settings):
         description="Name of the campaign: results go to results/{campaign}."
     )
     plates: Path = Field(description="Table of the plates: columns plate, path, platemap (tab separated).")
-    wells_per_chunk: int = Field(48, ge=1, description="Whole wells that one job works on.")
+    minutes_per_chunk: float = Field(
+        30.0,
+        gt=0,
+        description="A plate is cut into chunks of whole wells, so that the slowest method's job on one lasts about so long: decided when the plate is first planned.",
+    )
+    jobs_per_plate: int = Field(
+        49,
+        ge=1,
+        description="Most jobs of a plate, all classifiers, methods and stages together: chunks are larger where there would be more. One chunk is the least.",
+    )
+    wells_per_chunk: int | None = Field(
+        None, ge=1, description="Whole wells a chunk, whatever the two above say (none: by them)."
+    )
     max_failed: float = Field(0.2, ge=0, le=1, description="A job fails when more than this share of its views failed.")
     classifiers: dict[Name, ClassifierSettings] = Field(
         min_length=1, description="The classifiers to explain, by name."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,12 +85,17 @@ def _validator(kind: str, version: str) -> Validator:
     return Draft202012Validator(schema, registry=known @ Registry())
 
 
+@lru_cache(maxsize=1000)
+def _faults(kind: str, version: str, text: str) -> tuple[str, ...]:
+    """Return where the schema refuses metadata, given as JSON: the wells of a plate mostly say the same, and are asked about once."""
+    return tuple(
+        f"{'.'.join(str(part) for part in error.absolute_path if part != 'ome')}: {error.message:.200}"
+        for error in _validator(kind, version).iter_errors(json.loads(text))
+    )
+
+
 def conform(kind: str, version: str, ome: dict[str, Any], where: str) -> None:
     """Refuse metadata that the specification's schema refuses, with the first places where it does."""
-    instance = ome if version == "0.4" else {"ome": ome}
-    faults = [
-        f"{'.'.join(str(part) for part in error.absolute_path if part != 'ome')}: {error.message:.200}"
-        for error in _validator(kind, version).iter_errors(instance)
-    ]
+    faults = _faults(kind, version, json.dumps(ome if version == "0.4" else {"ome": ome}))
     if faults:
         raise NgffError(f"{where}: not valid as the {kind} of OME-Zarr {version}: {'; '.join(faults[:3])}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
@@ -14,7 +15,7 @@ Item = TypeVar("Item")
 
 
 def _none_twice(items: list[Item]) -> list[Item]:
-    twice = sorted({str(item) for item in items if items.count(item) > 1})
+    twice = sorted(str(item) for item, count in Counter(items).items() if count > 1)
     if twice:
         raise ValueError(f"{twice} {'is' if len(twice) == 1 else 'are'} listed twice")
     return items

@@ -3,13 +3,13 @@
 # removes no package: a machine with MySQL is left as it is.
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
-packages="slurmctld slurmd slurm-client slurmdbd munge mariadb-server"
+packages="slurmctld slurmd slurm-client slurmdbd munge mariadb-server faketime"
 policy=/usr/sbin/policy-rc.d
 aside=$policy.before-pcim
 mark="# by PCIM's tests/cluster/install.sh"
 
 missing=
-for command in slurmctld slurmd sbatch slurmdbd munged mariadbd mariadb-install-db; do
+for command in slurmctld slurmd sbatch slurmdbd munged mariadbd mariadb-install-db faketime; do
     command -v "$command" >/dev/null || missing="$missing $command"
 done
 [ -n "$missing" ] || exit 0

@@ -11,6 +11,8 @@ from makers import write_campaign, write_model
 
 from pcim.campaign import Campaign
 from pcim.inputs import CampaignError
+from pcim.ngff import NgffError
+from pcim.plan import plan_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -144,10 +146,14 @@ def test_jobs_do_not_look_at_the_plates_again(
     values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert "no plan; a run writes it before its first job" in faults(values, look_at_plates=False)
+    with pytest.raises(NgffError, match="no plan; a run writes it before its first job"):
+        _ = Campaign.load(values, look_at_plates=False).plans["plate1"]
     Campaign.load(values).write_plans()
     (tmp_path / "plate1.zarr").rename(tmp_path / "elsewhere.zarr")
-    assert Campaign.load(values, look_at_plates=False).name == "planted"
+    (tmp_path / "plate2.csv").unlink()
+    job = Campaign.load(values, look_at_plates=False)
+    plan_file("planted", "plate2").unlink()
+    assert list(job.plans["plate1"].chunks) == ["A01-A04", "B01-B04"], "no plate map, and no plan but the one asked for"
 
 
 @pytest.mark.parametrize("method", ["random", "occlusion"])
@@ -178,7 +184,10 @@ def test_classifiers_that_see_the_same_views_of_a_plate_are_pairs_in_the_order_o
         ("spots", "plate2", "third"),
         ("again", "plate2", "third"),
     ]
-    assert campaign.of_pairs("{campaign}/{model}/{plate}/{other}")[0] == "planted/spots/plate2/again"
+    assert (
+        campaign.of_pairs("{campaign}/{model}/{plate}/{other}")({"campaign": "planted"})[0]
+        == "planted/spots/plate2/again"
+    )
 
 
 def model_input(folder: Path) -> dict[str, Any]:

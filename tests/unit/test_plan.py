@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,10 @@ def grown(folder: Path, wells: list[tuple[str, str]]) -> Source:
     return Source(str(write_plate(folder / "p.zarr", {(row, column, "0"): pixels for row, column in wells})))
 
 
+def two_wells(_: Survey, wells: Collection[str], planned: int) -> tuple[int, str]:
+    return 2, f"{len(wells)} new wells, {planned} chunks before"
+
+
 def test_jobs_read_the_plan_that_the_run_wrote(values: dict[str, Any]) -> None:
     first = Campaign.load(values)
     first.write_plans()
@@ -52,14 +57,43 @@ def test_chunks_that_are_planned_never_change(values: dict[str, Any]) -> None:
     assert len(Campaign.load(values | {"wells_per_chunk": 1}).chunks["plate1"]) == 8
 
 
+def test_a_new_plate_is_cut_by_what_was_measured_and_changes_no_other_plan(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    del values["wells_per_chunk"]
+    spots = values["classifiers"]["spots"]
+    values["minutes_per_chunk"] = 0.5  # 8 wells of 4 tiles: 32 s at the 1 s that is assumed
+    one = values | {"classifiers": {"spots": spots | {"plates": ["plate1"]}}, "plates": str(tmp_path / "one.tsv")}
+    Path(one["plates"]).write_text("".join((tmp_path / "plates.tsv").read_text().splitlines(keepends=True)[:2]))
+    Campaign.load(one).write_plans()
+    file = plan_file("planted", "plate1")
+    before = file.read_bytes()
+    assert json.loads(before)["basis"] == [
+        "4 wells a chunk, 0.267 minutes at 4 maps a well and 1 s a map, assumed (budget.seconds_per_view)"
+    ]
+    measured = Path("results/planted/benchmarks/attribute/spots")
+    for method, seconds in (("pcim", 16 * 5.0), ("random", 1.0)):
+        (measured / method / "plate1").mkdir(parents=True)
+        (measured / method / "plate1/A01-A04.tsv").write_text(f"s\n{seconds}\n")
+    both = Campaign.load(values)
+    both.write_plans()
+    assert file.read_bytes() == before
+    assert len(both.chunks["plate2"]) == 8
+    assert (
+        "Chunks of 1 plate: 1 wells a chunk, 0.333 minutes at 4 maps a well and 5 s a map, measured."
+        in budget.table(both)
+    )
+
+
 def test_a_plate_that_gains_wells_gets_new_chunks_for_them_alone(tmp_path: Path) -> None:
     few, more = [("A", "1"), ("B", "1")], [("A", "1"), ("A", "2"), ("B", "1"), ("C", "9")]
-    first = plan_plate(grown(tmp_path, few), None, 2)
-    assert plan_plate(first.source, first, 5) is first
-    second = plan_plate(grown(tmp_path, more), first, 2)
+    first = plan_plate(grown(tmp_path, few), None, two_wells)
+    assert plan_plate(first.source, first, two_wells) is first
+    second = plan_plate(grown(tmp_path, more), first, two_wells)
+    assert second.basis == ("2 new wells, 0 chunks before", "2 new wells, 1 chunks before")
     assert second.chunks == {"A01-B01": ["A01", "B01"], "A02-C09": ["A02", "C09"]}
     with pytest.raises(ValueError, match=r"wells \['A02', 'C09'\] were planned and are gone"):
-        plan_plate(grown(tmp_path, few), second, 2)
+        plan_plate(grown(tmp_path, few), second, two_wells)
 
 
 def test_a_plan_of_another_form_is_refused_not_guessed_at(values: dict[str, Any]) -> None:

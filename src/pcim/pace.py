@@ -1,0 +1,115 @@
+"""The pace: how long a map takes, as far as this campaign has measured it, and how large the chunks become by that."""
+
+from __future__ import annotations
+
+import csv
+import math
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+from pcim.expected import Expected
+from pcim.exports import OMEZARR
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from pcim.config import Config
+    from pcim.contract import Contract
+    from pcim.inputs import PlateEntry
+    from pcim.plan import PlatePlan
+    from pcim.survey import Survey
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A finished job of `attribute`: whose it was, its time with start-up, and how many maps it was to make."""
+
+    model: str
+    method: str
+    seconds: float
+    maps: int
+
+
+def finished_jobs(
+    config: Config,
+    contracts: Mapping[str, Contract],
+    plates: Mapping[str, PlateEntry],
+    plans: Mapping[str, PlatePlan],
+    results: Path = Path("results"),
+) -> Iterator[Measured]:
+    """Yield the finished jobs of `attribute`, read from Snakemake's benchmark files."""
+    for model, contract in contracts.items():
+        expected = Expected.of(config, model, contract)
+        place = results / config.campaign / "benchmarks" / "attribute" / model
+        for plate in config.classifiers[model].plates if place.exists() else ():
+            plan = plans.get(plate)
+            for file in sorted(place.glob(f"*/{plate}/*.tsv")) if plan is not None else ():
+                if plan is not None and file.stem in plan.chunks:
+                    with file.open(newline="") as handle:
+                        seconds = sum(float(row["s"]) for row in csv.DictReader(handle, delimiter="\t"))
+                    maps, _ = expected.maps(plates[plate], plan.survey, plan.chunks[file.stem])
+                    yield Measured(model, file.parts[-3], seconds, maps)
+
+
+def slowest(jobs: Iterator[Measured]) -> dict[str, float]:
+    """Return classifier -> seconds a map of its slowest method, the median of that method's jobs: all methods share chunks."""
+    rates: dict[tuple[str, str], list[float]] = {}
+    for job in jobs:
+        if job.maps:
+            rates.setdefault((job.model, job.method), []).append(job.seconds / job.maps)
+    found: dict[str, float] = {}
+    for (model, _), of_method in rates.items():
+        found[model] = max(found.get(model, 0.0), median(of_method))
+    return found
+
+
+@dataclass(frozen=True)
+class ChunkSizes:
+    """How many wells a chunk gets where wells are planned now; `seconds` is classifier -> measured seconds a map."""
+
+    config: Config
+    contracts: Mapping[str, Contract]
+    seconds: Mapping[str, float]
+
+    def of(self, entry: PlateEntry, survey: Survey, wells: Collection[str], planned: int) -> tuple[int, str]:
+        """Return the most wells a chunk for these new wells of a plate that has `planned` chunks, and why, in words."""
+        if self.config.wells_per_chunk is not None:
+            return self.config.wells_per_chunk, f"{self.config.wells_per_chunk} wells a chunk, as wells_per_chunk says"
+        maps, seconds, told = self._slowest(entry, survey, wells)
+        target = 60 * self.config.minutes_per_chunk
+        wanted = math.ceil(len(wells) / max(1, int(target / (maps * seconds)))) if maps else 1
+        allowed = self._allowed(entry, planned)
+        chunks = max(1, min(wanted, allowed))
+        size = math.ceil(len(wells) / chunks)
+        why = f"{size} wells a chunk, {size * maps * seconds / 60:.3g} minutes at {maps:.3g} maps a well and {told}"
+        if wanted > allowed:
+            why += f"; {self.config.minutes_per_chunk:g} minutes a job would be more than jobs_per_plate ({self.config.jobs_per_plate}) allows"
+        return size, why
+
+    def _slowest(self, entry: PlateEntry, survey: Survey, wells: Collection[str]) -> tuple[float, float, str]:
+        """Return maps a well, seconds a map, and what that rests on, of the classifier whose jobs will last longest."""
+        assumed, found = self.config.budget.seconds_per_view, []
+        for model in self._seeing(entry):
+            maps, _ = Expected.of(self.config, model, self.contracts[model]).maps(entry, survey, wells)
+            seconds = self.seconds.get(model)
+            basis = "measured" if seconds else "assumed (budget.seconds_per_view)"
+            rate = seconds or assumed
+            found.append((maps / len(wells), rate, f"{rate:.3g} s a map, {basis}"))
+        return max(found, key=lambda one: one[0] * one[1], default=(0.0, assumed, "no classifier"))
+
+    def _seeing(self, entry: PlateEntry) -> list[str]:
+        return [name for name in self.contracts if entry.plate in self.config.classifiers[name].plates]
+
+    def _allowed(self, entry: PlateEntry, planned: int) -> int:
+        """Return how many chunks more the plate may have."""
+        models = self._seeing(entry)
+        of_plate = 1 + (entry.source.format != OMEZARR) + len(list(combinations(models, 2)))
+        of_plate += sum(
+            1 + (self.contracts[name].input.percentiles is not None) + (self.config.classifiers[name].crops is not None)
+            for name in models
+        )
+        of_chunk = len(models) * (2 + len(self.config.attribute.methods))
+        return (self.config.jobs_per_plate - of_plate) // max(1, of_chunk) - planned
