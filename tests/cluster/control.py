@@ -132,9 +132,7 @@ class Slurm:
 
     def node_states(self) -> dict[str, str]:
         """`idle`, `allocated`, `drained`, `down*` ... by node; a star where it does not answer."""
-        told = self.command(
-            "sinfo", "-N", "--noheader", "--format=%N %T"
-        )  # asked for one node, sinfo may tell old news
+        told = self.command("sinfo", "-N", "--noheader", "--format=%N %T")  # of one node, sinfo may tell old news
         return dict(line.split() for line in told.splitlines())
 
     def set_node(self, node: Node, state: Literal["DRAIN", "DOWN", "RESUME"]) -> None:
@@ -155,9 +153,8 @@ class Slurm:
         """As if the node lost its power: slurmd, step daemons and all processes of jobs end by kill -9."""
         self.kill(node)
         mine = (f"SLURM_CONF={CONF}", f"SLURMD_NODENAME={node}")
-        self.wait_until(
-            lambda: not _kill(_steps(node) | _having(*mine)), f"{node} is dead"
-        )  # a job may just be starting
+        # More than once: a job may just be starting.
+        self.wait_until(lambda: not _kill(_steps(node) | _having(*mine)), f"nothing runs on {node}")
 
     def heal(self) -> None:
         """All daemons up, no jobs, all nodes idle."""
@@ -169,9 +166,8 @@ class Slurm:
         if jobs:
             self.cancel(*(job.id for job in jobs))
             return False
-        strays = _kill(
-            _having(f"SLURM_CONF={CONF}", "SLURM_JOB_ID=") | _steps(*NODES)
-        )  # given up or forgotten by slurmctld
+        # Jobs that slurmctld gave up or forgot may live on.
+        strays = _kill(_having(f"SLURM_CONF={CONF}", "SLURM_JOB_ID=") | _steps(*NODES))
         states = self.node_states()
         for node, state in states.items():
             if state.startswith(("drain", "down")):
