@@ -103,7 +103,9 @@ def classify_chunk(job: ChunkJob, *, fields: str, table: str, settings: Classify
     known, kept = Known.of(seen, job.intensities), Kept(table)
     marks = _fingerprints(views, seen, known, contract, settings.batch_size, job.revision)
     called = kept.find()
-    found: Calls = {view: _found(called[mark][0][0]) for view, mark in marks.items() if mark in called}
+    found: Calls = {
+        view: _found(called[mark][0][0]) | {"fingerprint": mark} for view, mark in marks.items() if mark in called
+    }
     waiting = [view for view in marks if view not in found]
     log.info("%d of %d views are called already", len(found), len(marks))
     if waiting:
