@@ -8,7 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from scipy.special import softmax
 
 from pcim.contract import load_contract
 from pcim.intensities import Known
@@ -73,6 +72,8 @@ def _in_batches(
 
 def _call(logits: list[float], classes: list[str]) -> dict[str, Any]:
     """Turn logits into probabilities and the call; a tie goes to the first class."""
+    from scipy.special import softmax  # a job that only reads this module does not wait for it
+
     probabilities = softmax(logits).tolist()
     best = max(range(len(classes)), key=lambda k: (probabilities[k], -k))
     return {"logits": logits, "probabilities": probabilities, "call": classes[best], "p": probabilities[best]}

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from dask.base import compute
 from dask.delayed import delayed
-from scipy import ndimage
 
 from pcim import ngff
 from pcim.jobs import log, rows_of, write_table
@@ -33,6 +32,8 @@ _REQUIRED = ("well", "field", "y", "x")
 
 def middles(labels: NDArray[np.integer]) -> list[Place]:
     """Return the middle of the bounding box of every object of a label image (y, x; 0 = no object), by its number."""
+    from scipy import ndimage  # jobs that do not need it do not wait for it
+
     boxes = ndimage.find_objects(labels.astype(np.int64))
     return [
         (str(number), (rows.start + rows.stop - 1) / 2, (columns.start + columns.stop - 1) / 2)
