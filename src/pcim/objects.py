@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from dask.base import compute
-from dask.delayed import delayed
 
 from pcim import ngff
 from pcim.jobs import log, rows_of, write_table
@@ -87,6 +85,9 @@ def find_objects(  # noqa: PLR0913 - a job's inputs
         listed = read_places(crops.table, plate)
         places = tuple(listed.get((row["well"], row["field"]), []) for row in rows)
     else:
+        from dask.base import compute  # jobs that only read what was found do not wait for it
+        from dask.delayed import delayed
+
         tasks = [delayed(_of_label)(store, row["path"], crops.label) for row in rows]
         places = compute(*tasks, scheduler="threads", num_workers=workers)
     made = [
