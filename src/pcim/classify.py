@@ -14,6 +14,7 @@ from pcim.intensities import Known
 from pcim.jobs import log, rows_of
 from pcim.kept import Kept, fingerprint
 from pcim.objects import read_objects
+from pcim.plate import KEY_COLUMNS
 from pcim.progress import progress
 from pcim.views import View, Waiting, batches, read_views, views_of_wells
 
@@ -48,7 +49,8 @@ def classify_views(
 
 
 def _table(views: Sequence[View], found: Calls) -> pd.DataFrame:
-    return pd.DataFrame([view.columns() | FOUND | found.get(view, {}) for view in views])
+    placed = [*KEY_COLUMNS, "top", "left", "height", "width", "status", "reason"]
+    return pd.DataFrame([view.columns() | FOUND | found.get(view, {}) for view in views], columns=[*placed, *FOUND])
 
 
 def _in_batches(

@@ -243,3 +243,11 @@ def test_a_gpu_that_was_asked_for_and_is_not_visible_is_an_error(fresh: Chunk, m
     monkeypatch.setattr(Chunk, "job", property(lambda _: jobs.ChunkJob(**(vars(job) | {"gpus": 1}))))
     with pytest.raises(ValueError, match="a GPU was asked for"):
         fresh.classify()
+
+
+def test_a_chunk_without_a_view_has_empty_tables(fresh: Chunk, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = fresh.job
+    monkeypatch.setattr(Chunk, "job", property(lambda _: jobs.ChunkJob(**(vars(job) | {"wells": []}))))
+    for _ in range(2):
+        fresh.run()
+        assert [len(fresh.read(table)) for table in TABLES] == [0] * len(TABLES)
