@@ -8,13 +8,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from scipy.special import softmax
 
 from pcim.contract import load_contract
 from pcim.intensities import Known
 from pcim.jobs import log, rows_of
 from pcim.kept import Kept, fingerprint
 from pcim.objects import read_objects
+from pcim.plate import KEY_COLUMNS
 from pcim.progress import progress
 from pcim.views import View, Waiting, batches, read_views, views_of_wells
 
@@ -49,7 +49,8 @@ def classify_views(
 
 
 def _table(views: Sequence[View], found: Calls) -> pd.DataFrame:
-    return pd.DataFrame([view.columns() | FOUND | found.get(view, {}) for view in views])
+    placed = [*KEY_COLUMNS, "top", "left", "height", "width", "status", "reason"]
+    return pd.DataFrame([view.columns() | FOUND | found.get(view, {}) for view in views], columns=[*placed, *FOUND])
 
 
 def _in_batches(
@@ -73,6 +74,8 @@ def _in_batches(
 
 def _call(logits: list[float], classes: list[str]) -> dict[str, Any]:
     """Turn logits into probabilities and the call; a tie goes to the first class."""
+    from scipy.special import softmax  # a job that only reads this module does not wait for it
+
     probabilities = softmax(logits).tolist()
     best = max(range(len(classes)), key=lambda k: (probabilities[k], -k))
     return {"logits": logits, "probabilities": probabilities, "call": classes[best], "p": probabilities[best]}
@@ -103,7 +106,9 @@ def classify_chunk(job: ChunkJob, *, fields: str, table: str, settings: Classify
     known, kept = Known.of(seen, job.intensities), Kept(table)
     marks = _fingerprints(views, seen, known, contract, settings.batch_size, job.revision)
     called = kept.find()
-    found: Calls = {view: _found(called[mark][0][0]) for view, mark in marks.items() if mark in called}
+    found: Calls = {
+        view: _found(called[mark][0][0]) | {"fingerprint": mark} for view, mark in marks.items() if mark in called
+    }
     waiting = [view for view in marks if view not in found]
     log.info("%d of %d views are called already", len(found), len(marks))
     if waiting:

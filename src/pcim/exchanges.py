@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     *KEY_COLUMNS, "partner", "partner_well", "region", "family", "kind", "area", "call_before", "partner_call", "call_after", "follows",
-    "p_before", "p_after",
+    "p_before", "p_after", "fingerprint",
 )  # fmt: skip
 
 Made = tuple[dict[str, Any], "NDArray[np.float32]"]
@@ -61,15 +61,24 @@ class Subject:
         return f"{self.key.plate}/{self.key.well}"
 
 
-def exchange_regions(
-    classifier: Classifier, subjects: Sequence[Subject], objects: str | None, settings: EvaluateSettings
+def exchange_regions(  # noqa: PLR0913 - two of them for a job that may be killed
+    classifier: Classifier,
+    subjects: Sequence[Subject],
+    objects: str | None,
+    settings: EvaluateSettings,
+    *,
+    known: Mapping[str, list[dict[str, Any]]] | None = None,
+    keep: Callable[[str, list[dict[str, Any]]], None] = lambda _key, _rows: None,
 ) -> list[dict[str, Any]]:
     """Exchange every region of every view with its partners; a row a view, partner, region and kind.
 
     Kind ``exchange`` is the region's own exchange, ``control`` that of a disc of the same area elsewhere (where one fits), ``mean``
     its replacement by the mean of the views with the partner's call. Families: ``label`` (the named regions and the background),
     ``geometry``, ``map`` (its highest pixels), ``channel``.
+
+    `known` are the rows of views, by key, that are not made again; `keep` is given those of each other view when they are complete.
     """
+    known = known or {}
     by_key = {str(subject.key): subject for subject in subjects}
     chosen = partners(
         list(by_key), [s.call for s in subjects], [s.well for s in subjects], per_view=settings.partners, seed=0
@@ -78,18 +87,28 @@ def exchange_regions(
     labels = classifier.contract.input.channels
     rows: list[dict[str, Any]] = []
     made: list[NDArray[np.float32]] = []
-    bar = progress(len(subjects), "interventions", device=classifier.named_device)
+    begun: dict[str, slice] = {}
+    found = dict(known)
+    bar = progress(len(subjects), "interventions", kept=len(known), device=classifier.named_device)
     for key, others in chosen.items():
+        if key in known:
+            continue
+        first = len(rows)
         for other in others:
             receiver, donor = by_key[key], by_key[other]
             for row, image in _exchanges(receiver, donor, means[donor.call], objects, labels, settings):
                 rows.append(_pair(receiver, donor) | row)
                 made.append(image)
-        _classify_made(classifier, rows, made, settings.batch_size, last=False)
-        bar.update()
-    _classify_made(classifier, rows, made, settings.batch_size, last=True)
+        begun[key] = slice(first, len(rows))
+        is_last = len(found) + len(begun) == len(chosen)
+        _classify_made(classifier, rows, made, settings.batch_size, last=is_last)
+        complete = [done for done, of in begun.items() if of.stop <= len(rows) - len(made)]
+        for done in complete:
+            found[done] = rows[begun.pop(done)]
+            keep(done, found[done])
+        bar.update(len(complete))
     bar.close()
-    return rows
+    return [row for key in chosen for row in found[key]]
 
 
 def _pair(receiver: Subject, donor: Subject) -> dict[str, Any]:

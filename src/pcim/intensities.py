@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from dask.base import compute
-from dask.delayed import delayed
 
 from pcim.jobs import log, rows_of, write_table
 from pcim.plate import FIELD_COLUMNS
@@ -72,6 +70,9 @@ def measure_intensities(  # noqa: PLR0913 - a job's inputs
     RuntimeError
         When the percentiles are those of the negative controls and no field of one can be used.
     """
+    from dask.base import compute  # jobs that only read what was measured do not wait for it
+    from dask.delayed import delayed
+
     seen = pd.read_parquet(fields)
     rows = [row for row in rows_of(seen) if len(row["digests"]) and set(channels) <= set(row["channels"])]
     counted = {row["path"]: _counts(row, percentiles.over) for row in rows}

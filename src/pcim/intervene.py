@@ -5,7 +5,7 @@ It needs forward passes across wells, so it is a job of its own in `evaluate`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +14,13 @@ import pandas as pd
 import torch
 
 from pcim.chunks import Box
+from pcim.contract import load_contract
 from pcim.exchanges import COLUMNS, Subject, exchange_regions
 from pcim.fitting import fit, fit_mask
 from pcim.intensities import Known
 from pcim.interventions import Scene
-from pcim.jobs import log, read_tables, rows_of, write_table
+from pcim.jobs import log, read_tables, rows_of
+from pcim.kept import Kept, fingerprint
 from pcim.mapplates import MapPlate
 from pcim.metrics import ranking
 from pcim.models import Classifier, load_classifier, pick_device
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
 
     from pcim.config import EvaluateSettings, Region
     from pcim.source import Source
+
+DEPENDS_ON = {"blur", "batch_size", "partners", "frame", "map_top"}
+"""Settings of the stage on which an exchange depends, beside which views take part."""
 
 
 def intervene(  # noqa: PLR0913 - a job's inputs
@@ -58,23 +63,63 @@ def intervene(  # noqa: PLR0913 - a job's inputs
 
     `maps` is plate -> the plate of maps of which the highest pixels are exchanged.
     """
-    classifier = load_classifier(model, trusted_packages, pick_device(gpus))
-    plate_maps = read_tables(fields)
+    contract, plate_maps = load_contract(model), read_tables(fields)
     explained = explained_views(ledgers, plate_maps)
     called = read_tables(calls)
     keys = list(KEY_COLUMNS)
     views = explained.merge(called[[*keys, "call", "probabilities"]], on=keys, validate="one_to_one")
     known = {str(plate): Known.of(of, _of_plate(intensities, str(plate))) for plate, of in plate_maps.groupby("plate")}
     sample = _sample(views, settings.intervention_views)
-    reader = _Reader(classifier, stores, maps, regions, objects, halo_px, known, settings)
-    of_fields = sample.groupby(["plate", "path"], sort=False)
-    subjects = [subject for _, of_field in of_fields for subject in reader.subjects(rows_of(of_field))]
-    rows = exchange_regions(classifier, subjects, objects, settings)
-    probabilities = {str(s.key): dict(zip(classifier.contract.classes, s.probabilities, strict=True)) for s in subjects}
+    shared = fingerprint(
+        {
+            "model": contract.depends_on(),
+            "settings": settings.model_dump(mode="json", include=DEPENDS_ON),
+            "regions": {name: region.model_dump(mode="json") for name, region in regions.items()},
+            "objects": [objects, halo_px],
+            "views": _taking_part(sample, plate_maps, known),
+            "revision": revision,
+        }
+    )
+    marks = {str(key): fingerprint({"exchanges": shared, "view": str(key)}) for key in map(ViewKey.of, rows_of(sample))}
+    kept = Kept(table)
+    earlier = kept.find()
+    found = {key: earlier[mark][0] for key, mark in marks.items() if mark in earlier}
+    log.info("%d of %d views have exchanged already", len(found), len(marks))
+    rows = [row for of_view in found.values() for row in of_view]
+    if len(found) < len(marks):
+        classifier = load_classifier(model, trusted_packages, pick_device(gpus))
+        reader = _Reader(classifier, stores, maps, regions, objects, halo_px, known, settings)
+        of_fields = sample.groupby(["plate", "path"], sort=False)
+        subjects = [subject for _, of_field in of_fields for subject in reader.subjects(rows_of(of_field))]
+        rows = exchange_regions(
+            classifier, subjects, objects, settings, known=found, keep=lambda key, made: kept.add({marks[key]: [made]})
+        )
+    probabilities = {
+        str(ViewKey.of(row)): dict(zip(contract.classes, row["probabilities"], strict=True)) for row in rows_of(sample)
+    }
     for row in rows:
-        row["p_before"] = float(probabilities[str(ViewKey.of(row))][row["partner_call"]])
-    log.info("%s: %d views, %d exchanges", table, len(subjects), len(rows))
-    write_table(pd.DataFrame(rows, columns=COLUMNS).assign(revision=revision), table)
+        key = str(ViewKey.of(row))
+        row |= {"p_before": float(probabilities[key][row["partner_call"]]), "fingerprint": marks[key]}
+    log.info("%s: %d views, %d exchanges", table, len(sample), len(rows))
+    kept.write(pd.DataFrame(rows, columns=COLUMNS).assign(revision=revision))
+
+
+def _taking_part(sample: pd.DataFrame, fields: pd.DataFrame, known: Mapping[str, Known]) -> list[list[Any]]:
+    """Return what is known of the views that exchange, in plain form: each may depend on all, by partners and means."""
+    digests = {(row["plate"], row["path"]): row["digest"] for row in rows_of(fields)}
+    return [
+        [
+            str(ViewKey.of(row)),
+            astuple(Box.of(row)),
+            digests[row["plate"], row["path"]],
+            known[row["plate"]].ends.get(row["path"]),
+            row["call"],
+            [float(p) for p in row["probabilities"]],
+            row["digest"],
+            row["fingerprint"],
+        ]
+        for row in rows_of(sample)
+    ]
 
 
 def _of_plate(intensities: Sequence[str], plate: str) -> list[str]:

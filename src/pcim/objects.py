@@ -7,9 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from dask.base import compute
-from dask.delayed import delayed
-from scipy import ndimage
 
 from pcim import ngff
 from pcim.jobs import log, rows_of, write_table
@@ -33,6 +30,8 @@ _REQUIRED = ("well", "field", "y", "x")
 
 def middles(labels: NDArray[np.integer]) -> list[Place]:
     """Return the middle of the bounding box of every object of a label image (y, x; 0 = no object), by its number."""
+    from scipy import ndimage  # jobs that do not need it do not wait for it
+
     boxes = ndimage.find_objects(labels.astype(np.int64))
     return [
         (str(number), (rows.start + rows.stop - 1) / 2, (columns.start + columns.stop - 1) / 2)
@@ -86,6 +85,9 @@ def find_objects(  # noqa: PLR0913 - a job's inputs
         listed = read_places(crops.table, plate)
         places = tuple(listed.get((row["well"], row["field"]), []) for row in rows)
     else:
+        from dask.base import compute  # jobs that only read what was found do not wait for it
+        from dask.delayed import delayed
+
         tasks = [delayed(_of_label)(store, row["path"], crops.label) for row in rows]
         places = compute(*tasks, scheduler="threads", num_workers=workers)
     made = [

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xxhash
-from scipy.ndimage import correlate1d
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -120,6 +119,8 @@ def _contrast(rows: NDArray[np.float32]) -> float:
 
 def _fine_share(rows: NDArray[np.float32]) -> float:
     """Share of the rows' variance in the band between Gaussians of 1 and 2 px: detail, but not single-pixel noise."""
+    from scipy.ndimage import correlate1d  # jobs that do not need it do not wait for it
+
     band = correlate1d(rows, _BAND, axis=-1)
     variance = float(rows.var())
     return float(band.var()) / variance if variance > 0 else 0.0

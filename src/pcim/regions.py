@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Integer  # noqa: TC002 - tests check shapes at run time
-from scipy import ndimage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -112,4 +111,6 @@ def partition(
 
 def _distance_px(mask: Bool[np.ndarray, "h w"]) -> np.ndarray:
     """Return every pixel's Euclidean distance to the nearest pixel of `mask`, 0 inside it."""
+    from scipy import ndimage  # jobs that do not need it do not wait for it
+
     return np.asarray(ndimage.distance_transform_edt(~mask))

@@ -130,7 +130,7 @@ def test_calls_follow_the_region_that_decides_and_no_other(classifier: Classifie
     views = subjects(classifier)
     assert [view.call for view in views] == ["plain", "spot"] * 3
     rows = pd.DataFrame(exchange_regions(classifier, views, "spots", SETTINGS))
-    assert set(rows.columns) == set(COLUMNS) - {"p_before"}
+    assert set(rows.columns) == set(COLUMNS) - {"p_before", "fingerprint"}
     follows = rows.groupby(["region", "kind"])["follows"].mean()
     assert follows["spots", "exchange"] == 1
     assert follows["map_top", "exchange"] == 1, "the map's highest pixels hold the spot"
@@ -166,3 +166,17 @@ def test_exchanges_do_not_depend_on_the_order_of_the_views(classifier: Classifie
 
 def test_one_class_alone_has_nobody_to_exchange_with(classifier: Classifier) -> None:
     assert exchange_regions(classifier, subjects(classifier)[::2], "spots", SETTINGS) == []
+
+
+def test_exchanges_that_are_known_are_not_made_again_and_each_view_is_kept_once(classifier: Classifier) -> None:
+    views, kept = subjects(classifier), {}
+    whole = exchange_regions(
+        classifier, views, "spots", SETTINGS, keep=lambda key, rows: kept.update({key: list(rows)})
+    )
+    assert set(kept) == {str(view.key) for view in views}
+    assert [row for view in views for row in kept[str(view.key)]] == whole
+    some = {key: kept[key] for key in list(kept)[1:5]}
+    again: list[str] = []
+    resumed = exchange_regions(classifier, views, "spots", SETTINGS, known=some, keep=lambda key, _: again.append(key))
+    assert resumed == whole
+    assert sorted(again) == sorted(set(kept) - set(some))

@@ -55,7 +55,7 @@ def learn(  # noqa: PLR0913, PLR0917 - views, and how they are learnt
     `classify` maps (b, c, h, w) to logits (b, k); it is always called with 2 * slots images, and only called. A view that
     has ended is taken out and a waiting one put in its place, so that no slot works in vain until none is waiting.
     """
-    found = list(learn_each(classify, images, backgrounds, targets, settings, slots))
+    found = list(learn_each(classify, images, backgrounds, targets, settings, slots, at_risk=2 * slots))
     order = torch.cat([views for views, _ in found]).argsort().to(images.device)
     return Blend(*(torch.cat(parts)[order] for parts in zip(*(_parts(blend) for _, blend in found), strict=True)))
 
@@ -67,17 +67,20 @@ def learn_each(  # noqa: PLR0913, PLR0917 - views, and how they are learnt
     targets: Int[Tensor, " n"],
     settings: PcimSettings,
     slots: int,
+    *,
+    at_risk: int,
 ) -> Iterator[tuple[Tensor, Blend]]:
     """Yield views (their numbers, on the host) with their blends as they end, at least half as many together as there are slots.
 
-    At most 3/2 * slots views are begun and not yet handed over.
+    At most `at_risk` views, from `slots` on, are begun and not yet handed over: what a kill can lose.
     """
     n, c, h, w = images.shape
     step = Step(classify, slots, (c, h, w), settings, images.device)
     done: list[tuple[Tensor, Blend]] = []
     owners, begun = torch.full((slots,), -1), 0  # on the host: the view in each slot, -1 where it is empty
     while True:
-        empty = (owners < 0).nonzero()[: n - begun, 0]
+        held = sum(len(views) for views, _ in done) + int((owners >= 0).sum())
+        empty = (owners < 0).nonzero()[: min(n - begun, at_risk - held), 0]
         views = slice(begun, begun + len(empty))
         owners[empty], begun = torch.arange(n)[views], views.stop
         step.load(

@@ -153,8 +153,8 @@ class PCIM:
     ) -> Iterator[tuple[list[int], Learned]]:
         """Learn as `learn` does, and yield images (their numbers) with their record as they are done.
 
-        By gradient and the default preset, at most 3/2 * `batch_size` images are begun and not yet handed over; else they come batch
-        by batch. Where the device's memory is too small, the images that are left go on with half as many at once.
+        At most one batch of images is begun and not yet handed over. Where the device's memory is too small, the images that are left
+        go on with half as many at once.
         """
         images = checked_images(images)
         forward = self.forward.with_autocast(self._dtype(images))
@@ -175,7 +175,7 @@ class PCIM:
         self, forward: Forward, images: Tensor, targets: Tensor, size: int
     ) -> Iterator[tuple[list[int], Learned]]:
         backgrounds = self._backgrounds(images)
-        for views, blend in learn_each(forward, images, backgrounds, targets, self.settings, size):
+        for views, blend in learn_each(forward, images, backgrounds, targets, self.settings, size, at_risk=size):
             these, wanted = images[views], targets[views]
             here = backgrounds[0][views], backgrounds[1][views]
             logits = forward.in_batches(these, 2 * size, checked=True)

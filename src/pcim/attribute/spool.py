@@ -40,7 +40,7 @@ class Spool:
         for file in sorted(self.folder.glob("*.npz")):
             self._next = max(self._next, int(file.stem) + 1)
             try:
-                with np.load(file, allow_pickle=False) as stored:
+                with np.load(file) as stored:
                     path, entries = json.loads(str(stored["entries"]))
                     known = [wanted.pop((path, entry["fingerprint"]), None) for entry in entries]
                     found = [_arrays_of(stored, number) if task else {} for number, task in enumerate(known)]
@@ -57,7 +57,7 @@ class Spool:
     def add(self, path: str, done: Iterable[Done]) -> None:
         """Keep what was made of some tasks of a field."""
         entries: list[dict[str, Any]] = []
-        arrays: dict[str, NDArray[np.float32]] = {}
+        arrays: dict[str, Any] = {}
         for number, (_, ended, of_task) in enumerate(done):
             entries.append(ended)
             arrays |= {f"{number}.{name}": array for name, array in of_task.items()}
@@ -65,7 +65,7 @@ class Spool:
             return
         file = self.folder / f"{self._next:06d}.npz"
         with whole_file(file) as partial, partial.open("wb") as handle:
-            np.savez(handle, allow_pickle=False, entries=np.array(json.dumps([path, entries])), **arrays)
+            np.savez(handle, entries=np.array(json.dumps([path, entries])), **arrays)
         self._next += 1
         self._of_field.setdefault(path, []).append(file)
 

@@ -176,8 +176,9 @@ def _explain_views(
     settings, clock = job.settings, Waiting()
     together = -(-BATCHES_AHEAD * settings.batch_size // len(settings.targets))
     for views, pixels, unread in clock.over(batches(readings, together)):
-        failed = {"status": "failed"}
-        yield [(task, failed | {"reason": reason}, {}) for view, reason in unread for task in of_view[view]]
+        if unread:
+            failed = {"status": "failed"}
+            yield [(task, failed | {"reason": reason}, {}) for view, reason in unread for task in of_view[view]]
         if not views:
             continue
         tasks = [task for view in views for task in of_view[view]]
