@@ -53,7 +53,12 @@ class Cost:
 
 def costs(campaign: Campaign, results: Path = Path("results")) -> dict[str, Cost]:
     """Return plate -> what its jobs that have no output yet will cost."""
-    rate = seconds_a_map(campaign, results) or campaign.config.budget.seconds_per_view
+    return _at(campaign, seconds_a_map(campaign, results), results)
+
+
+def _at(campaign: Campaign, rate: float | None, results: Path) -> dict[str, Cost]:
+    """Return the costs at so many seconds a map; None: as many as are assumed."""
+    rate = rate or campaign.config.budget.seconds_per_view
     root = results / campaign.name
     found = {plate: _of_plate(campaign, plate, root) for plate in campaign.plates}
     for model, plate in campaign.explained_plates:
@@ -152,10 +157,10 @@ def excess(total: Cost, budget: BudgetSettings) -> list[str]:
 
 def table(campaign: Campaign, results: Path = Path("results")) -> str:
     """Return what is to come, by plate, as a table of text that says what it rests on."""
-    found = costs(campaign, results)
+    rate = seconds_a_map(campaign, results)
+    found = _at(campaign, rate, results)
     if not sum(found.values(), Cost()).jobs:
         return f"Every job of campaign {campaign.name!r} has its output; what changed is run again."
-    rate = seconds_a_map(campaign, results)
     head = ["plate", "views", "maps", "jobs", "files", "GB", "hours"]
     shown = [[plate, *cost.cells()] for plate, cost in list(found.items())[:_LISTED]]
     if len(found) > _LISTED:
