@@ -9,6 +9,7 @@ from snakemake.utils import min_version
 from pcim import budget
 from pcim.campaign import Campaign
 from pcim.jobs import hold_campaign
+from pcim.outline import Outline
 from pcim.revisions import REVISIONS
 
 min_version("9.18")
@@ -38,6 +39,7 @@ if workflow.is_main_process:
 onstart:
     hold_campaign(campaign.name)
     campaign.write_plans()
+    Outline.of(campaign, command).write()
 
 
 wildcard_constraints:
@@ -52,7 +54,9 @@ wildcard_constraints:
 rule all:
     default_target: True
     input:
-        expand("results/{campaign}/report/index.html", campaign=campaign.name),
+        # All tables, not the report alone: while that is there, Snakemake misses none of what it is made of, and a rerun that failed
+        # (its table is deleted then) would find nothing to do.
+        lambda wildcards: Outline.of(campaign, command).tables(),
 
 
 include: "workflow/rules/ingest.smk"

@@ -92,6 +92,8 @@ def scene(rng: np.random.Generator, planted: str, high: bool, strength: float, n
 class Reader:
     """A classifier of two classes that reads what was planted, and nothing else."""
 
+    named_device = ("cpu", "")
+
     def __init__(self, planted: Planted, threshold: float, steepness: float) -> None:
         self.planted, self.threshold, self.steepness = planted, threshold, steepness
         self.contract = SimpleNamespace(classes=list(CLASSES), input=SimpleNamespace(channels=["grey"]))

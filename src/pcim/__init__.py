@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pcim.attribute.learned import Learned as Learned
     from pcim.attribute.pcim import PCIM as PCIM
-    from pcim.attribute.pcim import Learned as Learned
 
 __version__ = "0.1.0"
 __all__ = ["PCIM", "Learned"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import astuple
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -9,43 +12,63 @@ from scipy.special import softmax
 
 from pcim.contract import load_contract
 from pcim.intensities import Known
-from pcim.jobs import log, progress, sole_writer, write_table
+from pcim.jobs import log, rows_of
+from pcim.kept import Kept, fingerprint
 from pcim.objects import read_objects
+from pcim.progress import progress
 from pcim.views import View, Waiting, batches, read_views, views_of_wells
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from pcim.config import ClassifySettings
+    from pcim.contract import Contract
     from pcim.jobs import ChunkJob
     from pcim.models import Classifier
+
+Calls = dict[View, dict[str, Any]]
+"""What a table of calls says of views, beside what names and places them."""
+
+FOUND: dict[str, Any] = {
+    "logits": [], "probabilities": [], "call": "", "p": float("nan"), "seconds": float("nan"), "device": "", "device_name": "",
+    "batch_size": 0, "fingerprint": "",
+}  # fmt: skip
+"""The columns of what is found, as they are of a view without a call."""
 
 
 def classify_views(
     classifier: Classifier, views: Sequence[View], readings: Iterable[tuple[View, NDArray[Any] | str]], batch_size: int
 ) -> pd.DataFrame:
     """Classify views, as they are read; a row a view, in the given order, whatever its status."""
-    classes = classifier.contract.classes
-    found: dict[View, dict[str, Any]] = {}
-    unread: dict[View, str] = {}
-    bar = progress(len(views), f"classify {views[0].key.plate}" if views else "classify")
-    waiting = Waiting()
-    for group, pixels, lost in waiting.over(batches(readings, batch_size)):
-        unread.update(lost)
+    found: Calls = {}
+    for calls in _in_batches(classifier, readings, batch_size):
+        found |= calls
+    return _table(views, found)
+
+
+def _table(views: Sequence[View], found: Calls) -> pd.DataFrame:
+    return pd.DataFrame([view.columns() | FOUND | found.get(view, {}) for view in views])
+
+
+def _in_batches(
+    classifier: Classifier, readings: Iterable[tuple[View, NDArray[Any] | str]], size: int
+) -> Iterator[Calls]:
+    """Classify views batch by batch: its calls, and the views that could not be read."""
+    from pcim.attribute.memory import halving_when_out_of_memory  # torch is not needed before
+
+    classes, (device, device_name), waiting = classifier.contract.classes, classifier.named_device, Waiting()
+    for group, pixels, lost in waiting.over(batches(readings, size)):
+        found: Calls = {view: {"status": "failed", "reason": reason} for view, reason in lost}
         if group:
-            logits = classifier.logits_of(pixels, batch_size)
-            found |= {v: _call(scores.tolist(), classes) for v, scores in zip(group, logits, strict=True)}
-        bar.update(len(group) + len(lost))
-    bar.close()
+            began = time.perf_counter()
+            logits, size = halving_when_out_of_memory(partial(classifier.logits_of, pixels), size)
+            how = {"device": device, "device_name": device_name, "batch_size": size}
+            how["seconds"] = (time.perf_counter() - began) / len(group)
+            found |= {v: _call(scores.tolist(), classes) | how for v, scores in zip(group, logits, strict=True)}
+        yield found
     log.info("%s", waiting)
-    nothing: dict[str, Any] = {"logits": [], "probabilities": [], "call": "", "p": float("nan")}
-    rows = []
-    for view in views:
-        lost_columns = {"status": "failed", "reason": unread[view]} if view in unread else {}
-        rows.append(view.columns() | lost_columns | found.get(view, nothing))
-    return pd.DataFrame(rows)
 
 
 def _call(logits: list[float], classes: list[str]) -> dict[str, Any]:
@@ -74,13 +97,55 @@ def check_failures(table: pd.DataFrame, max_failed: float, what: str) -> None:
 
 
 def classify_chunk(job: ChunkJob, *, fields: str, table: str, settings: ClassifySettings) -> None:
-    """Classify every view of a chunk's wells and write the table of calls."""
-    with sole_writer(table):
-        contract, seen = load_contract(job.model), pd.read_parquet(fields)
-        views = views_of_wells(seen, job.wells, contract.input, job.accept, read_objects(job.objects))
-        readings = read_views(job.store, views, contract.input, job.workers, Known.of(seen, job.intensities))
+    """Classify every view of a chunk's wells and write the table of calls; views that an earlier run called are not asked again."""
+    contract, seen = load_contract(job.model), pd.read_parquet(fields)
+    views = views_of_wells(seen, job.wells, contract.input, job.accept, read_objects(job.objects))
+    known, kept = Known.of(seen, job.intensities), Kept(table)
+    marks = _fingerprints(views, seen, known, contract, settings.batch_size, job.revision)
+    called = kept.find()
+    found: Calls = {view: _found(called[mark][0][0]) for view, mark in marks.items() if mark in called}
+    waiting = [view for view in marks if view not in found]
+    log.info("%d of %d views are called already", len(found), len(marks))
+    if waiting:
+        readings = read_views(job.store, waiting, contract.input, job.workers, known)
         classifier = job.load_classifier()  # after reading has begun
-        calls = classify_views(classifier, views, readings, settings.batch_size)
-        log.info("%s: %s", table, calls["call"].value_counts().to_dict())
-        check_failures(calls, job.max_failed, table)
-        write_table(calls.assign(model_sha256=classifier.contract.sha256, revision=job.revision), table)
+        unfit = sum(view.status == "failed" for view in views)
+        done = len(views) - len(waiting) - unfit
+        with progress(
+            len(views), f"classify {job.store.name}", kept=done, failed=unfit, device=classifier.named_device
+        ) as bar:
+            for calls in _in_batches(classifier, readings, settings.batch_size):
+                good = {view: row | {"fingerprint": marks[view]} for view, row in calls.items() if "call" in row}
+                kept.add({row["fingerprint"]: [[row]] for row in good.values()})
+                found |= calls | good
+                bar.update(len(good), len(calls) - len(good))
+    table_of_calls = _table(views, found)
+    log.info("%s: %s", table, table_of_calls["call"].value_counts().to_dict())
+    check_failures(table_of_calls, job.max_failed, table)
+    kept.write(table_of_calls.assign(model_sha256=contract.sha256, revision=job.revision))
+
+
+def _fingerprints(  # noqa: PLR0913, PLR0917 - what a call depends on
+    views: Sequence[View], fields: pd.DataFrame, known: Known, contract: Contract, batch_size: int, revision: int
+) -> dict[View, str]:
+    """Return the fingerprint of all that its call depends on, of every view that can be called."""
+    digests = {row["path"]: row["digest"] for row in rows_of(fields)}
+    shared = {"model": contract.depends_on(), "batch_size": batch_size, "revision": revision}
+    return {
+        view: fingerprint(
+            {
+                **shared,
+                "view": str(view.key),
+                "box": astuple(view.box),
+                "pixels": digests[view.path],
+                "intensities": known.ends.get(view.path),
+            }
+        )
+        for view in views
+        if view.status == "ok"
+    }
+
+
+def _found(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a kept row says, as it was found."""
+    return {name: row[name] for name in FOUND if name in row}

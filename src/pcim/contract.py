@@ -124,6 +124,10 @@ class Contract(Settings):
     training: TrainingRecord | None = None
     licence: str = ""
 
+    def depends_on(self) -> dict[str, Any]:
+        """Return what the classifier's answers depend on, in plain form: not its name, nor what is told of its training."""
+        return self.model_dump(mode="json", include={"architecture", "arguments", "sha256", "classes", "input"})
+
     @field_validator("classes")
     @classmethod
     def _no_call(cls, classes: list[str]) -> list[str]:

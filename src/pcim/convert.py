@@ -13,8 +13,9 @@ import pandas as pd
 from pcim import ngff
 from pcim.exports import read_export
 from pcim.exports.export import digest_of, read_page, row_letters
-from pcim.jobs import log, progress, write_table
+from pcim.jobs import log, write_table
 from pcim.plate import well_name, well_order
+from pcim.progress import progress
 from pcim.writing import finish_plate, mean_of_four, multiscale, new_field, omero, write_levels
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def convert_field(job: Conversion, key: Key) -> str:
         fingerprint = job.fingerprint(planes)
         if _stored_fingerprint(job.plate / field) == fingerprint:
             return ""
-        pixels = np.stack([_read_channel(job.export, channel) for channel in planes])
+        pixels = np.stack([read_channel(job.export, channel) for channel in planes])
     except Exception as error:  # noqa: BLE001 - decoders raise what they like on broken files: it becomes the field's reason
         return f"{error}" or type(error).__name__
     size = job.export.pixel_size_um
@@ -110,7 +111,7 @@ def convert_field(job: Conversion, key: Key) -> str:
     return ""
 
 
-def _read_channel(export: Export, planes: Sequence[Plane]) -> NDArray[Any]:
+def read_channel(export: Export, planes: Sequence[Plane]) -> NDArray[Any]:
     """Decode the planes of one channel and project them as the table of plates says."""
     pages = [_read_plane(export, plane) for plane in planes]
     if len(pages) == 1:
@@ -149,7 +150,7 @@ def _window(export: Export, keys: Sequence[Key]) -> tuple[float, float]:
     """Return the display window of the whole plate: what holds 99.8 % of the pixels of its first field that can be read."""
     for key in keys[:20]:
         try:
-            planes = [_read_channel(export, channel) for channel in export.planes_of(key)]
+            planes = [read_channel(export, channel) for channel in export.planes_of(key)]
         except Exception as error:  # noqa: BLE001 - its own conversion says what is wrong with it
             log.info("%s: not used for the display window: %s", "/".join(key), error)
             continue

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from pcim import outline
 from pcim.plate import FIELD_COLUMNS, KEY_COLUMNS
 from pcim.words import number
 
@@ -75,5 +75,5 @@ def rerun_command(command: str, failed: pd.DataFrame) -> str:
 
     `command` starts the campaign; paths are quoted for a shell.
     """
-    jobs = sorted({str(job) for job in failed.loc[failed["status"] == "failed", "job"].dropna() if job})
-    return f"{command} --forcerun {shlex.join(jobs)}" if jobs else ""
+    jobs = {str(job) for job in failed.loc[failed["status"] == "failed", "job"].dropna() if job}
+    return outline.rerun_command(command, jobs) if jobs else ""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import astuple, dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,27 +12,36 @@ import numpy as np
 import pandas as pd
 
 from pcim.chunks import Box
+from pcim.contract import load_contract
 from pcim.fitting import fit, fit_mask
 from pcim.intensities import Known
-from pcim.jobs import log, progress, rows_of, sole_writer, write_table
+from pcim.jobs import log, rows_of
+from pcim.kept import Kept, Rows, fingerprint
 from pcim.mapplates import MapPlate
+from pcim.measured import HOW
 from pcim.method_settings import method_read
 from pcim.plate import KEY_COLUMNS, ViewKey
-from pcim.scoring import Case, score
+from pcim.progress import progress
 from pcim.stores import FieldImage
 from pcim.views import explained_views, read_regions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from pcim.config import EvaluateSettings, Region
+    from pcim.contract import Contract
     from pcim.jobs import ChunkJob
     from pcim.method_settings import Background
+    from pcim.models import Classifier
+    from pcim.scoring import Case
 
-COLUMNS = (*KEY_COLUMNS, "method", "metric", "substitute", "seen", "value", "chance")
-CURVE_COLUMNS = (*KEY_COLUMNS, "method", "substitute", "shares", "deletion", "insertion")
+COLUMNS = (*KEY_COLUMNS, "method", "metric", "substitute", "seen", "value", "chance", *HOW, "fingerprint")
+CURVES = ("shares", "deletion", "insertion")
+CURVE_COLUMNS = (*KEY_COLUMNS, "method", "substitute", *CURVES, "fingerprint")
+OF_INTERVENTIONS = {"intervention_views", "partners", "frame", "map_top"}
+"""Settings of the stage on which no score depends."""
 
 
 def evaluate_chunk(  # noqa: PLR0913 - a job's inputs
@@ -45,38 +57,189 @@ def evaluate_chunk(  # noqa: PLR0913 - a job's inputs
     background: Background,
     settings: EvaluateSettings,
 ) -> None:
-    """Score every map of a chunk into `table`, and write the curves behind the scores; `maps` are the methods' plates of maps."""
-    with sole_writer(table):
+    """Score every map of a chunk into `table`, and write the curves behind the scores; `maps` are the methods' plates of maps.
+
+    Views that an earlier run scored from the same maps are not scored again.
+    """
+    seen = pd.read_parquet(fields)
+    scoring = Scoring(
+        job=job,
+        contract=load_contract(job.model),
+        known=Known.of(seen, job.intensities),
+        stores={method: MapPlate(Path(place)) for method, place in maps.items()},
+        regions=regions,
+        objects=objects,
+        background=background,
+        settings=settings,
+    )
+    asked, kept = scoring.asked(explained_views(ledgers, seen), seen), Kept(table, curves)
+    found = {mark: rows for mark, rows in kept.find().items() if mark in {one.fingerprint for one in asked}}
+    waiting = [one for one in asked if one.fingerprint not in found]
+    log.info("%d of %d views are scored already", len(found), len(asked))
+    if waiting:
         classifier = job.load_classifier()
-        seen_fields = pd.read_parquet(fields)
-        explained, known = explained_views(ledgers, seen_fields), Known.of(seen_fields, job.intensities)
-        stores = {method: MapPlate(Path(place)) for method, place in maps.items()}
-        size, read = classifier.contract.input.size, method_read(list(stores))
-        others = OtherMaps(explained[explained["method"] == read], stores[read])
-        rows: list[dict[str, Any]] = []
-        drawn: list[dict[str, Any]] = []
-        bar = progress(explained.groupby(list(KEY_COLUMNS)).ngroups, f"evaluate {job.store.name}")
-        for path, of_field in explained.groupby("path", sort=True):
-            image = FieldImage.open(job.store, str(path))
-            pixels = known.scaled(str(path), image.read(classifier.contract.input.channels))
-            mask = read_regions(image, regions)[objects] if objects else None
-            boxes = {str(row["view"]): Box.of(row) for row in rows_of(of_field)}
-            of_methods = {method: stores[method].read_views(str(path), boxes) for method in of_field["method"].unique()}
-            for _, views in of_field.groupby(list(KEY_COLUMNS), sort=True):
-                view = rows_of(views)[0]
-                seen, key = Box.of(view).slices, ViewKey.of(view)
-                inside = None if mask is None else fit_mask(mask[seen], size)
-                of_view = {m: _summed(of_methods[m][view["view"]]) for m in views["method"]}
-                other = others.before(key, of_view.get(read))
-                case = Case(key, fit(pixels[:, *seen], size), view["target"], of_view, inside, other, read)
-                scores, of_curves = score(classifier, case, settings, background)
-                rows += scores
-                drawn += of_curves
+        done, device = len(asked) - len(waiting), classifier.named_device
+        with progress(len(asked), f"evaluate {job.store.name}", kept=done, device=device) as bar:
+            for one, rows in scoring.scored(classifier, waiting):
+                kept.add({one.fingerprint: rows})
+                found[one.fingerprint] = rows
                 bar.update()
-        bar.close()
-        log.info("%s: %d values", table, len(rows))
-        write_table(pd.DataFrame(drawn, columns=CURVE_COLUMNS).assign(revision=job.revision), curves)
-        write_table(pd.DataFrame(rows, columns=COLUMNS).assign(revision=job.revision), table)
+    scores, drawn = (
+        [row | {"fingerprint": one.fingerprint} for one in asked for row in found[one.fingerprint][number]]
+        for number in (0, 1)
+    )
+    for row in drawn:
+        row |= {name: np.asarray(row[name], np.float32) for name in CURVES}
+    log.info("%s: %d values", table, len(scores))
+    kept.write(
+        pd.DataFrame(scores, columns=COLUMNS).assign(revision=job.revision),
+        pd.DataFrame(drawn, columns=CURVE_COLUMNS).assign(revision=job.revision),
+    )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A view to score: its maps' ledger rows by method, the row of the view whose map is its control, and its fingerprint."""
+
+    rows: Mapping[str, Mapping[str, Any]]
+    other: Mapping[str, Any] | None
+    fingerprint: str
+
+    @property
+    def view(self) -> Mapping[str, Any]:
+        """A ledger row of the view."""
+        return next(iter(self.rows.values()))
+
+    @property
+    def key(self) -> ViewKey:
+        """The view's identity."""
+        return ViewKey.of(self.view)
+
+    @property
+    def box(self) -> Box:
+        """Where the view lies."""
+        return Box.of(self.view)
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What every view of one job shares: where pixels and maps are, and what the scores depend on."""
+
+    job: ChunkJob
+    contract: Contract
+    known: Known
+    stores: Mapping[str, MapPlate]
+    regions: Mapping[str, Region]
+    objects: str | None
+    background: Background
+    settings: EvaluateSettings
+
+    @cached_property
+    def read(self) -> str:
+        """The method whose maps are read."""
+        return method_read(list(self.stores))
+
+    def asked(self, explained: pd.DataFrame, fields: pd.DataFrame) -> list[Asked]:
+        """Return the views to score, field by field, each with the fingerprint of all that its scores depend on."""
+        digests = {row["path"]: row["digest"] for row in rows_of(fields)}
+        shared = {
+            "model": self.contract.depends_on(),
+            "settings": self.settings.model_dump(mode="json", exclude=OF_INTERVENTIONS),
+            "background": self.background,
+            "regions": {name: region.model_dump(mode="json") for name, region in self.regions.items()},
+            "objects": self.objects,
+            "read": self.read,
+            "revision": self.job.revision,
+        }
+        views = [
+            {str(row["method"]): row for row in rows_of(of_view)}
+            for _, of_view in explained.groupby(["path", *KEY_COLUMNS], sort=True)
+        ]
+        others = other_views([rows.get(self.read) for rows in views], [next(iter(rows.values())) for rows in views])
+        return [
+            Asked(rows, other, fingerprint(shared | self._own(rows, other, digests)))
+            for rows, other in zip(views, others, strict=True)
+        ]
+
+    def _own(
+        self, rows: Mapping[str, Mapping[str, Any]], other: Mapping[str, Any] | None, digests: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """Return what one view's scores depend on."""
+        view = next(iter(rows.values()))
+        return {
+            "view": str(ViewKey.of(view)),
+            "box": astuple(Box.of(view)),
+            "target": view["target"],
+            "pixels": digests[view["path"]],
+            "intensities": self.known.ends.get(view["path"]),
+            "maps": [[method, row["digest"], row["fingerprint"]] for method, row in rows.items()],
+            "other": None if other is None else [str(ViewKey.of(other)), other["digest"], other["fingerprint"]],
+        }
+
+    def scored(self, classifier: Classifier, asked: Sequence[Asked]) -> Iterator[tuple[Asked, list[Rows]]]:
+        """Score views; yield each with its rows of scores and of curves."""
+        from pcim.attribute.memory import halving_when_out_of_memory  # torch is not needed before
+
+        size, (device, device_name) = self.settings.batch_size, classifier.named_device
+        for one, case in self._cases(asked):
+            began = time.perf_counter()
+            (scores, curves), size = halving_when_out_of_memory(partial(self._score, classifier, case), size)
+            how = (time.perf_counter() - began, device, device_name, size)
+            lists = [row | {name: row[name].tolist() for name in CURVES} for row in curves]
+            yield one, [[row | dict(zip(HOW, how, strict=True)) for row in scores], lists]
+
+    def _score(self, classifier: Classifier, case: Case, batch_size: int) -> tuple[Rows, Rows]:
+        from pcim.scoring import score
+
+        settings = self.settings.model_copy(update={"batch_size": batch_size})
+        return score(classifier, case, settings, self.background)
+
+    def _cases(self, asked: Sequence[Asked]) -> Iterator[tuple[Asked, Case]]:
+        """Read pixels, objects and maps of views, a field once."""
+        from pcim.scoring import Case
+
+        size, others = self.contract.input.size, _One(self._map)
+        for path, members in _by_field(asked).items():
+            image = FieldImage.open(self.job.store, path)
+            pixels = self.known.scaled(path, image.read(self.contract.input.channels))
+            mask = read_regions(image, self.regions)[self.objects] if self.objects else None
+            boxes = {one.key.view: one.box for one in members}
+            methods = dict.fromkeys(method for one in members for method in one.rows)
+            of_methods = {method: self.stores[method].read_views(path, boxes) for method in methods}
+            for one in members:
+                here, view = one.box.slices, one.key.view
+                inside = None if mask is None else fit_mask(mask[here], size)
+                maps = {method: _summed(of_methods[method][view]) for method in one.rows}
+                other = None if one.other is None else others(one.other)
+                yield (
+                    one,
+                    Case(one.key, fit(pixels[:, *here], size), one.view["target"], maps, inside, other, self.read),
+                )
+
+    def _map(self, row: Mapping[str, Any]) -> NDArray[np.floating]:
+        """Read the map of one view by the method that is read."""
+        found = self.stores[self.read].read_views(row["path"], {row["view"]: Box.of(row)})
+        return _summed(found[row["view"]])
+
+
+class _One:
+    """Remembers the last answer: the views of a well have one other."""
+
+    def __init__(self, read: Callable[[Mapping[str, Any]], NDArray[np.floating]]) -> None:
+        self._read = read
+        self._known: tuple[Mapping[str, Any], NDArray[np.floating]] | None = None
+
+    def __call__(self, row: Mapping[str, Any]) -> NDArray[np.floating]:
+        if self._known is None or self._known[0] is not row:
+            self._known = row, self._read(row)
+        return self._known[1]
+
+
+def _by_field(asked: Sequence[Asked]) -> dict[str, list[Asked]]:
+    fields: dict[str, list[Asked]] = {}
+    for one in asked:
+        fields.setdefault(str(one.view["path"]), []).append(one)
+    return fields
 
 
 def _summed(channel_maps: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -85,23 +248,21 @@ def _summed(channel_maps: NDArray[np.floating]) -> NDArray[np.floating]:
     return total
 
 
-class OtherMaps:
-    """Gives each view the map of one of another well: the last one scored, and for the chunk's first well its last view's.
+def other_views(
+    own: Sequence[Mapping[str, Any] | None], views: Sequence[Mapping[str, Any]]
+) -> list[Mapping[str, Any] | None]:
+    """Return, for each view, the ledger row of one of another well, whose map is its control: the last view of the well before.
 
-    The views of a chunk come in one order, and what a chunk holds never changes, so a rerun gives the same.
+    The chunk's first well has the chunk's last view. `own` are the rows of the method that is read, None where it has no map, and `views`
+    any row of each view, in the order of a chunk, which never changes. None where there is no other.
     """
-
-    def __init__(self, explained: pd.DataFrame, store: MapPlate) -> None:
-        self._well, self._map = "", None
-        self._earlier: NDArray[np.floating] | None = None
-        if len(explained) and explained.groupby(["row", "column"]).ngroups > 1:
-            last = rows_of(explained.sort_values(["path", *KEY_COLUMNS]).tail(1))[0]
-            found = store.read_views(last["path"], {last["view"]: Box.of(last)})
-            self._map = _summed(found[last["view"]])
-
-    def before(self, key: ViewKey, own: NDArray[np.floating] | None) -> NDArray[np.floating] | None:
-        """Return the map of the well before this view's, and remember the view's own."""
-        if key.well != self._well:
-            self._well, self._earlier = key.well, self._map
-        self._map = own
-        return self._earlier
+    mapped = [row for row in own if row is not None]
+    is_alone = len({ViewKey.of(row).well for row in mapped}) < 2  # noqa: PLR2004 - another well
+    last = None if is_alone else mapped[-1]
+    well, earlier, found = "", None, []
+    for row, view in zip(own, views, strict=True):
+        if ViewKey.of(view).well != well:
+            well, earlier = ViewKey.of(view).well, last
+        found.append(earlier)
+        last = row
+    return found

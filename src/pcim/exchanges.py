@@ -22,9 +22,9 @@ from pcim.interventions import (
     mean_scene,
     partners,
 )
-from pcim.jobs import progress
 from pcim.measured import CORNERS, FRAME, MAP_TOP, SURROUNDINGS
 from pcim.plate import KEY_COLUMNS, ViewKey
+from pcim.progress import progress
 from pcim.regions import corners, frame
 
 if TYPE_CHECKING:
@@ -78,15 +78,15 @@ def exchange_regions(
     labels = classifier.contract.input.channels
     rows: list[dict[str, Any]] = []
     made: list[NDArray[np.float32]] = []
-    bar = progress(len(subjects), "interventions")
+    bar = progress(len(subjects), "interventions", device=classifier.named_device)
     for key, others in chosen.items():
         for other in others:
             receiver, donor = by_key[key], by_key[other]
             for row, image in _exchanges(receiver, donor, means[donor.call], objects, labels, settings):
                 rows.append(_pair(receiver, donor) | row)
                 made.append(image)
-        bar.update()
         _classify_made(classifier, rows, made, settings.batch_size, last=False)
+        bar.update()
     _classify_made(classifier, rows, made, settings.batch_size, last=True)
     bar.close()
     return rows

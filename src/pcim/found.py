@@ -11,9 +11,9 @@ import pandas as pd
 from pcim.contract import load_contract
 from pcim.evidence import Evidence
 from pcim.jobs import read_tables
-from pcim.measured import PAIR_COLUMNS
+from pcim.measured import HOW, PAIR_COLUMNS
 from pcim.plate import KEY_COLUMNS
-from pcim.scores import Scores
+from pcim.scores import READ, Scores
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -55,10 +55,12 @@ class Inputs:
             settings=entry,
             contract=load_contract(model),
             fields=self.fields[self.fields["plate"].isin(entry.plates)],
-            calls=read_tables(self.of("calls", name), job=True),
+            calls=read_tables(self.of("calls", name), job=True).drop(columns=[*HOW, "fingerprint"], errors="ignore"),
             ledger=_in_order(ledger, self.methods),
             shares=_in_order(read_tables(self.of("shares", name)), self.methods),
-            scores=Scores.of(pd.read_parquet(path) for path in self.of("scores", name)).in_order(self.methods),
+            scores=Scores.of(pd.read_parquet(path, columns=READ) for path in self.of("scores", name)).in_order(
+                self.methods
+            ),
             curves=Tables(self.of("curves", name)),
             interventions=read_tables(self.of("interventions", name)),
             pairs=read_tables(self.of("pairs", name), columns=(*KEY_COLUMNS, *PAIR_COLUMNS)),

@@ -14,8 +14,9 @@ from dask.delayed import delayed
 
 from pcim import ngff
 from pcim.inputs import CampaignError, read_platemap
-from pcim.jobs import log, progress, rows_of, write_table
+from pcim.jobs import log, rows_of, write_table
 from pcim.plate import FIELD_COLUMNS, well_name
+from pcim.progress import progress
 from pcim.quality import digest_pixels, illumination, judge
 from pcim.stores import FieldImage
 
@@ -149,7 +150,7 @@ def ingest_plate(  # noqa: PLR0913 - a job's inputs
     plate_map = read_platemap(platemap, faults)
     if faults:
         raise CampaignError(faults)
-    keys, broken = _fields_of(store)
+    keys, broken = fields_of(store)
     bar = progress(len(keys), f"ingest {plate}", unit="field")
 
     def inspect(some: list[tuple[ngff.WellLayout, str]]) -> list[Inspection]:
@@ -182,7 +183,7 @@ def ingest_plate(  # noqa: PLR0913 - a job's inputs
     write_table(fields_table, table)
 
 
-def _fields_of(store: Source) -> tuple[list[tuple[ngff.WellLayout, str]], dict[ngff.WellLayout, str]]:
+def fields_of(store: Source) -> tuple[list[tuple[ngff.WellLayout, str]], dict[ngff.WellLayout, str]]:
     """Return the plate's fields as (well, field), and the wells whose metadata cannot be read with the reason."""
     keys, broken = [], {}
     for well in ngff.read_plate(store.place).wells:

@@ -6,7 +6,9 @@ import csv
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from pcim.contract import Contract, read_contract
 from pcim.exports import FORMATS, OMEZARR
@@ -16,7 +18,7 @@ from pcim.settings import CALL
 from pcim.source import PROJECTIONS, Source, holds_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pcim.config import ClassifierSettings, Config
     from pcim.survey import Survey
@@ -33,6 +35,39 @@ class CampaignError(ValueError):
         head = f"{len(faults)} fault{'s' * (len(faults) > 1)} in the campaign's inputs; nothing was started:"
         super().__init__("\n".join([head, *(f"  {number}. {fault}" for number, fault in enumerate(faults, 1))]))
         self.faults = faults
+
+
+def read_config(files: Sequence[Path]) -> dict[str, Any]:
+    """Read config files as Snakemake does: each key of a later one takes the place of an earlier one's.
+
+    Raises
+    ------
+    CampaignError
+        With every file that cannot be read as a mapping.
+    """
+    values: dict[str, Any] = {}
+    faults = []
+    for file in files:
+        try:
+            told = yaml.safe_load(file.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            faults.append(f"{file}: {'no such file' if isinstance(error, FileNotFoundError) else error}")
+            continue
+        if isinstance(told, dict):
+            _merge(values, told)
+        else:
+            faults.append(f"{file}: expected keys and values, got {type(told).__name__}")
+    if faults:
+        raise CampaignError(faults)
+    return values
+
+
+def _merge(values: dict[str, Any], told: Mapping[str, Any]) -> None:
+    for key, value in told.items():
+        if isinstance(value, dict) and isinstance(values.get(key), dict):
+            _merge(values[key], value)
+        else:
+            values[key] = value
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ import pandas as pd
 from dask.base import compute
 from dask.delayed import delayed
 
-from pcim.jobs import log, progress, rows_of, write_table
+from pcim.jobs import log, rows_of, write_table
 from pcim.plate import FIELD_COLUMNS
+from pcim.progress import progress
 from pcim.stores import FieldImage
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from pcim.exchanges import COLUMNS, Subject, exchange_regions
 from pcim.fitting import fit, fit_mask
 from pcim.intensities import Known
 from pcim.interventions import Scene
-from pcim.jobs import log, read_tables, rows_of, sole_writer, write_table
+from pcim.jobs import log, read_tables, rows_of, write_table
 from pcim.mapplates import MapPlate
 from pcim.metrics import ranking
 from pcim.models import Classifier, load_classifier, pick_device
@@ -58,28 +58,23 @@ def intervene(  # noqa: PLR0913 - a job's inputs
 
     `maps` is plate -> the plate of maps of which the highest pixels are exchanged.
     """
-    with sole_writer(table):
-        classifier = load_classifier(model, trusted_packages, pick_device(gpus))
-        plate_maps = read_tables(fields)
-        explained = explained_views(ledgers, plate_maps)
-        called = read_tables(calls)
-        keys = list(KEY_COLUMNS)
-        views = explained.merge(called[[*keys, "call", "probabilities"]], on=keys, validate="one_to_one")
-        known = {
-            str(plate): Known.of(of, _of_plate(intensities, str(plate))) for plate, of in plate_maps.groupby("plate")
-        }
-        sample = _sample(views, settings.intervention_views)
-        reader = _Reader(classifier, stores, maps, regions, objects, halo_px, known, settings)
-        of_fields = sample.groupby(["plate", "path"], sort=False)
-        subjects = [subject for _, of_field in of_fields for subject in reader.subjects(rows_of(of_field))]
-        rows = exchange_regions(classifier, subjects, objects, settings)
-        probabilities = {
-            str(s.key): dict(zip(classifier.contract.classes, s.probabilities, strict=True)) for s in subjects
-        }
-        for row in rows:
-            row["p_before"] = float(probabilities[str(ViewKey.of(row))][row["partner_call"]])
-        log.info("%s: %d views, %d exchanges", table, len(subjects), len(rows))
-        write_table(pd.DataFrame(rows, columns=COLUMNS).assign(revision=revision), table)
+    classifier = load_classifier(model, trusted_packages, pick_device(gpus))
+    plate_maps = read_tables(fields)
+    explained = explained_views(ledgers, plate_maps)
+    called = read_tables(calls)
+    keys = list(KEY_COLUMNS)
+    views = explained.merge(called[[*keys, "call", "probabilities"]], on=keys, validate="one_to_one")
+    known = {str(plate): Known.of(of, _of_plate(intensities, str(plate))) for plate, of in plate_maps.groupby("plate")}
+    sample = _sample(views, settings.intervention_views)
+    reader = _Reader(classifier, stores, maps, regions, objects, halo_px, known, settings)
+    of_fields = sample.groupby(["plate", "path"], sort=False)
+    subjects = [subject for _, of_field in of_fields for subject in reader.subjects(rows_of(of_field))]
+    rows = exchange_regions(classifier, subjects, objects, settings)
+    probabilities = {str(s.key): dict(zip(classifier.contract.classes, s.probabilities, strict=True)) for s in subjects}
+    for row in rows:
+        row["p_before"] = float(probabilities[str(ViewKey.of(row))][row["partner_call"]])
+    log.info("%s: %d views, %d exchanges", table, len(subjects), len(rows))
+    write_table(pd.DataFrame(rows, columns=COLUMNS).assign(revision=revision), table)
 
 
 def _of_plate(intensities: Sequence[str], plate: str) -> list[str]:

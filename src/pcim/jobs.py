@@ -9,6 +9,7 @@ import logging
 import os
 import socket
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
@@ -23,7 +24,23 @@ if TYPE_CHECKING:
     from pcim.models import Classifier
 
 log = logging.getLogger("pcim")
-_job_log: list[TextIO] = []
+SYNC_EVERY_S = 1.0
+"""A journal is synced to disk at most so often: on a parallel file system that takes as long as a batch on a GPU."""
+_job_log: list[Told] = []
+
+
+class Stopped(SystemExit):
+    """A job that was asked to stop has stopped between two batches, with all that is finished saved.
+
+    It ends the process with exit code 75 ("try again later") and no traceback; `how_far` says in words how far it came.
+    """
+
+    def __init__(self, how_far: str) -> None:
+        super().__init__(75)
+        self.how_far = how_far
+
+    def __str__(self) -> str:
+        return self.how_far
 
 
 @dataclass(frozen=True)
@@ -69,30 +86,57 @@ def gpus_of(resources: Any) -> int:
     return int(resources.get("gpu", 0)) or int("gpu" in str(resources.get("gres", "")))
 
 
+class Told:
+    """Several text streams as one; what would overwrite a line on a terminal is a line of its own."""
+
+    def __init__(self, streams: Sequence[TextIO]) -> None:
+        self._streams = streams
+
+    def write(self, text: str) -> None:
+        """Write to all of them."""
+        for stream in self._streams:
+            stream.write(text.replace("\r", "\n"))
+
+    def flush(self) -> None:
+        """Flush all of them."""
+        for stream in self._streams:
+            stream.flush()
+
+
+def job_log() -> Told | None:
+    """Return where the job that is running writes its log, if one is."""
+    return _job_log[-1] if _job_log else None
+
+
 @contextlib.contextmanager
 def log_to(path: str | Path) -> Iterator[None]:
     """Send what a job says, and its progress, to its log file; an exception ends in the log with its traceback.
 
-    Jobs that run side by side share one terminal, which belongs to Snakemake's own progress.
+    Jobs that run side by side share one terminal, which belongs to Snakemake's own progress. Under SLURM a job has a stderr
+    of its own, which is told the same.
     """
     file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w", encoding="utf-8") as stream:
-        handler = logging.StreamHandler(stream)
+        told = Told([stream, sys.stderr] if "SLURM_JOB_ID" in os.environ else [stream])
+        handler = logging.StreamHandler(told)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         loggers = (log, logging.getLogger("py.warnings"))
         for logger in loggers:
             logger.addHandler(handler)
         log.setLevel(logging.INFO)
         logging.captureWarnings(True)
-        _job_log.append(stream)
+        _job_log.append(told)
         try:
             yield
+        except Stopped as stop:
+            log.warning("%s", stop)
+            raise
         except Exception:
             log.exception("failed")
             raise
         finally:
-            _job_log.remove(stream)
+            _job_log.remove(told)
             logging.captureWarnings(False)
             for logger in loggers:
                 logger.removeHandler(handler)
@@ -106,9 +150,26 @@ def sole_writer(path: str | Path) -> Iterator[None]:
     """
     file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
-    with (file.parent / f".{file.name}.lock").open("w") as handle:
+    with lock_file(file).open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+def is_held(lock: Path) -> bool:
+    """Tell whether a process holds a lock: of a job that is at work (`sole_writer`), or of a run (`hold_campaign`)."""
+    try:
+        with lock.open() as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def lock_file(path: Path) -> Path:
+    """Return the hidden file that a table's `sole_writer` locks."""
+    return path.parent / f".{path.name}.lock"
 
 
 _held: list[Any] = []
@@ -127,13 +188,20 @@ def hold_campaign(campaign: str) -> None:
     file = Path("results") / campaign / ".lock"
     file.parent.mkdir(parents=True, exist_ok=True)
     handle = file.open("a+")
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        handle.seek(0)
-        owner = handle.read().strip() or "another process"
-        handle.close()
-        raise RuntimeError(f"results/{campaign} is being worked on by {owner}; wait for it or end it first") from None
+    for wait_s in (0.05, 0.05, None):  # who only asks for the lock (`is_held`) has it for a moment
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if wait_s is not None:
+                time.sleep(wait_s)
+                continue
+            handle.seek(0)
+            owner = handle.read().strip() or "another process"
+            handle.close()
+            raise RuntimeError(
+                f"results/{campaign} is being worked on by {owner}; wait for it or end it first"
+            ) from None
     handle.truncate(0)
     handle.write(f"process {os.getpid()} on {socket.gethostname()}")
     handle.flush()
@@ -183,7 +251,7 @@ def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 class Journal:
-    """The finished views of a job that may be killed: a line a view, appended when the view's map is stored.
+    """The finished views of a job that may be killed: a line a view, appended when the view is done and what belongs to it stored.
 
     Snakemake deletes a job's declared outputs before it runs again; the journal is not declared and stays.
     """
@@ -191,7 +259,7 @@ class Journal:
     def __init__(self, ledger: str | Path) -> None:
         file = Path(ledger)
         self.path = file.parent / f".{file.stem}.journal.jsonl"
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._synced = 0.0
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the recorded rows, oldest first; a last line that was cut off by a kill is left out."""
@@ -206,18 +274,15 @@ class Journal:
         return rows
 
     def append(self, rows: list[dict[str, Any]]) -> None:
-        """Record rows durably."""
-        torn = self.path.exists() and not self.path.read_bytes().endswith(b"\n")
-        with self.path.open("a", encoding="utf-8") as handle:
-            handle.write("\n" * torn + "".join(json.dumps(row) + "\n" for row in rows))
+        """Record rows: when this returns, a kill of the process loses none, and one of the node those of the last second."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        with self.path.open("ab+") as handle:
+            end = handle.seek(0, os.SEEK_END)
+            handle.seek(max(0, end - 1))
+            torn = end > 0 and handle.read(1) != b"\n"
+            handle.write(b"\n" * torn + text.encode())
             handle.flush()
-            os.fsync(handle.fileno())
-
-
-def progress(total: int, what: str, unit: str = "view") -> Any:
-    """Return a progress bar: one that moves on a terminal, now and then a line in a job's log or another file."""
-    from tqdm import tqdm
-
-    stream = _job_log[-1] if _job_log else sys.stderr
-    moves = stream.isatty()
-    return tqdm(total=total, desc=what, unit=unit, file=stream, mininterval=0.5 if moves else 30, ascii=not moves)
+            if time.monotonic() - self._synced >= SYNC_EVERY_S:
+                os.fsync(handle.fileno())
+                self._synced = time.monotonic()

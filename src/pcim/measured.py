@@ -11,6 +11,8 @@ BLURRED = "_blurred"
 OBJECTS_MASK, OTHER_VIEW = "objects_mask", "other_view"
 """Controls that are made where maps are scored: the mask of the objects itself, and the map of a view of another well."""
 
+HOW = ("seconds", "device", "device_name", "batch_size")
+"""How a view was computed: seconds a view, the device's type and name, and the shape of the batch. No report depends on it."""
 
 PAIR_COLUMNS = ("classifier", "other", "method", "call", "other_call", "same_call", "agreement", "top_overlap")
 """What is measured of a view that two classifiers explained."""

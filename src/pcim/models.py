@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
+import platform
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +20,6 @@ from pcim.contract import Contract, load_contract
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from jaxtyping import Float
     from numpy.typing import NDArray
@@ -61,10 +64,28 @@ class Classifier:
             parts.append(self(self.normalise(full))[: len(views)])
         return torch.cat(parts).cpu().numpy()
 
+    @property
+    def named_device(self) -> tuple[str, str]:
+        """The device's type and name: ``cuda`` and the GPU's, or ``cpu`` and the processor's."""
+        if self.device.type == "cuda":
+            return "cuda", torch.cuda.get_device_name(self.device)
+        return self.device.type, processor()
+
     def class_index(self, names: Sequence[str]) -> Tensor:
         """Return the logit's index of each class name, int64 on the device."""
         order = {name: index for index, name in enumerate(self.contract.classes)}
         return torch.tensor([order[name] for name in names], device=self.device)
+
+
+@cache
+def processor() -> str:
+    """Return the processor's model; what the system calls it where it does not say."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, model = line.partition(":")
+            if name.strip() == "model name":
+                return model.strip()
+    return platform.processor() or platform.machine()
 
 
 def pick_device(gpus: int) -> torch.device:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BY = ["method", "metric", "substitute"]
+READ = [*KEY_COLUMNS, *BY, "seen", "value", "chance"]
+"""What is read of the tables of scores."""
 Column = tuple[str, str, str]
 """Method, metric and substitute ("" where nothing is removed)."""
 

@@ -131,12 +131,14 @@ def _in_order(
     coming = deque(pool.submit(read, path) for path in paths[:ahead])
 
     def take() -> Iterator[list[Reading]]:
-        with pool:
+        try:
             for number in range(len(paths)):
                 found = coming.popleft().result()
                 if number + ahead < len(paths):
                     coming.append(pool.submit(read, paths[number + ahead]))
                 yield found
+        finally:
+            pool.shutdown(cancel_futures=True)  # a job that ends early reads no more
 
     return take()
 

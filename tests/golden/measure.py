@@ -22,10 +22,9 @@ def measure() -> dict[str, dict[str, object]]:
     from makers import CHANNELS, SIZE, spot_field, write_model
 
     from pcim.aggregate import region_shares
-    from pcim.attribute.methods import explain_images
+    from pcim.attribute.methods import explain_each
     from pcim.chunks import Box
     from pcim.config import AttributeSettings, EvaluateSettings, IngestSettings
-    from pcim.evaluate import Case, score
     from pcim.meanmaps import ObjectMaps, find_windows
     from pcim.method_settings import PeerSettings
     from pcim.models import load_classifier, pick_device
@@ -33,6 +32,7 @@ def measure() -> dict[str, dict[str, object]]:
     from pcim.quality import _contrast, _fine_share, illumination, judge
     from pcim.regions import partition
     from pcim.revisions import REVISIONS
+    from pcim.scoring import Case, score
 
     pixels = spot_field(np.random.default_rng(4), SIZE, (20, 30))
     mask = np.zeros(SIZE, bool)
@@ -45,7 +45,7 @@ def measure() -> dict[str, dict[str, object]]:
     methods = ("pcim", "pcim_literal", "integrated_gradients", "occlusion", "rise", "smooth_grad", "edge",
                "contrast", "random")  # fmt: skip
     maps = {
-        name: explain_images(classifier, name, images, target, [1], settings).channel_maps[0].numpy()
+        name: next(iter(explain_each(classifier, name, images, target, [1], settings)))[1].channel_maps[0].numpy()
         for name in methods
     }
     case = Case(ViewKey("p", "A", "1", "0", "0_0"), pixels, "spot", {k: m.sum(0) for k, m in maps.items()}, mask)

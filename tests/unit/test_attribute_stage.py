@@ -15,7 +15,8 @@ from makers import SIZE, spot_field, write_model, write_plate
 
 from pcim.attribute import methods
 from pcim.attribute.assembly import highest
-from pcim.attribute.methods import Attribution, asked_by, backgrounds_given, explain_images
+from pcim.attribute.methods import Attribution, asked_by, backgrounds_given, explain_each
+from pcim.attribute.spool import Spool
 from pcim.attribute.stage import Job, explain, select_views
 from pcim.chunks import Box
 from pcim.classify import check_failures, classify_views
@@ -64,7 +65,8 @@ def world(tmp_path: Path) -> dict[str, Any]:
 
 def run(world: dict[str, Any], **changes: Any) -> list[dict[str, Any]]:
     w = world | changes
-    return explain(w["job"], w["views"], w["fields"], w["calls"], w["journal"], Known.of(w["fields"]))
+    spool = w.get("spool") or Spool(w["journal"].path)
+    return explain(w["job"], w["views"], w["fields"], w["calls"], w["journal"], spool, Known.of(w["fields"]))
 
 
 @pytest.mark.parametrize("method", sorted(set(METHODS) - {"deep_lift", "guided_backprop"}))
@@ -89,11 +91,11 @@ def test_finished_fields_are_not_explained_again_and_changed_settings_are(
     first = run(world)
     explained: list[int] = []
 
-    def counting(classifier: Any, method: str, images: torch.Tensor, *rest: Any) -> Attribution:
+    def counting(classifier: Any, method: str, images: torch.Tensor, *rest: Any) -> Any:
         explained.append(len(images))
-        return explain_images(classifier, method, images, *rest)
+        return explain_each(classifier, method, images, *rest)
 
-    monkeypatch.setattr(methods, "explain_images", counting)
+    monkeypatch.setattr(methods, "explain_each", counting)
     assert run(world) == first
     assert explained == []
     run(world, job=replace(world["job"], settings=SETTINGS.model_copy(update={"pcim": PcimSettings(steps=6)})))
@@ -123,12 +125,12 @@ def test_views_explained_alone_shuffled_or_in_other_company_have_the_same_maps(
 def test_a_map_that_is_not_finite_and_a_field_that_cannot_be_read_are_rows_with_a_reason(
     world: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(classifier: Any, method: str, images: torch.Tensor, *rest: Any) -> Attribution:
+    def broken(classifier: Any, method: str, images: torch.Tensor, *rest: Any) -> Any:
         maps = torch.ones_like(images)
         maps[1] = torch.nan
-        return Attribution(maps, {"steps": torch.zeros(len(images))}, [""] * len(images))
+        yield range(len(images)), Attribution(maps, {"steps": torch.zeros(len(images))}, [""] * len(images), 4)
 
-    monkeypatch.setattr(methods, "explain_images", broken)
+    monkeypatch.setattr(methods, "explain_each", broken)
     (world["job"].plate.place / "A/1/0/0/c/0/0/0").write_bytes(b"torn")
     rows = pd.DataFrame(run(world))
     torn = rows[rows["well"] == "A01"]
@@ -244,12 +246,12 @@ def test_a_class_in_two_layers_is_explained_once_and_a_lost_layer_leaves_the_oth
 ) -> None:
     asked: list[list[int]] = []
 
-    def of_spot(classifier: Any, method: str, images: torch.Tensor, targets: torch.Tensor, *rest: Any) -> Attribution:
+    def of_spot(classifier: Any, method: str, images: torch.Tensor, targets: torch.Tensor, *rest: Any) -> Any:
         asked.append(targets.tolist())
         maps = torch.where(targets[:, None, None, None] == 1, torch.ones_like(images), torch.nan)
-        return Attribution(maps, {"steps": torch.zeros(len(images))}, [""] * len(images))
+        yield range(len(images)), Attribution(maps, {"steps": torch.zeros(len(images))}, [""] * len(images), 4)
 
-    monkeypatch.setattr(methods, "explain_images", of_spot)
+    monkeypatch.setattr(methods, "explain_each", of_spot)
     settings = world["job"].settings.model_copy(update={"targets": ["call", "plain", "spot"]})
     rows = pd.DataFrame(run(world, job=replace(world["job"], settings=settings)))
     assert sorted(target for batch in asked for target in batch) == [0] * 8 + [1] * 8

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -94,24 +95,43 @@ def test_every_rule_names_an_environment_that_exists_and_a_log() -> None:
                 assert directive in rule, f"{file.name}: no {directive}"
 
 
-def test_the_profiles_share_no_key_and_only_slurm_names_an_executor() -> None:
-    default, slurm = (
-        yaml.safe_load((ROOT / f"profiles/{name}/profile.yaml").read_text()) for name in ("default", "slurm")
-    )
-    assert default
-    assert not default.keys() & slurm.keys()
-    assert "executor" not in default
-    assert slurm["executor"] == "slurm"
+def profile(name: str) -> dict[str, Any]:
+    return dict(yaml.safe_load((ROOT / f"profiles/{name}/profile.yaml").read_text()))
 
 
-@pytest.mark.workflow
+@pytest.mark.parametrize(("name", "executor"), [("slurm", "pcim-slurm"), ("slurm-plugin", "slurm")])
+def test_the_profiles_share_no_key_with_the_one_that_always_loads_which_names_no_executor(
+    name: str, executor: str
+) -> None:
+    assert profile("default")
+    assert not profile("default").keys() & profile(name).keys()
+    assert "executor" not in profile("default")
+    assert profile(name)["executor"] == executor
+    assert profile(name)["set-resources"].keys() == profile("slurm")["set-resources"].keys()
+
+
+def test_the_profile_of_clusters_sets_what_the_executor_has_by_itself() -> None:
+    from snakemake_executor_plugin_pcim_slurm import ExecutorSettings
+
+    settings = ExecutorSettings()
+    for key, value in profile("slurm").items():
+        if key.startswith("pcim-slurm-"):
+            assert getattr(settings, key.removeprefix("pcim-slurm-").replace("-", "_")) == value
+
+
+def test_the_official_plugin_is_no_part_of_the_environment() -> None:
+    # Merely installed it asks slurmctld at every start of Snakemake, which takes 11 s when that is down.
+    assert not any("plugin-slurm" in package for file in ("run.txt", "dev.txt") for package in lock(file))
+
+
 def test_the_slurm_profile_resolves_from_a_clone_and_chooses_slurm() -> None:
     script = (
         "import sys; from snakemake.cli import get_argument_parser, parse_args\n"
         "parser, args = parse_args(sys.argv[1:])\n"
-        "print(args.executor, args.cores, args.retries)"
+        "print(args.executor, args.cores, args.retries, args.nolock)"
     )
     command = [sys.executable, "-c", script, "--dry-run", "--profile", "slurm"]
     output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert output.stdout.split()[0] == "slurm", output.stdout + output.stderr
+    chosen = output.stdout.split()
+    assert (chosen[0], chosen[-1]) == ("pcim-slurm", "True"), output.stdout + output.stderr
     assert "Using profiles slurm and workflow specific profile profiles/default" in output.stderr

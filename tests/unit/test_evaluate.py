@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 from makers import SIZE, spot_field, write_model
 
 from pcim.config import EvaluateSettings
-from pcim.evaluate import OtherMaps
+from pcim.evaluate import other_views
 from pcim.exchanges import COLUMNS, Subject, exchange_regions
 from pcim.intervene import highest
 from pcim.interventions import Scene
@@ -90,16 +89,16 @@ def test_every_method_has_its_blurred_self_and_every_view_the_controls_that_it_c
 
 
 def test_another_views_map_is_that_of_the_well_before_and_the_first_well_has_the_last_ones() -> None:
-    stored = {f"A/{column}/0": np.full((2, 4, 4), float(column)) for column in (1, 2, 3)}
-    store: Any = SimpleNamespace(read_views=lambda path, boxes: dict.fromkeys(boxes, stored[path]))
     keys = [ViewKey("p", "A", str(column), "0", view) for column in (1, 2, 3) for view in ("0_0", "0_4")]
-    place = {"top": 0, "left": 0, "height": 4, "width": 4}
-    rows = [key.columns() | place | {"path": f"A/{key.column}/0"} for key in keys]
-    others = OtherMaps(pd.DataFrame(rows), store)
-    found = [others.before(key, stored[f"A/{key.column}/0"].sum(0)) for key in keys]
-    assert [None if one is None else one[0, 0] for one in found] == [6, 6, 2, 2, 4, 4]
-    alone = OtherMaps(pd.DataFrame(rows[:2]), store)
-    assert [alone.before(key, np.ones((4, 4))) for key in keys[:2]] == [None, None], "one well has no other"
+    rows = [key.columns() for key in keys]
+    found = other_views(rows, rows)
+    assert [None if one is None else (one["column"], one["view"]) for one in found] == [
+        ("3", "0_4"), ("3", "0_4"), ("1", "0_4"), ("1", "0_4"), ("2", "0_4"), ("2", "0_4"),
+    ]  # fmt: skip
+    assert other_views(rows[:2], rows[:2]) == [None, None], "one well has no other"
+    lacking = other_views([rows[0], None, *rows[2:]], rows)
+    assert lacking[2:4] == [None, None], "the last view of the well before has no such map"
+    assert other_views([rows[0], *[None] * 5], rows) == [None] * 6
 
 
 def test_a_view_without_objects_has_no_localization_and_one_with_an_empty_mask_has_nan(classifier: Classifier) -> None:

@@ -22,6 +22,7 @@ LIGHT = (
     "chunks",
     "ngff",
     "jobs",
+    "progress",
     "revisions",
     "source",
     "plan",
@@ -29,6 +30,7 @@ LIGHT = (
     "exports",
     "settings",
     "budget",
+    "outline",
 )
 HEAVY = {"torch", "zarr", "dask", "captum", "pandas", "scipy", "matplotlib"}
 
@@ -69,6 +71,6 @@ def test_modules_are_small_and_none_is_called_utils() -> None:
 def test_nothing_pickled_is_ever_loaded() -> None:
     for path in [*(ROOT / "src").rglob("*.py"), *(ROOT / "workflow").rglob("*.py")]:
         text = path.read_text()
-        assert "pickle" not in text, path
+        assert "pickle" not in text.replace("allow_pickle=False", ""), path
         assert "torch.load" not in text, path
         assert "yaml.load(" not in text, path

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from makers import CHANNELS, SIZE, spot_field, write_model, write_plate
 
+from pcim.attribute.spool import Spool
 from pcim.attribute.stage import Job, explain
 from pcim.classify import classify_views
 from pcim.config import AttributeSettings, Crops, IngestSettings
@@ -115,7 +116,8 @@ def test_each_object_is_a_view_inside_its_field_and_its_map_is_its_own(world: di
     assert calls["call"].tolist() == ["spot", "plain", "plain"]
     settings = AttributeSettings(batch_size=4, pcim=PcimSettings(steps=5), levels=1)
     job = Job(classifier.contract, lambda: classifier, "pcim", settings, plate, MapPlate(folder / "maps.zarr"), 1, 1)
-    rows = explain(job, views, table, calls, Journal(folder / "ledger.parquet"), known)
+    ledger = folder / "ledger.parquet"
+    rows = explain(job, views, table, calls, Journal(ledger), Spool(ledger), known)
     assert {row["status"] for row in rows} == {"ok"}
     whole = job.maps.read("A/1/0")
     covered = np.zeros((144, 192), bool)

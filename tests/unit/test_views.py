@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from makers import CHANNELS, SIZE, spot_field, write_model, write_plate
 
+from pcim.attribute.spool import Spool
 from pcim.attribute.stage import Job, explain
 from pcim.chunks import Box, tile_field
 from pcim.classify import classify_views
@@ -124,6 +125,7 @@ def test_maps_of_overlapping_and_resized_views_cover_the_field_and_point_at_the_
         made["fields"],
         made["calls"],
         Journal(tmp_path / "ledger.parquet"),
+        Spool(tmp_path / "ledger.parquet"),
         Known.of(made["fields"]),
     )
     assert {row["status"] for row in rows} == {"ok"}

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import shutil
 import signal
+import subprocess
+import sys
 import time
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 from zipfile import ZipFile
@@ -13,6 +18,7 @@ from zipfile import ZipFile
 import numpy as np
 import pandas as pd
 import pytest
+import zarr
 from makers import write_campaign
 
 from pcim.mapplates import MapPlate
@@ -63,6 +69,15 @@ def test_a_planted_signal_is_found_and_the_sources_stay_as_they_were(make_run: A
     for path in (tmp_path / "inputs").rglob("*"):
         path.touch()
     assert "Nothing to be done" in run()
+
+
+def test_a_campaign_that_was_copied_or_touched_has_nothing_to_do(undisturbed: Any, tmp_path: Path) -> None:
+    moved = replace(undisturbed, folder=tmp_path / "elsewhere")
+    shutil.copytree(undisturbed.folder, moved.folder, copy_function=shutil.copy)  # with the time of now, in any order
+    assert "Nothing to be done" in moved()
+    for path in sorted(moved.results.rglob("*"), reverse=True):
+        path.touch()
+    assert "Nothing to be done" in moved()
 
 
 def test_two_classifiers_of_one_plate_are_compared_view_by_view(make_run: Any) -> None:
@@ -230,3 +245,49 @@ def test_a_chunk_without_a_selected_view_is_an_empty_table_and_the_campaign_goes
     run.values["classifiers"]["spots"]["select"] = {"where": {"split": ["nothing"]}}
     run()
     assert "There are no maps to read" in (run.results / "report/index.html").read_text()
+
+
+def test_of_a_plate_that_changed_only_the_changed_field_is_learnt_again(make_run: Any, tmp_path: Path) -> None:
+    run = make_run()
+    run()
+    old, maps = run.maps(), run.results / "maps/spots"
+    times = {path: path.stat().st_mtime_ns for path in maps.glob("*.zarr/*/*/0/**/*") if path.is_file()}
+    array = zarr.open_array(tmp_path / "inputs/plate1.zarr/A/2/0/0", mode="r+")
+    array[1] = np.roll(np.asarray(array[1]), 3, axis=0)
+    command = [sys.executable, "-m", "pcim.cli", "rescan", "--configfile", str(run.folder / "config.yaml")]
+    scan = subprocess.run(command, env=run.environment, cwd=run.folder, capture_output=True, text=True, check=False)
+    assert scan.returncode == 1, scan.stderr
+    assert "1 of 8 fields changed" in scan.stdout
+    run()
+    new = run.maps()
+    changed = {name.split(".zarr/")[1] for name in new if new[name] != old.get(name)}
+    assert changed
+    assert all(name.startswith("A/2/0/") for name in changed)
+    rewritten = [path.as_posix() for path in times if path.stat().st_mtime_ns != times[path]]
+    assert rewritten
+    assert all(".zarr/A/2/0/" in path for path in rewritten)
+    assert (
+        subprocess.run(command, env=run.environment, cwd=run.folder, capture_output=True, check=False).returncode == 0
+    )
+    assert "Nothing to be done" in run()
+    told = subprocess.run(
+        [sys.executable, "-m", "pcim.cli", "status", str(run.results), "--json"],
+        env=run.environment,
+        capture_output=True,
+        check=True,
+    )
+    status = json.loads(told.stdout)
+    assert status["is_complete"]
+    assert status["left_s"] == 0
+
+
+def test_a_table_that_a_failed_rerun_left_out_is_made_by_the_same_command(make_run: Any) -> None:
+    run = make_run()
+    run()
+    before = run.maps()
+    for lost in ("ingest/plate1/fields.parquet", "attribute/spots/edge/plate1/B01-B04.parquet"):
+        (run.results / lost).unlink()  # as Snakemake does before a job, and the job failed; the report is still there
+    run()
+    assert (run.results / lost).exists()
+    assert run.maps() == before
+    assert "Nothing to be done" in run()

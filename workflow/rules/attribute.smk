@@ -5,7 +5,7 @@ rule attribute:
         intensities=campaign.intensities,
         objects=campaign.objects_found,
         model=campaign.model,
-        weights=campaign.weights,
+        weights=ancient(campaign.weights),
     output:
         ledger="results/{campaign}/attribute/{model}/{method}/{plate}/{chunk}.parquet",
     log:

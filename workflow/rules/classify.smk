@@ -4,7 +4,7 @@ rule classify:
         intensities=campaign.intensities,
         objects=campaign.objects_found,
         model=campaign.model,
-        weights=campaign.weights,
+        weights=ancient(campaign.weights),
     output:
         calls="results/{campaign}/classify/{model}/{plate}/{chunk}.parquet",
     log:

@@ -6,7 +6,7 @@ rule evaluate:
         ),
         intensities=campaign.intensities,
         model=campaign.model,
-        weights=campaign.weights,
+        weights=ancient(campaign.weights),
     output:
         table="results/{campaign}/evaluate/{model}/{plate}/{chunk}.parquet",
         curves="results/{campaign}/evaluate/{model}/{plate}/{chunk}.curves.parquet",
@@ -48,7 +48,7 @@ rule interventions:
         ),
         intensities=campaign.intensities,
         model=campaign.model,
-        weights=campaign.weights,
+        weights=ancient(campaign.weights),
     output:
         table="results/{campaign}/evaluate/{model}/interventions.parquet",
     log:

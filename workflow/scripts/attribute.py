@@ -4,12 +4,13 @@ from typing import TYPE_CHECKING
 
 from pcim.attribute.stage import attribute_chunk
 from pcim.config import AttributeSettings
-from pcim.jobs import ChunkJob, log_to
+from pcim.jobs import ChunkJob, log_to, sole_writer
+from pcim.progress import telling
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-with log_to(snakemake.log[0]):
+with log_to(snakemake.log[0]), sole_writer(snakemake.output[0]), telling(snakemake):
     attribute_chunk(
         ChunkJob.of(snakemake),
         fields=snakemake.input.fields,

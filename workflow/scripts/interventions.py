@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING
 
 from pcim.config import EvaluateSettings, regions_of
 from pcim.intervene import intervene
-from pcim.jobs import gpus_of, log_to
+from pcim.jobs import gpus_of, log_to, sole_writer
+from pcim.progress import telling
 from pcim.source import Source
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
-with log_to(snakemake.log[0]):
+with log_to(snakemake.log[0]), sole_writer(snakemake.output[0]), telling(snakemake):
     intervene(
         fields=snakemake.input.fields,
         calls=snakemake.input.calls,

@@ -13,7 +13,7 @@ from pcim.attribute.blending import keep, smooth
 from pcim.attribute.step import Step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
     from pcim.method_settings import PcimSettings
 
@@ -55,12 +55,26 @@ def learn(  # noqa: PLR0913, PLR0917 - views, and how they are learnt
     `classify` maps (b, c, h, w) to logits (b, k); it is always called with 2 * slots images, and only called. A view that
     has ended is taken out and a waiting one put in its place, so that no slot works in vain until none is waiting.
     """
+    found = list(learn_each(classify, images, backgrounds, targets, settings, slots))
+    order = torch.cat([views for views, _ in found]).argsort().to(images.device)
+    return Blend(*(torch.cat(parts)[order] for parts in zip(*(_parts(blend) for _, blend in found), strict=True)))
+
+
+def learn_each(  # noqa: PLR0913, PLR0917 - views, and how they are learnt
+    classify: Callable[[Tensor], Tensor],
+    images: Float[Tensor, "n c h w"],
+    backgrounds: tuple[Float[Tensor, "n c h w"], Float[Tensor, "n c h w"]],
+    targets: Int[Tensor, " n"],
+    settings: PcimSettings,
+    slots: int,
+) -> Iterator[tuple[Tensor, Blend]]:
+    """Yield views (their numbers, on the host) with their blends as they end, at least half as many together as there are slots.
+
+    At most 3/2 * slots views are begun and not yet handed over.
+    """
     n, c, h, w = images.shape
     step = Step(classify, slots, (c, h, w), settings, images.device)
-    blend = Blend(
-        images.new_empty(n, 1, h, w), images.new_empty(n, c, h, w), images.new_empty(n, settings.steps),
-        targets.new_empty(n), torch.empty(n, dtype=torch.bool, device=images.device),
-    )  # fmt: skip
+    done: list[tuple[Tensor, Blend]] = []
     owners, begun = torch.full((slots,), -1), 0  # on the host: the view in each slot, -1 where it is empty
     while True:
         empty = (owners < 0).nonzero()[: n - begun, 0]
@@ -70,20 +84,34 @@ def learn(  # noqa: PLR0913, PLR0917 - views, and how they are learnt
             empty.to(images.device), images[views], (backgrounds[0][views], backgrounds[1][views]), targets[views]
         )
         if bool((owners < 0).all()):
-            return blend
+            break
         for _ in range(LOOK_EVERY.get(images.device.type, 1)):
             step()
         ended = ((owners >= 0) & ~step.learning.cpu()).nonzero()[:, 0]
-        _take_out(step, ended.to(images.device), owners[ended].to(images.device), blend)
+        if len(ended):
+            done.append((owners[ended], _taken_out(step, ended.to(images.device))))
         owners[ended] = -1
+        if 2 * sum(len(views) for views, _ in done) >= slots:
+            yield _together(done)
+            done = []
+    if done:
+        yield _together(done)
 
 
-def _take_out(step: Step, slots: Tensor, views: Tensor, blend: Blend) -> None:
-    """Copy what the slots have learnt to the views' places."""
-    blend.weights[views] = step.weights[slots]
-    blend.evidence[views] = step.evidence[slots]
-    blend.losses[views] = step.losses[slots]
-    blend.steps[views], blend.settled[views] = step.steps[slots], step.settled[slots]
+def _taken_out(step: Step, slots: Tensor) -> Blend:
+    """Copy what the slots have learnt, in one memory layout: the order in which numbers are summed decides their last bits."""
+    weights, evidence = step.weights[slots].contiguous(), step.evidence[slots].contiguous()
+    return Blend(weights, evidence, step.losses[slots], step.steps[slots], step.settled[slots])
+
+
+def _together(done: Sequence[tuple[Tensor, Blend]]) -> tuple[Tensor, Blend]:
+    """Put views that ended after one another together."""
+    blends = zip(*(_parts(blend) for _, blend in done), strict=True)
+    return torch.cat([views for views, _ in done]), Blend(*(torch.cat(parts) for parts in blends))
+
+
+def _parts(blend: Blend) -> tuple[Tensor, ...]:
+    return blend.weights, blend.evidence, blend.losses, blend.steps, blend.settled
 
 
 def read_out(

@@ -10,7 +10,7 @@ import torch
 from pcim.attribute.step import Step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from torch import Tensor
 
@@ -49,8 +49,8 @@ def fitting(free: int, of_a_view: int, most: int) -> int:
     return 1 << (views.bit_length() - 1)
 
 
-def halving_when_out_of_memory(work: Callable[[int], Result], size: int) -> Result:
-    """Return work(size), or of half the size after each time that the device's memory was too small for it.
+def halving_when_out_of_memory(work: Callable[[int], Result], size: int) -> tuple[Result, int]:
+    """Return work(size), or of half the size after each time that the device's memory was too small for it; and that size.
 
     Raises
     ------
@@ -59,11 +59,37 @@ def halving_when_out_of_memory(work: Callable[[int], Result], size: int) -> Resu
     """
     while True:
         try:
-            return work(size)
+            return work(size), size
         except torch.OutOfMemoryError:
             if size == 1:
                 raise
-        size //= 2  # outside the handler: the exception held on to the batch
-        log.warning("the device's memory is too small for %d views at once; going on with %d", 2 * size, size)
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        size = _halved(size)  # outside the handler: the exception held on to the batch
+
+
+def each_halving(
+    work: Callable[[list[int], int], Iterator[tuple[list[int], Result]]], total: int, size: int
+) -> Iterator[tuple[list[int], Result]]:
+    """Yield what work(items, size) yields of the items 0 to `total` - 1: some of them, and their result.
+
+    When the device's memory is too small, it goes on with the items that are left and half the size. Raises as
+    `halving_when_out_of_memory`.
+    """
+    left = list(range(total))
+    while left:
+        try:
+            for items, result in work(left, size):
+                left = [item for item in left if item not in items]
+                yield items, result
+        except torch.OutOfMemoryError:
+            if size == 1:
+                raise
+        else:
+            return
+        size = _halved(size)
+
+
+def _halved(size: int) -> int:
+    log.warning("the device's memory is too small for %d views at once; going on with %d", size, size // 2)
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return size // 2

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pcim.attribute.backgrounds import background_kind, make_background
+from pcim.attribute.memory import each_halving
 from pcim.attribute.pcim import PCIM
 from pcim.attribute.step import target_probability
 from pcim.forward import as_forward
@@ -16,7 +17,7 @@ from pcim.metrics import scrambled
 from pcim.peers import METHODS, Peer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from pcim.config import AttributeSettings
     from pcim.contract import InputContract
@@ -28,12 +29,14 @@ if TYPE_CHECKING:
 class Attribution:
     """A method's answer for n views: maps a channel (n, c or 1, h, w), >= 0, arrays stored beside them, and the record.
 
-    `record` holds one number a view by the ledger's column; `stop` says why the optimisation of each view ended.
+    `record` holds one number a view by the ledger's column; `stop` says why the optimisation of each view ended; `batch_size` is how
+    many views went through the classifier at once.
     """
 
     channel_maps: Tensor
     record: dict[str, Tensor]
     stop: Sequence[str]
+    batch_size: int
     beside: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -44,50 +47,69 @@ def asked_by(method: str, classifier: Classifier) -> Classifier:
     return replace(classifier, network=scrambled(classifier.network, key=0))
 
 
-def explain_images(  # noqa: PLR0913, PLR0917 - what a map depends on
+def explain_each(  # noqa: PLR0913, PLR0917 - what a map depends on
     classifier: Classifier,
     method: str,
     images: Tensor,
     targets: Tensor,
     keys: Sequence[int],
     settings: AttributeSettings,
-) -> Attribution:
-    """Explain normalised views (n, c, h, w) by a method of the config, `settings.batch_size` of them at a time.
+) -> Iterator[tuple[list[int], Attribution]]:
+    """Explain normalised views (n, c, h, w) by a method of the config, and yield views (their numbers) as they are done.
 
-    `classifier` is the one that `asked_by` returns for the method.
+    `settings.batch_size` of them are explained at a time, or fewer where the device's memory is too small. `classifier` is the one that
+    `asked_by` returns for the method.
     """
     if method in {"pcim", "pcim_literal", "randomised_model"}:
         return _by_pcim(classifier, method, images, targets, settings)
+
+    def work(items: list[int], size: int) -> Iterator[tuple[list[int], Attribution]]:
+        for part in (items[start : start + size] for start in range(0, len(items), size)):
+            chosen = [keys[item] for item in part]
+            yield part, _by_peer(classifier, method, images[part], targets[part], chosen, settings, size)
+
+    return each_halving(work, len(images), settings.batch_size)
+
+
+def _by_peer(  # noqa: PLR0913, PLR0917 - what a map depends on
+    classifier: Classifier,
+    method: str,
+    images: Tensor,
+    targets: Tensor,
+    keys: Sequence[int],
+    settings: AttributeSettings,
+    size: int,
+) -> Attribution:
     kind = background_kind(settings.background, classifier.contract.input)
-    peer = Peer(
-        method, classifier, background=kind, blur=settings.blur, settings=settings.peers, batch_size=settings.batch_size
-    )
+    peer = Peer(method, classifier, background=kind, blur=settings.blur, settings=settings.peers, batch_size=size)
     maps = peer.channel_maps(images, targets, keys=keys)
     forward, twice = as_forward(classifier), targets.repeat(2)
     asked = torch.cat([images, make_background(images, kind, settings.blur)])
-    p_image, p_background = target_probability(forward.in_batches(asked, settings.batch_size), twice).chunk(2)
+    p_image, p_background = target_probability(forward.in_batches(asked, size), twice).chunk(2)
     record = {"p_image": p_image, "p_background": p_background, "steps": torch.zeros_like(targets)}
-    return Attribution(maps, record, [""] * len(images))
+    return Attribution(maps, record, [""] * len(images), size)
 
 
 def _by_pcim(
     classifier: Classifier, method: str, images: Tensor, targets: Tensor, settings: AttributeSettings
-) -> Attribution:
+) -> Iterator[tuple[list[int], Attribution]]:
     if method != "pcim_literal":
         choices = {"background": settings.background, "blur": settings.blur, **settings.pcim.model_dump()}
     else:
         choices = {"preset": "literal"}
-    learned = PCIM(classifier, batch_size=settings.batch_size, **choices).learn(images, targets)
-    last = (learned.steps - 1).clamp(min=0)[:, None]
-    record = {
-        name: getattr(learned, name) for name in ("p_image", "p_keep", "p_drop", "p_background", "p_drop_background")
-    }
-    record |= {
-        "loss_first": learned.losses[:, 0],
-        "loss_last": learned.losses.gather(1, last)[:, 0],
-        "steps": learned.steps,
-    }
-    return Attribution(learned.channel_maps, record, learned.stop, {"weights": learned.weights})
+    for items, learned in PCIM(classifier, batch_size=settings.batch_size, **choices).learn_each(images, targets):
+        last = (learned.steps - 1).clamp(min=0)[:, None]
+        record = {
+            name: getattr(learned, name)
+            for name in ("p_image", "p_keep", "p_drop", "p_background", "p_drop_background")
+        }
+        record |= {
+            "loss_first": learned.losses[:, 0],
+            "loss_last": learned.losses.gather(1, last)[:, 0],
+            "steps": learned.steps,
+        }
+        beside = {"weights": learned.weights}
+        yield items, Attribution(learned.channel_maps, record, learned.stop, learned.batch_size, beside)
 
 
 def backgrounds_given(method: str, chosen: Background, contract: InputContract) -> set[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -11,15 +10,16 @@ from torch import Tensor
 from pcim.attribute.backgrounds import black, two_backgrounds
 from pcim.attribute.blending import drop, keep
 from pcim.attribute.forward_only import SMALLEST_BUDGET, estimate
-from pcim.attribute.learning import learn, learn_literal, read_out
-from pcim.attribute.memory import halving_when_out_of_memory, views_that_fit
+from pcim.attribute.learned import Answer, Learned
+from pcim.attribute.learning import Blend, learn, learn_each, learn_literal, read_out
+from pcim.attribute.memory import each_halving, halving_when_out_of_memory, views_that_fit
 from pcim.attribute.step import target_probability
 from pcim.contract import Contract
 from pcim.forward import as_forward, checked_images, key_of, resolve_targets
 from pcim.method_settings import PcimSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from jaxtyping import Float, Int
 
@@ -28,59 +28,6 @@ if TYPE_CHECKING:
     from pcim.method_settings import Background
 
 Precision = Literal["auto", "float32", "bfloat16"]
-
-
-@dataclass(frozen=True)
-class Learned:
-    """What PCIM has learnt of b images (b, c, h, w).
-
-    maps : (b, 1, h, w), >= 0
-        The attribution maps, higher = more important; 1 = the image's mean attribution.
-    channel_maps : (b, c, h, w), >= 0
-        The same by channel; they sum over channels to `maps`. One for all channels, (b, 1, h, w), by the literal preset.
-    channel_importance : (b, c), in [0, 1]
-        Each channel's share of the map: the mixing of whole channels.
-    weights : (b, 1, h, w)
-        The raw weights of the blend: 1 = the pixel is kept, 0 = it became the background. In [0, 1]; [0, inf) by the literal
-        preset.
-    losses : (b, steps), in nats
-        The loss before each step; NaN after the last step taken, and everywhere where no gradient was used.
-    steps, stop : (b,) and a word an image
-        Steps taken, and why no more: ``settled``, ``step limit`` or ``budget``.
-    targets : (b,)
-        The explained classes.
-    p_image, p_keep, p_drop, p_background, p_drop_background : (b,), in [0, 1]
-        The target's probability on the image, on what the weights keep, on the rest, and on the two backgrounds alone. Where
-        the last two are high, the target is an absence or the evidence is still in the background.
-    mode : ``gradient`` or ``forward only``
-        How the weights were learnt.
-    """
-
-    maps: Tensor
-    channel_maps: Tensor
-    channel_importance: Tensor
-    weights: Tensor
-    losses: Tensor
-    steps: Tensor
-    stop: list[str]
-    targets: Tensor
-    p_image: Tensor
-    p_keep: Tensor
-    p_drop: Tensor
-    p_background: Tensor
-    p_drop_background: Tensor
-    mode: Literal["gradient", "forward only"]
-
-
-@dataclass(frozen=True)
-class _Answer:
-    """Maps a channel, raw weights, losses, steps and the reason to stop, of n images."""
-
-    channel_maps: Tensor
-    weights: Tensor
-    losses: Tensor
-    steps: Tensor
-    stop: list[str]
 
 
 class PCIM:
@@ -196,7 +143,46 @@ class PCIM:
         forward = self.forward.with_autocast(self._dtype(images))
         with forward.held():
             size = self.batch_size or views_that_fit(forward, images, self.settings)
-            return halving_when_out_of_memory(lambda n: self._learn(forward, images, target, keys, segments, n), size)
+            learned, _ = halving_when_out_of_memory(
+                lambda n: self._learn(forward, images, target, keys, segments, n), size
+            )
+            return learned
+
+    def learn_each(
+        self, images: Float[Tensor, "b c h w"], targets: Int[Tensor, " b"]
+    ) -> Iterator[tuple[list[int], Learned]]:
+        """Learn as `learn` does, and yield images (their numbers) with their record as they are done.
+
+        By gradient and the default preset, at most 3/2 * `batch_size` images are begun and not yet handed over; else they come batch
+        by batch. Where the device's memory is too small, the images that are left go on with half as many at once.
+        """
+        images = checked_images(images)
+        forward = self.forward.with_autocast(self._dtype(images))
+        with forward.held():
+            size = self.batch_size or views_that_fit(forward, images, self.settings)
+
+            def work(items: list[int], size: int) -> Iterator[tuple[list[int], Learned]]:
+                if self.preset == "default" and forward.differentiable:
+                    found = self._learn_each(forward, images[items], targets[items], size)
+                    yield from (([items[n] for n in numbers], learned) for numbers, learned in found)
+                    return
+                for part in (items[start : start + size] for start in range(0, len(items), size)):
+                    yield part, self._learn(forward, images[part], targets[part], None, None, size)
+
+            yield from each_halving(work, len(images), size)
+
+    def _learn_each(
+        self, forward: Forward, images: Tensor, targets: Tensor, size: int
+    ) -> Iterator[tuple[list[int], Learned]]:
+        backgrounds = self._backgrounds(images)
+        for views, blend in learn_each(forward, images, backgrounds, targets, self.settings, size):
+            these, wanted = images[views], targets[views]
+            here = backgrounds[0][views], backgrounds[1][views]
+            logits = forward.in_batches(these, 2 * size, checked=True)
+            yield (
+                views.tolist(),
+                self._record(forward, these, here, wanted, logits, self._read(these, here, blend), size),
+            )
 
     def _dtype(self, images: Tensor) -> torch.dtype | None:
         wanted = self.precision == "bfloat16" or (self.precision == "auto" and images.device.type == "cuda")
@@ -214,6 +200,18 @@ class PCIM:
             answer = self._by_gradient(forward, images, backgrounds, targets, size)
         else:
             answer = self._by_forwards(forward, images, backgrounds, targets, keys, segments, size)
+        return self._record(forward, images, backgrounds, targets, logits, answer, size)
+
+    def _record(  # noqa: PLR0913, PLR0917 - all that is known of some images
+        self,
+        forward: Forward,
+        images: Tensor,
+        backgrounds: Backgrounds,
+        targets: Tensor,
+        logits: Tensor,
+        answer: Answer,
+        size: int,
+    ) -> Learned:
         kept, rest = keep(images, backgrounds[0], answer.weights), drop(images, backgrounds[1], answer.weights)
         asked = torch.cat([kept, rest, *backgrounds])
         p = target_probability(forward.in_batches(asked, 2 * size), targets.repeat(4)).view(4, -1)
@@ -233,6 +231,7 @@ class PCIM:
             p_background=p[2],
             p_drop_background=p[3],
             mode="gradient" if forward.differentiable else "forward only",
+            batch_size=size,
         )
 
     def _backgrounds(self, images: Tensor) -> Backgrounds:
@@ -243,21 +242,24 @@ class PCIM:
 
     def _by_gradient(
         self, forward: Forward, images: Tensor, backgrounds: Backgrounds, targets: Tensor, size: int
-    ) -> _Answer:
-        blend = learn(forward, images, backgrounds, targets, self.settings, size)
+    ) -> Answer:
+        return self._read(images, backgrounds, learn(forward, images, backgrounds, targets, self.settings, size))
+
+    @staticmethod
+    def _read(images: Tensor, backgrounds: Backgrounds, blend: Blend) -> Answer:
         contrast = (images - backgrounds[1]).abs().sum(1, keepdim=True)
         maps = read_out(blend.weights, blend.evidence, contrast)
         stop = ["settled" if settled else "step limit" for settled in blend.settled.tolist()]
-        return _Answer(maps, blend.weights, blend.losses, blend.steps, stop)
+        return Answer(maps, blend.weights, blend.losses, blend.steps, stop)
 
-    def _literal(self, forward: Forward, images: Tensor, background: Tensor, targets: Tensor, size: int) -> _Answer:
+    def _literal(self, forward: Forward, images: Tensor, background: Tensor, targets: Tensor, size: int) -> Answer:
         parts = [
             learn_literal(forward, *(_filled(part, size) for part in parts))
             for parts in zip(images.split(size), background.split(size), targets.split(size), strict=True)
         ]
         weights, losses = (torch.cat(one)[: len(images)] for one in zip(*parts, strict=True))
         steps = torch.full_like(targets, losses.shape[1])
-        return _Answer(weights, weights, losses, steps, ["step limit"] * len(images))
+        return Answer(weights, weights, losses, steps, ["step limit"] * len(images))
 
     def _by_forwards(  # noqa: PLR0913, PLR0917 - what `learn` was given
         self,
@@ -268,12 +270,12 @@ class PCIM:
         keys: Any,
         segments: Any,
         size: int,
-    ) -> _Answer:
+    ) -> Answer:
         keys = [key_of(image) for image in images] if keys is None else keys
         weights, maps = estimate(forward, images, backgrounds, targets, keys, self.budget, segments, 2 * size)
         losses = images.new_full((len(images), self.settings.steps), torch.nan)
         maps = maps / maps.mean((2, 3), keepdim=True).sum(1, keepdim=True).clamp(min=1e-30)
-        return _Answer(maps, weights, losses, torch.zeros_like(targets), ["budget"] * len(images))
+        return Answer(maps, weights, losses, torch.zeros_like(targets), ["budget"] * len(images))
 
 
 def _filled(part: Tensor, size: int) -> Tensor:

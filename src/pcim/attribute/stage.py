@@ -11,12 +11,14 @@ import pandas as pd
 
 from pcim import ngff
 from pcim.attribute.assembly import Assembly
+from pcim.attribute.spool import Spool
+from pcim.attribute.tally import Tally
 from pcim.attribute.tasks import Job, Task, finished_fields, key_of, made_from
 from pcim.chunks import is_selected, thin_wells
 from pcim.classify import check_failures
 from pcim.contract import load_contract
 from pcim.intensities import Known
-from pcim.jobs import Journal, log, progress, rows_of, sole_writer, write_table
+from pcim.jobs import Journal, log, rows_of, write_table
 from pcim.mapplates import MapPlate
 from pcim.objects import read_objects
 from pcim.plate import KEY_COLUMNS
@@ -30,14 +32,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pcim.attribute.methods import Attribution
+    from pcim.attribute.spool import Done
     from pcim.config import AttributeSettings
     from pcim.jobs import ChunkJob
     from pcim.models import Classifier
+    from pcim.views import Reading
 
 LEDGER_COLUMNS = [
     *KEY_COLUMNS, "top", "left", "height", "width", "status", "reason", "method", "layer", "scored", "target", "steps", "stop",
     "loss_first", "loss_last", "p_image", "p_keep", "p_drop", "p_background", "p_drop_background", "mean_attribution",
-    "seconds", "channels", "channel_share", "device", "batch_size", "digest", "fingerprint", "revision",
+    "seconds", "channels", "channel_share", "device", "device_name", "batch_size", "digest", "fingerprint", "revision",
 ]  # fmt: skip
 RECORDED = ("loss_first", "loss_last", "p_image", "p_keep", "p_drop", "p_background", "p_drop_background")
 BATCHES_AHEAD = 4
@@ -62,33 +66,38 @@ def attribute_chunk(  # noqa: PLR0913 - a job's inputs
     chunk: ChunkJob, *, fields: str, calls: str, method: str, maps: str, ledger: str, settings: AttributeSettings
 ) -> None:
     """Explain the selected views of a chunk by one method: maps into the plate of maps, the ledger last."""
-    with sole_writer(ledger):
-        job = Job(
-            load_contract(chunk.model),
-            chunk.load_classifier,
-            method,
-            settings,
-            chunk.store,
-            MapPlate(Path(maps)),
-            chunk.revision,
-            chunk.workers,
-        )
-        fields_table, calls_table = pd.read_parquet(fields), pd.read_parquet(calls)
-        views = views_of_wells(fields_table, chunk.wells, job.contract.input, chunk.accept, read_objects(chunk.objects))
-        views = select_views(fields_table, calls_table, views, settings)
-        rows = explain(
-            job, views, fields_table, calls_table, Journal(ledger), Known.of(fields_table, chunk.intensities)
-        )
-        table = pd.DataFrame(rows, columns=LEDGER_COLUMNS)
-        log.info("%s: %s", ledger, table["status"].value_counts().to_dict())
-        check_failures(table, chunk.max_failed, ledger)
-        write_table(table, ledger)
+    job = Job(
+        load_contract(chunk.model),
+        chunk.load_classifier,
+        method,
+        settings,
+        chunk.store,
+        MapPlate(Path(maps)),
+        chunk.revision,
+        chunk.workers,
+    )
+    fields_table, calls_table = pd.read_parquet(fields), pd.read_parquet(calls)
+    views = views_of_wells(fields_table, chunk.wells, job.contract.input, chunk.accept, read_objects(chunk.objects))
+    views = select_views(fields_table, calls_table, views, settings)
+    known, spool = Known.of(fields_table, chunk.intensities), Spool(ledger)
+    rows = explain(job, views, fields_table, calls_table, Journal(ledger), spool, known)
+    table = pd.DataFrame(rows, columns=LEDGER_COLUMNS)
+    log.info("%s: %s", ledger, table["status"].value_counts().to_dict())
+    check_failures(table, chunk.max_failed, ledger)
+    write_table(table, ledger)
+    spool.close()
 
 
 def explain(  # noqa: PLR0913, PLR0917 - what the rows rest on
-    job: Job, views: Sequence[View], fields: pd.DataFrame, calls: pd.DataFrame, journal: Journal, known: Known
+    job: Job,
+    views: Sequence[View],
+    fields: pd.DataFrame,
+    calls: pd.DataFrame,
+    journal: Journal,
+    spool: Spool,
+    known: Known,
 ) -> list[dict[str, Any]]:
-    """Explain views and return a ledger row each and layer, in the given order; what the journal knows is not redone."""
+    """Explain views and return a ledger row each and layer, in the given order; what journal and spool know is not redone."""
     digests = {(r["well"], r["field"]): r["digest"] for r in rows_of(fields)}
     call_of = {tuple(r[c] for c in KEY_COLUMNS): r["call"] for r in rows_of(calls)}
     shapes = {r["path"]: (int(r["height"]), int(r["width"])) for r in rows_of(fields)}
@@ -102,41 +111,52 @@ def explain(  # noqa: PLR0913, PLR0917 - what the rows rest on
     rows |= {key: row for known in finished.values() for key, row in known.items()}
     waiting = {path: members for path, members in tasks.items() if path not in finished}
     log.info("%d of %d fields are finished already", len(finished), len(tasks))
-    for path_rows in _explain_fields(job, waiting, shapes, known):
+    for path_rows in _explain_fields(job, waiting, shapes, spool, known, Tally.of(views, waiting)):
         journal.append(path_rows)
         rows |= {key_of(row): row for row in path_rows}
     return [rows[str(view.key), layer] for view in views for layer in job.settings.targets]
 
 
-def _explain_fields(
-    job: Job, waiting: dict[str, list[Task]], shapes: dict[str, tuple[int, int]], known: Known
+def _explain_fields(  # noqa: PLR0913, PLR0917 - what fields are made of
+    job: Job,
+    waiting: dict[str, list[Task]],
+    shapes: dict[str, tuple[int, int]],
+    spool: Spool,
+    known: Known,
+    tally: Tally,
 ) -> Iterator[list[dict[str, Any]]]:
-    """Explain the tasks batch by batch; when the last view of a field is done, store the field and yield its rows."""
+    """Explain the tasks as their views are read; when the last view of a field is done, store the field and yield its rows."""
     if not waiting:
         return
-    of_view: dict[View, list[Task]] = {}
-    for task in (task for members in waiting.values() for task in members):
-        of_view.setdefault(task.view, []).append(task)
-    layers = job.settings.targets
-    pending = {path: Assembly(shapes[path], layers, len(members)) for path, members in waiting.items()}
-    bar = progress(len(of_view), f"{job.method} {job.plate.name}")
-    readings = read_views(job.plate, list(of_view), job.contract.input, job.workers, known)
-    classifier = _load(job)  # while the first views are read
-    clock, together = Waiting(), -(-BATCHES_AHEAD * job.settings.batch_size // len(layers))
-    for views, pixels, unread in clock.over(batches(readings, together)):
-        failed = [(task, {"status": "failed", "reason": reason}) for view, reason in unread for task in of_view[view]]
-        for task, ended in failed:
-            pending[task.view.path].add(_rows(job, task.view, task.layers, ended), task.view.key.view, task.view.box)
-        tasks = [task for view in views for task in of_view[view]]
-        repeated = [seen for view, seen in zip(views, pixels, strict=True) for _ in of_view[view]]
-        for task, ended, arrays in _explain_batch(job, classifier, tasks, repeated) if views else ():
+    pending = {path: Assembly(shapes[path], job.settings.targets, len(members)) for path, members in waiting.items()}
+    left = {task: None for members in waiting.values() for task in members}  # a set that keeps its order
+
+    def note(done: Iterable[Done]) -> Iterator[list[dict[str, Any]]]:
+        """Take what is done into its fields, and store those that are whole."""
+        for task, ended, arrays in done:
+            del left[task]
             rows = _rows(job, task.view, task.layers, ended)
             pending[task.view.path].add(rows, task.view.key.view, task.view.box, arrays)
+            tally.note(task.view, failed=ended["status"] != "ok")
         for path in [path for path, assembly in pending.items() if assembly.waiting_for == 0]:
             yield _store(job, path, pending.pop(path), waiting[path])
-        bar.update(len(views) + len(unread))
-    bar.close()
-    log.info("%s: %s", job.plate.name, clock)
+            spool.drop(path)
+
+    yield from note(spool.find(waiting))
+    log.info("%d views of unfinished fields are explained already", tally.done - tally.kept)
+    if not left:
+        return
+    of_view: dict[View, list[Task]] = {}
+    for task in left:
+        of_view.setdefault(task.view, []).append(task)
+    readings = read_views(job.plate, list(of_view), job.contract.input, job.workers, known)
+    classifier = _load(job)  # while the first views are read
+    with tally.meter(f"{job.method} {job.plate.name}", classifier.named_device) as bar:
+        for done in _explain_views(job, classifier, of_view, readings):
+            yield from note(done)
+            for path in dict.fromkeys(task.view.path for task, _, _ in done if task.view.path in pending):
+                spool.add(path, [one for one in done if one[0].view.path == path and one[1]["status"] == "ok"])
+            bar.update(*tally.new())
 
 
 def _load(job: Job) -> Classifier:
@@ -147,29 +167,53 @@ def _load(job: Job) -> Classifier:
     return asked_by(job.method, classifier)
 
 
-def _explain_batch(
-    job: Job, classifier: Classifier, tasks: Sequence[Task], pixels: Sequence[NDArray[Any]]
-) -> Iterable[tuple[Task, dict[str, Any], dict[str, NDArray[np.float32]]]]:
-    """Explain some batches; return what the ledger says of each map, and the arrays, in units of their view's mean."""
-    from pcim.attribute.methods import explain_images  # torch is not needed before
+def _explain_views(
+    job: Job, classifier: Classifier, of_view: Mapping[View, Sequence[Task]], readings: Iterable[Reading]
+) -> Iterator[list[Done]]:
+    """Explain views as they are read; yield what is done, some views at a time, arrays in units of their view's mean."""
+    from pcim.attribute.methods import explain_each  # torch is not needed before
 
-    started = time.perf_counter()
-    images = classifier.normalise(pixels)
-    targets = classifier.class_index([task.target for task in tasks])
-    keys = [task.view.key.number(job.method) for task in tasks]
-    attribution = explain_images(classifier, job.method, images, targets, keys, job.settings)
-    nothing = [np.nan] * len(images)
+    settings, clock = job.settings, Waiting()
+    together = -(-BATCHES_AHEAD * settings.batch_size // len(settings.targets))
+    for views, pixels, unread in clock.over(batches(readings, together)):
+        failed = {"status": "failed"}
+        yield [(task, failed | {"reason": reason}, {}) for view, reason in unread for task in of_view[view]]
+        if not views:
+            continue
+        tasks = [task for view in views for task in of_view[view]]
+        images = classifier.normalise([seen for view, seen in zip(views, pixels, strict=True) for _ in of_view[view]])
+        targets = classifier.class_index([task.target for task in tasks])
+        keys = [task.view.key.number(job.method) for task in tasks]
+        began = time.perf_counter()
+        for numbers, attribution in explain_each(classifier, job.method, images, targets, keys, settings):
+            here = [tasks[number] for number in numbers]
+            arrays = _arrays(attribution)
+            seconds = (time.perf_counter() - began) / len(here)
+            yield list(_done(job, here, attribution, arrays, seconds, classifier.named_device))
+            settings = settings.model_copy(update={"batch_size": attribution.batch_size})  # less where memory is short
+            began = time.perf_counter()
+    log.info("%s: %s", job.plate.name, clock)
+
+
+def _done(  # noqa: PLR0913, PLR0917 - what the ledger says of some views
+    job: Job,
+    tasks: Sequence[Task],
+    attribution: Attribution,
+    arrays: Mapping[str, NDArray[np.float32]],
+    seconds: float,
+    device: tuple[str, str],
+) -> Iterator[Done]:
+    """Yield what the ledger says of each map, and the arrays, in units of their view's mean."""
+    nothing = [np.nan] * len(tasks)
     values = {name: attribution.record[name].tolist() if name in attribution.record else nothing for name in RECORDED}
     steps = attribution.record["steps"].tolist()
-    arrays = _arrays(attribution)
-    seconds = (time.perf_counter() - started) / len(tasks)
+    how = {"seconds": seconds, "device": device[0], "device_name": device[1], "batch_size": attribution.batch_size}
     for number, task in enumerate(tasks):
         channel_maps = arrays["channel_maps"][number]  # (c or 1, h, w)
         mean = float(channel_maps.sum(0).mean())
-        measured = {name: values[name][number] for name in RECORDED} | {"seconds": seconds}
-        ended = {"steps": steps[number], "stop": attribution.stop[number]}
+        measured = {name: values[name][number] for name in RECORDED} | how
+        ended = {"status": "ok", "reason": "", "steps": steps[number], "stop": attribution.stop[number]}
         row = measured | ended | {"target": task.target, "fingerprint": task.fingerprint}
-        row["device"] = classifier.device.type
         if not np.isfinite(channel_maps).all():
             yield task, row | {"status": "failed", "reason": "the map is not finite"}, {}
             continue
@@ -207,6 +251,7 @@ def _rows(job: Job, view: View, layers: Sequence[str], ended: Mapping[str, Any] 
         "channels": job.contract.input.channels,
         "channel_share": [np.nan] * len(job.contract.input.channels),
         "device": "",
+        "device_name": "",
         "batch_size": job.settings.batch_size,
         "digest": "",
         "fingerprint": "",

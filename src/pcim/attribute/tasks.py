@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pcim.kept import fingerprint
 from pcim.plate import ViewKey
 from pcim.settings import CALL
 
@@ -71,7 +70,9 @@ class Job:
         }
         if ends is not None:
             parts["intensities"] = ends
-        return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
+        if self.contract.input.view == "object":  # whose name does not tell its place
+            parts["box"] = [view.box.top, view.box.left, view.box.height, view.box.width]
+        return fingerprint(parts)
 
 
 def key_of(row: dict[str, Any]) -> Key:

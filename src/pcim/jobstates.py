@@ -1,0 +1,187 @@
+"""Job states: what became of one job, seen from outside: its table if there is one, else its progress, journal, lock and log."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from pcim.jobs import Journal, is_held, lock_file
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from pcim.outline import Job
+
+State = Literal["done", "running", "failed", "stopped", "waiting"]
+STATES: tuple[State, ...] = ("done", "running", "failed", "stopped", "waiting")
+"""`stopped`: a job that began, has no table and is not at work any more: killed, or out of time. The next run goes on with it."""
+
+SILENT_S = 300.0
+"""A job that has not been heard of for so long is dead, s, unless it holds its lock."""
+
+_LONGEST_REASON = 200
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a job at work says of itself in its progress file."""
+
+    total: int
+    done: int
+    failed: int
+    updated: float
+    rate: float
+    left_s: float | None
+    device_name: str
+    host: str
+    job: str
+    state: str
+
+
+def progress_file(table: Path) -> Path:
+    """Return where the progress of the job that makes a table lies."""
+    return table.parent / f".{table.stem}.progress.json"
+
+
+def read_progress(path: Path) -> Progress | None:
+    """Read a progress file; None where there is none that can be read."""
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        numbers = (
+            int(told["total"]),
+            int(told["done"]),
+            int(told["failed"]),
+            float(told["updated"]),
+            float(told["rate"]),
+        )
+        left_s = None if told["left_s"] is None else float(told["left_s"])
+        device, host, job, state = (str(told[name]) for name in ("device_name", "host", "job", "state"))
+        return Progress(*numbers, left_s, device, host, job, state)
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found of one job. Units (fields, views, or the job itself) are done, failed, unfit (skipped: its field's verdict) or waiting."""
+
+    job: Job
+    state: State
+    total: int
+    done: int = 0
+    failed: int = 0
+    unfit: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    why: str = ""
+    progress: Progress | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Units of which nothing is known yet."""
+        return max(0, self.total - self.done - self.failed - self.unfit)
+
+
+def look(root: Path, job: Job, accept: Sequence[str], now: float) -> Found:
+    """Return what is found of one job: whatever cannot be read is a reason, never an exception."""
+    table = root / job.table
+    if table.exists():
+        try:
+            return _finished(table, job, accept)
+        except Exception as error:  # noqa: BLE001 - pyarrow has many of its own for a broken file
+            return Found(job, "failed", job.expected, why=f"the table cannot be read: {str(error).splitlines()[0]}")
+    known = read_progress(progress_file(table))
+    total, done, failed = (known.total, known.done, known.failed) if known and known.total else (job.expected, 0, 0)
+    if known is None and job.rule == "attribute":
+        done = len(_journalled(table))
+    state, why = _unfinished(root, job, known, now)
+    return Found(job, state, max(total, done + failed), done, failed, why=why, progress=known)
+
+
+def _unfinished(root: Path, job: Job, known: Progress | None, now: float) -> tuple[State, str]:
+    """Return what became of a job that has no table, and why."""
+    silent_s = _silence_s(progress_file(root / job.table), known, now) if known else 0.0
+    if known and known.state == "running" and silent_s < SILENT_S:
+        return "running", ""  # whether its lock is seen from here or not
+    if is_held(lock_file(root / job.table)):
+        return "running", f"not heard of for {silent_s / 60:.0f} min" if known and known.total else ""
+    log = root / "logs" / f"{job.place}.log"
+    if why := _last_error(log):
+        return "failed", why
+    if known:
+        where = f"{known.job} on {known.host}"
+        dead = f"dead: not heard of for {silent_s / 60:.0f} min ({where})"
+        return (
+            "failed" if known.state == "failed" else "stopped",
+            dead if known.state == "running" else f"{known.state} ({where})",
+        )
+    if log.exists():
+        return "stopped", "ended without a word: killed, out of time or memory, or its node was lost"
+    return "waiting", ""
+
+
+def _silence_s(file: Path, known: Progress, now: float) -> float:
+    """Return for how long a job has said nothing, s. A node's clock may be wrong, so the file's own time counts as well."""
+    try:
+        heard = max(known.updated, file.stat().st_mtime)
+    except OSError:
+        heard = known.updated
+    return max(0.0, now - heard)
+
+
+def _finished(table: Path, job: Job, accept: Sequence[str]) -> Found:
+    """Count what a finished table says; of tables without a state a unit, that it is there and whole."""
+    import pyarrow.parquet as pq
+
+    if table.suffix != ".parquet":
+        return Found(job, "done", 1, 1)
+    file = pq.ParquetFile(table)  # reads the end of the file: a table that was cut off is found
+    if job.rule == "ingest":
+        verdicts = Counter(file.read(columns=["qc"])["qc"].to_pylist())
+        unfit = Counter({verdict: n for verdict, n in verdicts.items() if verdict not in {"ok", *accept}})
+        total = verdicts.total()
+        return Found(job, "done", total, total - unfit.total(), unfit=unfit.total(), reasons=unfit)
+    if job.rule not in {"classify", "attribute"}:
+        return Found(job, "done", job.expected, job.expected)
+    names = ["status", "reason", *(["scored"] if job.rule == "attribute" else [])]
+    rows = file.read(columns=names)
+    if job.rule == "attribute":
+        rows = rows.filter(rows["scored"])  # a row a view: a second target's maps are of the same views
+    states: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    for row in rows.group_by(["status", "reason"]).aggregate([([], "count_all")]).to_pylist():
+        states[row["status"]] += row["count_all"]
+        if row["status"] != "ok":
+            reasons[_short(row["status"], row["reason"])] += row["count_all"]
+    return Found(job, "done", states.total(), states["ok"], states["failed"], states["skipped"], reasons)
+
+
+def _short(status: str, reason: str) -> str:
+    """Return a reason that views have in common: of a verdict its name, without the field's own numbers."""
+    return reason.partition(":")[0] if status == "skipped" else reason[:_LONGEST_REASON]
+
+
+def _journalled(ledger: Path) -> set[tuple[str, ...]]:
+    """Return the views whose maps are stored, as the journal of a job without a ledger says."""
+    try:
+        rows = Journal(ledger).rows()
+        return {
+            tuple(row[name] for name in ("row", "column", "field", "view")) for row in rows if row["status"] == "ok"
+        }
+    except (OSError, KeyError, TypeError, ValueError):
+        return set()
+
+
+def _last_error(log: Path) -> str:
+    """Return how a job says that it failed, the last line of its log after a traceback; empty where it does not."""
+    try:
+        with log.open("rb") as handle:
+            handle.seek(max(0, log.stat().st_size - 2**16))
+            text = handle.read().decode(errors="replace")
+    except OSError:
+        return ""
+    _, failed, trace = text.rpartition(" ERROR failed\n")
+    told = [line for line in trace.splitlines() if line and not line.startswith(" ")]
+    return told[-1][:_LONGEST_REASON] if failed and told else ""

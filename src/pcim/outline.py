@@ -1,0 +1,169 @@
+"""The outline: the jobs of a campaign and what each is about to make, written beside its results, so that they can be told apart later.
+
+A run writes it before its first job; whoever asks for the campaign's status reads it and needs neither Snakemake nor a plate.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pcim import budget
+from pcim.exports import OMEZARR
+from pcim.jobs import whole_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from pcim.campaign import Campaign
+
+FORM = 1
+"""The form of the file; another one is refused, not guessed at."""
+
+Unit = Literal["field", "view", "job"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job: its rule, what it works on (empty: on all of them), the table that it writes last, and how many units it will do.
+
+    `place` is where its log and benchmark lie, below ``logs`` and ``benchmarks``; both it and `table` are relative to the results.
+    """
+
+    rule: str
+    table: str
+    place: str
+    unit: Unit = "job"
+    expected: int = 1
+    plate: str = ""
+    model: str = ""
+    method: str = ""
+    chunk: str = ""
+
+
+def outline_file(root: Path) -> Path:
+    """Return where the outline of the campaign with results in `root` lies."""
+    return root / "campaign.json"
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A campaign's outline: plates, classifiers with their plates and chunks, methods, and pairs of classifiers that are compared."""
+
+    campaign: str
+    command: str
+    methods: Sequence[str]
+    accept: Sequence[str]
+    plates: Mapping[str, Mapping[str, Any]]
+    classifiers: Mapping[str, Mapping[str, Any]]
+    pairs: Sequence[tuple[str, str, str]]
+
+    @classmethod
+    def of(cls, campaign: Campaign, command: str) -> Outline:
+        """Return a campaign's outline; `command` starts the campaign."""
+        plates = {
+            name: {
+                "convert": entry.source.format != OMEZARR,
+                "fields": sum(len(fields) for _, fields in campaign.plans[name].survey.wells.values()),
+            }
+            for name, entry in campaign.plates.items()
+        }
+        classifiers = {
+            name: {
+                "intensities": campaign.contracts[name].input.percentiles is not None,
+                "objects": entry.crops is not None,
+                # plate -> chunk -> views to be called, views to be explained
+                "plates": {
+                    plate: {
+                        chunk: budget.views_of_chunk(campaign, name, plate, chunk) for chunk in campaign.chunks[plate]
+                    }
+                    for plate in entry.plates
+                },
+            }
+            for name, entry in campaign.config.classifiers.items()
+        }
+        config = campaign.config
+        about = (campaign.name, command, config.attribute.methods, config.ingest.accept)
+        return cls(*about, plates, classifiers, campaign.pairs)
+
+    def write(self) -> None:
+        """Write it, whole or not at all."""
+        with whole_file(outline_file(Path("results") / self.campaign)) as partial:
+            partial.write_text(json.dumps({"form": FORM, **asdict(self)}, indent=1), encoding="utf-8")
+
+    def tables(self) -> list[str]:
+        """Return what the jobs of the campaign write last, the report among them."""
+        return [f"results/{self.campaign}/{job.table}" for job in self.jobs()]
+
+    def jobs(self) -> Iterator[Job]:
+        """Yield every job of the campaign, in the order of the stages."""
+        yield from self._of_plates()
+        for model, plate, chunk, (called, explained) in self._chunks():
+            here = f"{plate}/{chunk}"
+            about: dict[str, Any] = {"unit": "view", "plate": plate, "model": model, "chunk": chunk}
+            yield _job("classify", f"classify/{model}/{here}", expected=called, **about)
+            for method in self.methods:
+                place = f"attribute/{model}/{method}/{here}"
+                yield _job("attribute", place, expected=explained, method=method, **about)
+            yield _job("evaluate", f"evaluate/{model}/{here}", expected=explained, **about)
+        for model, told in self.classifiers.items():
+            for plate in told["plates"]:
+                place = f"aggregate/{model}/{plate}"
+                yield Job("aggregate", f"{place}/shares.parquet", place, plate=plate, model=model)
+            yield _job("interventions", f"evaluate/{model}/interventions", model=model)
+        for model, plate, other in self.pairs:
+            yield _job("compare", f"evaluate/{model}/{plate}/against_{other}", plate=plate, model=model)
+        yield Job("report", "report/index.html", "report")
+
+    def _of_plates(self) -> Iterator[Job]:
+        for plate, told in self.plates.items():
+            if told["convert"]:
+                yield Job("convert", f"ingest/{plate}/conversion.parquet", f"convert/{plate}", plate=plate)
+            fields = f"ingest/{plate}/fields.parquet"
+            yield Job("ingest", fields, f"ingest/{plate}", "field", told["fields"], plate)
+        for model, told in self.classifiers.items():
+            for rule in ("intensities", "objects"):
+                for plate in told["plates"] if told[rule] else ():
+                    table = f"ingest/{plate}/{rule}/{model}.parquet"
+                    yield Job(rule, table, f"{rule}/{plate}/{model}", plate=plate, model=model)
+
+    def _chunks(self) -> Iterator[tuple[str, str, str, tuple[int, int]]]:
+        for model, told in self.classifiers.items():
+            for plate, chunks in told["plates"].items():
+                for chunk, (called, explained) in chunks.items():
+                    yield model, plate, chunk, (called, explained)
+
+
+def _job(rule: str, place: str, **about: Any) -> Job:
+    """Return a job whose table lies where its log does, one folder aside."""
+    return Job(rule, f"{place}.parquet", place, **about)
+
+
+def read_outline(root: Path) -> Outline:
+    """Read the outline of the campaign with results in `root`.
+
+    Raises
+    ------
+    ValueError
+        When there is none, or it is not of this form; says what to do.
+    """
+    file = outline_file(root)
+    try:
+        told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        if told.pop("form") != FORM:
+            raise ValueError("an outline of another version")  # noqa: TRY301 - told below, with what to do
+        return Outline(**told)
+    except FileNotFoundError:
+        why = "there is no such file" if root.is_dir() else f"there is no folder {root}"
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        why = f"not readable as an outline: {error}"
+    raise ValueError(f"{file}: {why}; a run (snakemake) writes it before its first job")
+
+
+def rerun_command(command: str, tables: Iterable[str]) -> str:
+    """Return the command that makes these tables again, and what is missing; `command` starts the campaign. Quoted for a shell."""
+    forced = sorted(set(tables))
+    return f"{command} --forcerun {shlex.join(forced)}" if forced else command

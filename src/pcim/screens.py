@@ -1,0 +1,179 @@
+"""Screens: what the command line prints for people. Values in, text out; the same words read well in a pipe."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from pcim.jobstates import STATES, Found
+from pcim.status import Row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from pcim.rescan import PlateScan
+    from pcim.status import Status
+
+_LISTED = 20
+"""So many jobs and reasons are listed; `--json` has all."""
+
+
+def duration(seconds: float | None) -> str:
+    """Print a time that is left, ``3 h 20 min``; a dash where it is not known."""
+    if seconds is None:
+        return "\N{EN DASH}"
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    days, hours = divmod(minutes // 60, 24)
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min"
+
+
+def show_status(console: Console, status: Status, *, all_plates: bool) -> None:
+    """Print how far a campaign is: all plates together, the plates that are not complete, what is at work, what failed."""
+    at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(status.asked))
+    work = "complete" if status.is_complete else "a run is at work" if status.is_working else "no run is at work"
+    console.print(f"Campaign {status.campaign}, {at}: {work}")
+    console.print(_stages("All plates", _together(status.rows)))
+    _show_plates(console, status.rows, all_plates=all_plates)
+    if status.running:
+        _show_running(console, status.running)
+    _show_reasons(console, status.rows)
+    if status.troubles:
+        console.print(f"{len(status.troubles)} jobs failed or stopped:", style="bold")
+        for one in status.troubles[:_LISTED]:
+            job = one.job
+            console.print(f"  {_job_name(one)} {one.state}: {one.why}", soft_wrap=True)
+            console.print(f"    log: results/{status.campaign}/logs/{job.place}.log", soft_wrap=True)
+        _show_rest(console, status.troubles)
+    if not status.is_complete:
+        _show_end(console, status)
+    if status.rerun:
+        console.print("What failed is tried again by:", style="bold")
+        console.print(f"  {status.rerun}", soft_wrap=True)
+
+
+def _show_end(console: Console, status: Status) -> None:
+    jobs = max(1, len(status.running))
+    told = f"To come: {duration(status.left_s)} with {jobs} job{'s' * (jobs > 1)} at work"
+    if status.left_s is not None:
+        told += f", until {time.strftime('%Y-%m-%d %H:%M', time.localtime(status.asked + status.left_s))}"
+    if status.unmeasured:
+        told += f"; not counted, as none has ended yet: {', '.join(status.unmeasured)}"
+    console.print(told, soft_wrap=True)
+
+
+def _show_plates(console: Console, rows: Sequence[Row], *, all_plates: bool) -> None:
+    plates: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.plate:
+            plates.setdefault(row.plate, []).append(row)
+    open_ones = {plate: of for plate, of in plates.items() if all_plates or not all(row.is_complete for row in of)}
+    for plate, of in open_ones.items():
+        console.print(_stages(f"Plate {plate}", of))
+    if len(plates) > len(open_ones):
+        console.print(f"{len(plates) - len(open_ones)} of {len(plates)} plates are complete (--all shows them).")
+
+
+def _together(rows: Iterable[Row]) -> list[Row]:
+    """Sum up the rows of all plates by stage, classifier and method."""
+    groups: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.stage, row.model, row.method), []).append(row)
+    return [_sum(of) for of in groups.values()]
+
+
+def _sum(rows: Sequence[Row]) -> Row:
+    first = rows[0]
+    total, done, failed, unfit, waiting = (
+        sum(getattr(row, name) for row in rows) for name in ("total", "done", "failed", "unfit", "waiting")
+    )
+    rate = sum(row.rate for row in rows)
+    left_s = 0.0 if not waiting else waiting / rate if rate else None
+    jobs = {state: sum(row.jobs[state] for row in rows) for state in STATES}
+    about = ("", first.stage, first.model, first.method, first.unit)
+    return Row(*about, total, done, failed, unfit, waiting, rate, left_s, jobs, {})
+
+
+def _stages(title: str, rows: Iterable[Row]) -> Table:
+    table = _table(title, "stage", "classifier", "method")
+    for name in ("of", "unit", "done", "failed", "unfit", "waiting", "per s", "left", "jobs"):
+        table.add_column(name, justify="left" if name in {"unit", "jobs"} else "right", no_wrap=name != "jobs")
+    for row in rows:
+        counts = [f"{number:,}" for number in (row.done, row.failed, row.unfit, row.waiting)]
+        jobs = ", ".join(f"{row.jobs[state]:,} {state}" for state in STATES if row.jobs[state])
+        rate, left = (f"{row.rate:.2f}", duration(row.left_s)) if row.rate else ("", "")
+        table.add_row(
+            *map(Text, (row.stage, row.model, row.method, f"{row.total:,}", f"{row.unit}s", *counts, rate, left, jobs)),
+            style="red" if row.failed or row.jobs["failed"] else None,
+        )
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in columns:
+        table.add_column(name, no_wrap=True)
+    return table
+
+
+def _job_name(found: Found) -> str:
+    job = found.job
+    return " ".join(filter(None, (job.rule, job.model, job.method, job.plate, job.chunk)))
+
+
+def _show_running(console: Console, running: Sequence[Found]) -> None:
+    table = _table("At work", "job", "done")
+    for name in ("per s", "left", "on", "as", ""):
+        table.add_column(name, overflow="fold")
+    for one in running[:_LISTED]:
+        known = one.progress
+        done = f"{one.done + one.failed:,} of {one.total:,}"
+        told = (
+            (f"{known.rate:.2f}", duration(known.left_s), f"{known.host} {known.device_name}", known.job)
+            if known
+            else ("",) * 4
+        )
+        table.add_row(*map(Text, (_job_name(one), done, *told, one.why)))
+    console.print(table)
+    _show_rest(console, running)
+
+
+def _show_rest(console: Console, listed: Sequence[Any]) -> None:
+    if len(listed) > _LISTED:
+        console.print(f"  and {len(listed) - _LISTED} more (--json lists them all)")
+
+
+def _show_reasons(console: Console, rows: Iterable[Row]) -> None:
+    counted: Counter[tuple[str, str, str]] = Counter()
+    for row in rows:
+        for reason, number in row.reasons.items():
+            counted[row.stage, row.unit, reason] += number
+    if not counted:
+        return
+    console.print("Failed or unfit, and why:", style="bold")
+    for (stage, unit, reason), number in counted.most_common(_LISTED):
+        console.print(f"  {number:,} {unit}s, {stage}: {reason}", soft_wrap=True)
+    _show_rest(console, list(counted))
+
+
+def show_scans(console: Console, scans: Sequence[PlateScan], taken: Sequence[Path], command: str) -> None:
+    """Print which fields of the plates are not what was ingested, and what does them again."""
+    for scan in scans:
+        told = f"{len(scan.differences):,} of {scan.fields:,} fields changed" if scan.state == "changed" else scan.state
+        console.print(f"{scan.plate}: {told}{': ' * bool(scan.why)}{scan.why}", soft_wrap=True)
+        for one in scan.differences:
+            console.print(f"  {one.path} (well {one.well}, field {one.field}) {one.kind}: {one.why}", soft_wrap=True)
+    if any(scan.state == "changed" for scan in scans):
+        before = "Done again by" if taken else "Nothing was changed; without --dry-run these are done again by"
+        console.print(f"{before}: {command}", soft_wrap=True)

@@ -1,0 +1,184 @@
+"""A Snakemake executor for SLURM that loses no job: ``executor: pcim-slurm`` in a profile.
+
+It works like a thermostat. Every few seconds it compares the jobs that Snakemake wants with those in the queue, all of them by
+one ``squeue``, and acts on the difference: a job that is not there is submitted, one that ended is reported, one that SLURM lost
+is submitted again. Nothing is remembered but by SLURM and the file system, so any process may die at any moment:
+
+- A job's name is a digest of its outputs and of what it is made from (inputs, params, so the stage's revision too). A job of that
+  name which is in the queue is adopted, whoever submitted it; one that makes the same outputs from something else is cancelled first.
+- A job says how it ended in a small file (see `slurm.SCRIPT`), so neither accounting nor slurmctld's memory is needed.
+- What the cluster did to a job (preemption, a dead node, a slurmctld that forgot it) is mended here, what the job did itself (an
+  error, too little memory or time) is told to Snakemake, whose `retries` then raise memory and run time.
+"""
+
+import errno
+import hashlib
+import json
+import shlex
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
+from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
+from snakemake_interface_executor_plugins.settings import CommonSettings, ExecutorSettingsBase
+
+from snakemake_executor_plugin_pcim_slurm import slurm
+from snakemake_executor_plugin_pcim_slurm.slurm import RefusedError, UnreachableError
+from snakemake_executor_plugin_pcim_slurm.task import Do, Task
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
+
+
+@dataclass
+class ExecutorSettings(ExecutorSettingsBase):
+    """What a profile may set, as ``pcim-slurm-lead`` and so on."""
+
+    lead: int = field(
+        default=120,
+        metadata={"help": "Seconds before its time limit at which a job is told to save what it has and end."},
+    )
+    forgotten_after: int = field(
+        default=60,
+        metadata={"help": "Seconds after which a job that the queue does not show any more is submitted again."},
+    )
+    resubmissions: int = field(
+        default=20,
+        metadata={"help": "How often a job that the cluster ended is submitted again without using one of `retries`."},
+    )
+
+
+common_settings = CommonSettings(
+    non_local_exec=True,
+    implies_no_shared_fs=False,
+    job_deploy_sources=False,
+    auto_deploy_default_storage_provider=False,
+    init_seconds_before_status_checks=1,
+)
+
+
+class Executor(RemoteExecutor):
+    """Keeps the queue as Snakemake wants it."""
+
+    def __post_init__(self) -> None:
+        self.folder = Path(".snakemake/pcim-slurm").absolute()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.tasks: dict[str, Task] = {}
+        self.cancelled = False
+        self.trouble: str | None = None
+        self.full_until = 0.0
+
+    def run_job(self, job: "JobExecutorInterface") -> None:
+        """Note the job as wanted; the next look at the queue submits or adopts it."""
+        name = job_name(job)
+        told: ExecutorSettings = self.workflow.executor_settings
+        options = slurm.options(dict(job.resources.items()), threads=job.threads, lead=told.lead)
+        options.append(f"--comment={' '.join([job.name, *job.wildcards])}")  # for people who look at the queue
+        command = f"cd {shlex.quote(str(Path.cwd()))} && {self._command(job)}"
+        outputs = [Path(output) for output in job.output]
+        self.tasks[name] = Task(name, self.folder, command, options, outputs, told.forgotten_after, told.resubmissions)
+        self.report_job_submission(SubmittedJobInfo(job, external_jobid=name))
+
+    def _command(self, job: "JobExecutorInterface") -> str:
+        """Return what the node runs. Snakemake writes long lists of inputs to a file meanwhile: a full disk is waited for."""
+        while True:
+            try:
+                return str(self.format_job_exec(job))
+            except OSError as problem:
+                self._say(str(problem))
+                time.sleep(10)
+
+    async def check_active_jobs(self, active_jobs: list[SubmittedJobInfo]) -> "AsyncGenerator[SubmittedJobInfo, None]":
+        """Bring the queue nearer to what is wanted; yields the jobs that go on."""
+        try:
+            self._probe()
+            queue = slurm.queue() if active_jobs else {}
+            self._say(None)
+        except (
+            UnreachableError,
+            OSError,
+        ) as problem:  # a full disk, or slurmctld is down: jobs run on, and nothing is decided meanwhile
+            self._say(str(problem))
+            for info in active_jobs:
+                yield info
+            return
+        files = {path.name for path in self.folder.iterdir()}
+        for info in active_jobs:
+            if self._goes_on(info, queue, files):
+                yield info
+
+    def _goes_on(self, info: SubmittedJobInfo, queue: slurm.Queue, files: set[str]) -> bool:
+        """Act on the difference between one job and the queue, and tell whether the job goes on."""
+        task = self.tasks[str(info.external_jobid)]
+        do, why = task.decide(queue, files, now=time.time(), excuse_failure=time.time() < self.full_until)
+        try:
+            if do is Do.SUBMIT and not self.cancelled:
+                if why:
+                    self.logger.warning("%s is submitted again: %s", task.name, why)
+                task.submit(time.time())
+        except UnreachableError as problem:
+            self._say(str(problem))
+        except RefusedError as problem:
+            do, why = Do.FAIL, str(problem)
+        if do not in {Do.SUCCEED, Do.FAIL}:
+            return True
+        del self.tasks[task.name]
+        slurm.cancel(task.live(queue))  # a twin of it that still waits in the queue
+        if do is Do.SUCCEED:
+            task.forget()
+            self.report_job_success(info)
+        else:
+            self.report_job_error(info, msg=f"SLURM job {task.job_id}: {why}. ", aux_logs=[str(task.log)])
+        return False
+
+    def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:  # noqa: ARG002 - of these some are just being looked at
+        """Cancel every job of this run; called on Ctrl-C and after a failure without ``keep-going``."""
+        self.cancelled = True
+        try:
+            queue = slurm.queue()
+            slurm.cancel([job for task in list(self.tasks.values()) for job in task.live(queue)])
+        except UnreachableError as problem:
+            self._say(f"jobs could not be cancelled, they go on: {problem}")
+
+    def _probe(self) -> None:
+        """Raise OSError where the file system takes nothing: until then and a little after, a failed job is no job's fault."""
+        try:
+            (self.folder / ".probe").write_bytes(b"\0" * 65536)
+        except OSError as problem:
+            if problem.errno in {errno.ENOSPC, errno.EDQUOT}:
+                self.full_until = time.time() + 60
+            raise
+
+    def _say(self, trouble: str | None) -> None:
+        """Say once that something is wrong, and once that it is over."""
+        if trouble and not self.trouble:
+            self.logger.warning("waiting: %s", trouble)
+        elif self.trouble and not trouble:
+            self.logger.warning("it goes on")
+        self.trouble = trouble
+
+
+def job_name(job: "JobExecutorInterface") -> str:
+    """Return the name by which a job is known to SLURM: ``pcim-{rule}-{outputs}-{made of}``, the last two digests.
+
+    What a job is made of: its params and rule, and the size and time of each input, so that a job which runs on in the queue after
+    a setting or an input changed is not taken for the one that is wanted now.
+    """
+    jobs = list(job.jobs) if job.is_group() else [job]
+    outputs = sorted(str(output) for one in jobs for output in one.output)
+    inputs = sorted({str(path) for one in jobs for path in one.input if Path(path).exists()})
+    made_of = {
+        "rules": sorted(one.rule.name for one in jobs),
+        "params": [sorted((str(key), value) for key, value in one.params.items()) for one in jobs],
+        "inputs": [(path, Path(path).stat().st_size, Path(path).stat().st_mtime_ns) for path in inputs],
+    }
+    rule = "group" if job.is_group() else job.rule.name
+    return f"pcim-{rule}-{_digest([str(Path.cwd()), *outputs])}-{_digest(made_of)}"
+
+
+def _digest(value: Any) -> str:
+    return hashlib.blake2b(json.dumps(value, sort_keys=True, default=str).encode(), digest_size=6).hexdigest()

@@ -1,0 +1,142 @@
+"""One job that is wanted, and what to do about it, given what the queue and its files show."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from snakemake_executor_plugin_pcim_slurm import slurm
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from snakemake_executor_plugin_pcim_slurm.slurm import Queue, Seen
+
+ENDED = {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "LAUNCH_FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED",
+         "RECONFIG_FAIL", "REVOKED", "SPECIAL_EXIT", "TIMEOUT"}  # fmt: skip
+"""States in which a job will not run any more. In every other one it is live."""
+
+CLUSTER = {"BOOT_FAIL", "LAUNCH_FAILED", "NODE_FAIL", "PREEMPTED", "RECONFIG_FAIL", "REVOKED"}
+"""Those of them that are the cluster's doing."""
+
+_LONGEST_PAUSE = 300
+
+
+class Do(Enum):
+    """What is to be done about a job."""
+
+    WAIT = "wait"
+    SUBMIT = "submit"
+    SUCCEED = "succeed"
+    FAIL = "fail"
+
+
+@dataclass
+class Task:
+    """A job that Snakemake wants: `command` makes `outputs`; its files lie in `folder` under its `name`.
+
+    `job_id` is its number in the queue, None until it is known. `unseen_since`, `not_before`: seconds since the epoch.
+    """
+
+    name: str
+    folder: Path
+    command: str
+    options: Sequence[str]
+    outputs: Sequence[Path]
+    forgotten_after: float
+    resubmissions: int
+    job_id: str | None = None
+    submissions: int = 0
+    unseen_since: float | None = None
+    not_before: float = 0.0
+    pause: float = 2.5
+
+    def live(self, queue: Queue) -> list[Seen]:
+        """Return its jobs that wait or run, the oldest first."""
+        return sorted((job for job in queue.get(self.name, []) if job.state not in ENDED), key=lambda job: int(job.id))
+
+    def rivals(self, queue: Queue) -> list[Seen]:
+        """Return the live jobs that make the same outputs from something else."""
+        stem = self.name.rpartition("-")[0] + "-"
+        names = [name for name in queue if name.startswith(stem) and name != self.name]
+        return [job for name in names for job in queue[name] if job.state not in ENDED]
+
+    def decide(  # noqa: PLR0911 - a table of cases, the surest first
+        self, queue: Queue, files: set[str], *, now: float, excuse_failure: bool = False
+    ) -> tuple[Do, str]:
+        """Return what to do, and why where that is worth telling.
+
+        `files` are the names in `folder`; with `excuse_failure` a job that failed is submitted again like one that the cluster ended.
+        """
+        word = self._word(files)
+        if word == "ok" and (self.job_id is not None or all(output.exists() for output in self.outputs)):
+            return Do.SUCCEED, ""
+        if live := self.live(queue):
+            slurm.cancel(live[1:])
+            self.job_id, self.unseen_since = live[0].id, None
+            return Do.WAIT, ""
+        if self.job_id is None:
+            return self._before_the_start(queue, now)
+        state = next((job.state for job in queue.get(self.name, []) if job.id == self.job_id), None)
+        if word == "stopped":
+            return self._again(now, "its time was up, what it had done is saved")
+        if state in CLUSTER or (excuse_failure and (word or state)):
+            return self._again(now, str(state))
+        if word == "failed" or state in ENDED - {"COMPLETED"}:
+            return Do.FAIL, f"ended as {state or 'FAILED'}"
+        return self._without_a_word(state, now)
+
+    def _without_a_word(self, state: str | None, now: float) -> tuple[Do, str]:
+        """Wait for a slow file system, or a slurmctld that is coming up again; then believe what is seen."""
+        self.unseen_since = self.unseen_since or now
+        if now - self.unseen_since < self.forgotten_after:
+            return Do.WAIT, ""
+        if state == "COMPLETED":
+            return Do.FAIL, f"COMPLETED, but {self._file('result')} was not written: does every node share this folder?"
+        return self._again(now, f"SLURM knows no job {self.job_id} any more")
+
+    def _before_the_start(self, queue: Queue, now: float) -> tuple[Do, str]:
+        if rivals := self.rivals(queue):
+            slurm.cancel(rivals)  # of an earlier run, with other settings
+            return Do.WAIT, ""
+        return (Do.SUBMIT, "") if now >= self.not_before else (Do.WAIT, "")
+
+    def _again(self, now: float, why: str) -> tuple[Do, str]:
+        if self.submissions > self.resubmissions:
+            return Do.FAIL, f"given up after {self.submissions} submissions, the last ended so: {why}"
+        if now < self.not_before:
+            return Do.WAIT, ""
+        return Do.SUBMIT, why
+
+    def submit(self, now: float) -> None:
+        """Submit it. Where no answer comes it may be in the queue all the same: then the next look finds it by its name."""
+        self.job_id, self.unseen_since = None, None
+        self._file("result").unlink(missing_ok=True)
+        self.pause = min(2 * self.pause, _LONGEST_PAUSE)
+        self.not_before = now + self.pause
+        script = slurm.SCRIPT.format(base=shlex.quote(str(self.folder / self.name)), command=self.command)
+        self.job_id = slurm.submit(script, self.name, str(self.log), self.options)
+        self.submissions += 1
+
+    def _word(self, files: set[str]) -> str | None:
+        """Return how its owner, the last of its jobs that began, said that it ended: ok, stopped or failed; None: it did not say."""
+        if f"{self.name}.result" not in files or f"{self.name}.owner" not in files:
+            return None
+        word, _, rest = self._file("result").read_text(encoding="utf-8").strip().partition(" ")
+        return word if rest.partition(" ")[0] == self._file("owner").read_text(encoding="utf-8").strip() else None
+
+    @property
+    def log(self) -> Path:
+        """What its script and Snakemake in it say, all submissions one after another."""
+        return self._file("log")
+
+    def forget(self) -> None:
+        """Delete its files: Snakemake knows that it is done."""
+        for path in self.folder.glob(f"{self.name}.*"):
+            path.unlink(missing_ok=True)
+
+    def _file(self, kind: str) -> Path:
+        return self.folder / f"{self.name}.{kind}"
