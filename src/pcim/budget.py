@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 _LISTED, _REASONS = 30, 5
 _LAST = "(at the end)"
-_BESIDE = 5
-"""Files of a job beside its outputs: log, benchmark, and hidden ones: lock, journal, progress."""
+_BESIDE = 4
+"""Files of a job beside its outputs: log, benchmark, and, hidden, lock and progress."""
 _OF_A_REPORT, _OF_A_CLASSIFIER, _OF_A_PAGE = 42, 4, 13
 """Files of a report: its tables and what a run leaves once (lock, outline, Snakemake's log); figures; a plate's page and figures."""
 
@@ -75,13 +75,14 @@ def _at(campaign: Campaign, rate: float | None, results: Path) -> dict[str, Cost
     return {name: replace(cost, hours=cost.maps * rate / 3600) for name, cost in found.items()}
 
 
-def _jobs(*made: tuple[Path, int]) -> Cost:
+def _jobs(*made: tuple[Path, int], of_output: int = 2) -> Cost:
     """Return the jobs that are to come and their files, of pairs of a job's first output and the number of its outputs.
 
-    Each output has a record in ``.snakemake/metadata``.
+    There are `of_output` files an output: itself, its record in ``.snakemake/metadata``, and for jobs on chunks a third: a link
+    or journal for the job's own rerun.
     """
     lacking = [outputs for first, outputs in made if not first.exists()]
-    return Cost(jobs=len(lacking), files=sum(2 * outputs + _BESIDE for outputs in lacking))
+    return Cost(jobs=len(lacking), files=sum(of_output * outputs + _BESIDE for outputs in lacking))
 
 
 def _of_plate(campaign: Campaign, plate: str, root: Path) -> Cost:
@@ -115,7 +116,8 @@ def _of_chunk(campaign: Campaign, model: str, plate: str, chunk: str, root: Path
     settings, survey, expected = campaign.config.attribute, campaign.plans[plate].survey, campaign.expected(model)
     here = Path(model), Path(plate) / f"{chunk}.parquet"
     called, scored = ((root / stage).joinpath(*here) for stage in ("classify", "evaluate"))
-    explaining = _jobs(*((root / "attribute" / model / method / here[1], 1) for method in settings.methods))
+    tables = [root / "attribute" / model / method / here[1] for method in settings.methods]
+    explaining = _jobs(*((table, 1) for table in tables), of_output=3)
     wells = campaign.chunks[plate][chunk]
     maps, touched = expected.maps(campaign.plates[plate], survey, wells)
     planes = len(settings.targets) * (len(expected.contract.channels) + 1) + 1  # maps and weights, a label
@@ -126,7 +128,7 @@ def _of_chunk(campaign: Campaign, model: str, plate: str, chunk: str, root: Path
         files=explaining.jobs * (touched * expected.files_a_field(survey, settings.levels) + _groups(wells)),
         gigabytes=explaining.jobs * touched * planes * pixels * (2 if settings.dtype == "float16" else 4) / 1e9,
     )
-    return _jobs((called, 1), (scored, 2)) + explaining + of_maps
+    return _jobs((called, 1), (scored, 2), of_output=3) + explaining + of_maps
 
 
 def views_of_chunk(campaign: Campaign, model: str, plate: str, chunk: str) -> tuple[int, int]:
