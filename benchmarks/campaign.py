@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -132,7 +131,7 @@ def snakemake(folder: Path, *arguments: str, snakefile: Path = ROOT / "Snakefile
     return Spent(time.perf_counter() - began, used.ru_utime + used.ru_stime, used.ru_maxrss / 1e3, told)
 
 
-def start_job(folder: Path, config: Path, job: str, snakefile: Path = ROOT / "Snakefile") -> Spent:
+def start_job(folder: Path, config: Path, job: str, snakefile: Path) -> Spent:
     """Start one job, ``rule:wildcard=value,...``, as an executor on another machine does, and end before its work."""
     rule = job.partition(":")[0]
     remote = [
@@ -167,12 +166,39 @@ def empty_snakefile(folder: Path) -> Path:
     return file
 
 
+def above_empty(
+    job: tuple[Path, Path, str], bare: tuple[Path, Path, str], snakefiles: tuple[Path, Path], turns: int
+) -> float:
+    """Return the processor time of a job's start less that of an empty Snakefile's, the median of so many turns."""
+    ours, empty = snakefiles
+    return statistics.median(start_job(*job, ours).cpu - start_job(*bare, empty).cpu for _ in range(turns))
+
+
+def snakefile_of_a_job(folder: Path) -> Path:
+    """Write a Snakefile that is ours, asks for what a job on a chunk is told, as its script would, and says what was imported."""
+    file = folder / "Snakefile.job"
+    asked = f'include: {str(ROOT / "Snakefile")!r}\nassert campaign.plans["p0000"].chunks\n'
+    file.write_text(asked + 'import sys\nprint("IMPORTED", *{name.partition(".")[0] for name in sys.modules})\n')
+    return file
+
+
 def plan(folder: Path, config: Path) -> Campaign:
     """Plan a campaign and write its plans, as a run does before its first job."""
     with chdir(folder):
         campaign = Campaign.load(yaml.safe_load(config.read_text()))
         campaign.write_plans()
     return campaign
+
+
+def one_job(folder: Path, plates: int) -> tuple[Path, Path, str]:
+    """Make all that one job of `attribute` reads in a campaign of so many plates; return where it runs, its config and the job."""
+    inputs, run = folder / f"of_{plates}", folder / f"run_{plates}"
+    run.mkdir()
+    campaign = plan(run, write_campaign(inputs, 1))
+    config = write_campaign(inputs, plates, stores=1)
+    chunk = next(iter(campaign.plans["p0000"].chunks))
+    _touch(run, ["results/large/ingest/p0000/fields.parquet", f"results/large/classify/network/p0000/{chunk}.parquet"])
+    return run, config, f"attribute:campaign=large,model=network,method=pcim,plate=p0000,chunk={chunk}"
 
 
 def pretend(folder: Path, campaign: Campaign) -> None:
@@ -197,7 +223,7 @@ def files_left(folder: Path) -> tuple[int, int]:
     sys.path.insert(0, str(ROOT / "tests"))
     from makers import write_campaign as write_small
 
-    inputs, place = folder / "inputs", folder / "small"
+    inputs, place = folder / "small_inputs", folder / "small"
     inputs.mkdir(), place.mkdir()
     config = inputs / "config.yaml"
     config.write_text(yaml.safe_dump(write_small(inputs)))
@@ -213,8 +239,8 @@ def main(*, quick: bool, write: bool) -> None:
     plates, starts = (10, 1) if quick else (100, 5)
     size = f"{plates} plates"
     with tempfile.TemporaryDirectory() as place:
-        folder, run, many = Path(place), Path(place) / "run", Path(place) / "many"
-        run.mkdir(), many.mkdir()
+        folder, run = Path(place), Path(place) / "run"
+        run.mkdir()
         config = write_campaign(folder / "inputs", plates)
         first = snakemake(run, "--dry-run", "--quiet", "--configfile", str(config))
         campaign = plan(run, config)
@@ -224,19 +250,13 @@ def main(*, quick: bool, write: bool) -> None:
         (folder / "run_half").mkdir()
         smaller = snakemake(folder / "run_half", "--dry-run", "--quiet", "--configfile", str(half))
         pretend(run, campaign)
-        chunk, empty = next(iter(campaign.plans["p0000"].chunks)), empty_snakefile(folder)
-        job = f"attribute:campaign=large,model=network,method=pcim,plate=p0000,chunk={chunk}"
-        bare = [start_job(run, config, "attribute:", empty).cpu for _ in range(starts)]
-        began = [start_job(run, config, job).cpu for _ in range(starts)]
-        last = start_job(run, config, "report:campaign=large").cpu
-        huge = write_campaign(folder / "huge", 10_000, stores=0)
-        plans = many / "results/large/plan"
-        plans.mkdir(parents=True)
-        shutil.copy(run / "results/large/plan/p0000.json", plans)
-        pretend_one(many, chunk)
-        at_10000 = [start_job(many, huge, job).cpu for _ in range(starts)]
+        empty, ours = empty_snakefile(folder), snakefile_of_a_job(folder)
+        jobs_of = {count: one_job(folder, count) for count in (plates, 100 * plates)}
+        turns = [start_job(run, config, "attribute:", empty).cpu for _ in range(starts)]
+        above = {n: above_empty(job, (run, config, "attribute:"), (ours, empty), starts) for n, job in jobs_of.items()}
+        last = start_job(run, config, "report:campaign=large", ours).cpu
         left, told = files_left(folder)
-    alone = statistics.median(bare)
+    alone = statistics.median(turns)
     a_plate = (first.cpu - smaller.cpu) / (plates - plates // 2)
     rows = [
         Row(f"dry run before anything is planned, {size}, {jobs} jobs", first.wall, "s", 60, "lower"),
@@ -245,20 +265,13 @@ def main(*, quick: bool, write: bool) -> None:
         Row(f"dry run of the planned campaign, {size}: peak memory", again.megabytes, "MB", 500, "lower"),
         Row("dry run: one plate more, processor", a_plate, "s", None, "lower"),
         Row("dry run: one plate more, memory", (first.megabytes - smaller.megabytes) / (plates - plates // 2), "MB", None, "lower"),
-        Row("start of a job of attribute above an empty Snakefile's, processor", statistics.median(began) - alone, "s", 1, "lower"),
+        *(Row(f"start of a job of attribute, {n} plates, above an empty Snakefile's, processor", cpu, "s", 1, "lower")
+          for n, cpu in above.items()),
         Row("start of the report's job above an empty Snakefile's, processor", last - alone, "s", None, "lower"),
-        Row("start of a job of attribute, 10 000 plates, above an empty Snakefile's", statistics.median(at_10000) - alone, "s", 1, "lower"),
         Row("start of a job with an empty Snakefile, processor", alone, "s", None, "lower"),
         Row(f"files that a small campaign leaves ({left}) / those its dry run tells of", left / told, "x", 1, "lower"),
     ]  # fmt: skip
     report("campaign", rows, quick, write)
-
-
-def pretend_one(folder: Path, chunk: str) -> None:
-    """Write what one job of `attribute` waits for."""
-    _touch(
-        folder, ["results/large/ingest/p0000/fields.parquet", f"results/large/classify/network/p0000/{chunk}.parquet"]
-    )
 
 
 if __name__ == "__main__":

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 _LISTED, _REASONS = 30, 5
 _LAST = "(at the end)"
-_BESIDE = 5
-"""Files of a job beside its outputs: log, benchmark, and hidden ones: lock, journal, progress."""
+_BESIDE = 4
+"""Files of a job beside its outputs: log, benchmark, and, hidden, lock and progress."""
 _OF_A_REPORT, _OF_A_CLASSIFIER, _OF_A_PAGE = 42, 4, 13
 """Files of a report: its tables and what a run leaves once (lock, outline, Snakemake's log); figures; a plate's page and figures."""
 
@@ -53,7 +53,12 @@ class Cost:
 
 def costs(campaign: Campaign, results: Path = Path("results")) -> dict[str, Cost]:
     """Return plate -> what its jobs that have no output yet will cost."""
-    rate = seconds_a_map(campaign, results) or campaign.config.budget.seconds_per_view
+    return _at(campaign, seconds_a_map(campaign, results), results)
+
+
+def _at(campaign: Campaign, rate: float | None, results: Path) -> dict[str, Cost]:
+    """Return the costs at so many seconds a map; None: as many as are assumed."""
+    rate = rate or campaign.config.budget.seconds_per_view
     root = results / campaign.name
     found = {plate: _of_plate(campaign, plate, root) for plate in campaign.plates}
     for model, plate in campaign.explained_plates:
@@ -70,13 +75,14 @@ def costs(campaign: Campaign, results: Path = Path("results")) -> dict[str, Cost
     return {name: replace(cost, hours=cost.maps * rate / 3600) for name, cost in found.items()}
 
 
-def _jobs(*made: tuple[Path, int]) -> Cost:
+def _jobs(*made: tuple[Path, int], of_output: int = 2) -> Cost:
     """Return the jobs that are to come and their files, of pairs of a job's first output and the number of its outputs.
 
-    Each output has a record in ``.snakemake/metadata``.
+    There are `of_output` files an output: itself, its record in ``.snakemake/metadata``, and for jobs on chunks a third: a link
+    or journal for the job's own rerun.
     """
     lacking = [outputs for first, outputs in made if not first.exists()]
-    return Cost(jobs=len(lacking), files=sum(2 * outputs + _BESIDE for outputs in lacking))
+    return Cost(jobs=len(lacking), files=sum(of_output * outputs + _BESIDE for outputs in lacking))
 
 
 def _of_plate(campaign: Campaign, plate: str, root: Path) -> Cost:
@@ -110,7 +116,8 @@ def _of_chunk(campaign: Campaign, model: str, plate: str, chunk: str, root: Path
     settings, survey, expected = campaign.config.attribute, campaign.plans[plate].survey, campaign.expected(model)
     here = Path(model), Path(plate) / f"{chunk}.parquet"
     called, scored = ((root / stage).joinpath(*here) for stage in ("classify", "evaluate"))
-    explaining = _jobs(*((root / "attribute" / model / method / here[1], 1) for method in settings.methods))
+    tables = [root / "attribute" / model / method / here[1] for method in settings.methods]
+    explaining = _jobs(*((table, 1) for table in tables), of_output=3)
     wells = campaign.chunks[plate][chunk]
     maps, touched = expected.maps(campaign.plates[plate], survey, wells)
     planes = len(settings.targets) * (len(expected.contract.channels) + 1) + 1  # maps and weights, a label
@@ -121,7 +128,7 @@ def _of_chunk(campaign: Campaign, model: str, plate: str, chunk: str, root: Path
         files=explaining.jobs * (touched * expected.files_a_field(survey, settings.levels) + _groups(wells)),
         gigabytes=explaining.jobs * touched * planes * pixels * (2 if settings.dtype == "float16" else 4) / 1e9,
     )
-    return _jobs((called, 1), (scored, 2)) + explaining + of_maps
+    return _jobs((called, 1), (scored, 2), of_output=3) + explaining + of_maps
 
 
 def views_of_chunk(campaign: Campaign, model: str, plate: str, chunk: str) -> tuple[int, int]:
@@ -152,10 +159,10 @@ def excess(total: Cost, budget: BudgetSettings) -> list[str]:
 
 def table(campaign: Campaign, results: Path = Path("results")) -> str:
     """Return what is to come, by plate, as a table of text that says what it rests on."""
-    found = costs(campaign, results)
+    rate = seconds_a_map(campaign, results)
+    found = _at(campaign, rate, results)
     if not sum(found.values(), Cost()).jobs:
         return f"Every job of campaign {campaign.name!r} has its output; what changed is run again."
-    rate = seconds_a_map(campaign, results)
     head = ["plate", "views", "maps", "jobs", "files", "GB", "hours"]
     shown = [[plate, *cost.cells()] for plate, cost in list(found.items())[:_LISTED]]
     if len(found) > _LISTED:

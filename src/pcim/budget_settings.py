@@ -21,3 +21,8 @@ class BudgetSettings(Settings):
         gt=0,
         description="Time of a map, of one view by one method for one target, that is assumed until the campaign has measured it.",
     )
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is a quota at all."""
+        return any(getattr(self, name) is not None for name in ("max_jobs", "max_files", "max_gb", "max_hours"))

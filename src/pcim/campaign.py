@@ -63,9 +63,10 @@ class Campaign:
         if faults:
             raise CampaignError(faults)
         campaign = cls(config, plates, sound, plans)
-        total = sum(budget.costs(campaign).values(), budget.Cost()) if look_at_plates else budget.Cost()
-        if over := budget.excess(total, config.budget):
-            raise CampaignError([*over, budget.table(campaign)])
+        if look_at_plates and config.budget.is_limited:
+            over = budget.excess(sum(budget.costs(campaign).values(), budget.Cost()), config.budget)
+            if over:
+                raise CampaignError([*over, budget.table(campaign)])
         return campaign
 
     def write_plans(self) -> None:

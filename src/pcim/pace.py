@@ -14,7 +14,7 @@ from pcim.expected import Expected
 from pcim.exports import OMEZARR
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from pcim.config import Config
     from pcim.contract import Contract
@@ -45,13 +45,15 @@ def finished_jobs(
         expected = Expected.of(config, model, contract)
         place = results / config.campaign / "benchmarks" / "attribute" / model
         for plate in config.classifiers[model].plates if place.exists() else ():
-            plan = plans.get(plate)
-            for file in sorted(place.glob(f"*/{plate}/*.tsv")) if plan is not None else ():
-                if plan is not None and file.stem in plan.chunks:
+            files = sorted(place.glob(f"*/{plate}/*.tsv")) if plate in plans else []
+            maps = {}
+            for chunk in {file.stem for file in files} & plans[plate].chunks.keys() if files else ():
+                maps[chunk], _ = expected.maps(plates[plate], plans[plate].survey, plans[plate].chunks[chunk])
+            for file in files:
+                if file.stem in maps:
                     with file.open(newline="") as handle:
                         seconds = sum(float(row["s"]) for row in csv.DictReader(handle, delimiter="\t"))
-                    maps, _ = expected.maps(plates[plate], plan.survey, plan.chunks[file.stem])
-                    yield Measured(model, file.parts[-3], seconds, maps)
+                    yield Measured(model, file.parts[-3], seconds, maps[file.stem])
 
 
 def slowest(jobs: Iterator[Measured]) -> dict[str, float]:
@@ -68,11 +70,11 @@ def slowest(jobs: Iterator[Measured]) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class ChunkSizes:
-    """How many wells a chunk gets where wells are planned now; `seconds` is classifier -> measured seconds a map."""
+    """How many wells a chunk gets where wells are planned now; `seconds` is asked then for classifier -> measured seconds a map."""
 
     config: Config
     contracts: Mapping[str, Contract]
-    seconds: Mapping[str, float]
+    seconds: Callable[[], Mapping[str, float]]
 
     def of(self, entry: PlateEntry, survey: Survey, wells: Collection[str], planned: int) -> tuple[int, str]:
         """Return the most wells a chunk for these new wells of a plate that has `planned` chunks, and why, in words."""
@@ -94,7 +96,7 @@ class ChunkSizes:
         assumed, found = self.config.budget.seconds_per_view, []
         for model in self._seeing(entry):
             maps, _ = Expected.of(self.config, model, self.contracts[model]).maps(entry, survey, wells)
-            seconds = self.seconds.get(model)
+            seconds = self.seconds().get(model)
             basis = "measured" if seconds else "assumed (budget.seconds_per_view)"
             rate = seconds or assumed
             found.append((maps / len(wells), rate, f"{rate:.3g} s a map, {basis}"))

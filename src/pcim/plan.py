@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,7 +129,7 @@ def plan_plates(
         sound.append(name)
         if plan is not None:
             known[name] = plan
-    sizes = ChunkSizes(config, contracts, slowest(finished_jobs(config, contracts, plates, known)))
+    sizes = ChunkSizes(config, contracts, cache(lambda: slowest(finished_jobs(config, contracts, plates, known))))
     found = {}
     for name in sound:
         try:

@@ -62,7 +62,7 @@ def test_chunks_last_as_long_as_asked_for_and_make_no_more_jobs_than_allowed(  #
     settings = config(models, methods, minutes_per_chunk=minutes, jobs_per_plate=jobs)
     contracts = {name: Contract.model_validate(CONTRACT) for name in settings.classifiers}
     plate, seen = entry(wells), survey(wells, fields)
-    size, why = ChunkSizes(settings, contracts, dict.fromkeys(contracts, rate)).of(plate, seen, wells, 0)
+    size, why = ChunkSizes(settings, contracts, lambda: dict.fromkeys(contracts, rate)).of(plate, seen, wells, 0)
     chunks = plan_chunks(wells, size)
     assert sorted(well for chunk in chunks.values() for well in chunk) == sorted(wells)
     campaign = Campaign(settings, {"p": plate}, contracts, {"p": PlatePlan(plate.source, seen, chunks)})
@@ -82,7 +82,7 @@ def test_new_wells_never_take_more_jobs_than_are_left_but_one_chunk(many: int, f
     settings = config(1, 9, minutes_per_chunk=0.1)
     contracts = {name: Contract.model_validate(CONTRACT) for name in settings.classifiers}
     wells = WELLS[: min(many, few)]
-    size, _ = ChunkSizes(settings, contracts, {}).of(entry(wells), survey(wells, 9), wells, planned)
+    size, _ = ChunkSizes(settings, contracts, dict).of(entry(wells), survey(wells, 9), wells, planned)
     assert len(plan_chunks(wells, size)) <= max(1, 4 - planned)
 
 
@@ -91,7 +91,7 @@ def test_a_campaign_of_a_hundred_large_plates_is_at_most_5000_jobs_whatever_its_
     settings = config(1, methods, budget={"seconds_per_view": 60})
     contracts = {"m0": Contract.model_validate(CONTRACT)}
     plate, seen = entry(WELLS), survey(WELLS, 9)
-    size, why = ChunkSizes(settings, contracts, {}).of(plate, seen, WELLS, 0)
+    size, why = ChunkSizes(settings, contracts, dict).of(plate, seen, WELLS, 0)
     assert "jobs_per_plate (49) allows" in why
     assert "60 s a map, assumed (budget.seconds_per_view)" in why
     campaign = Campaign(
@@ -114,7 +114,7 @@ def test_the_slowest_method_decides_by_its_median_job_because_all_methods_share_
 
 def test_wells_per_chunk_is_what_it_says() -> None:
     settings = config(1, 9, wells_per_chunk=5, jobs_per_plate=1)
-    assert ChunkSizes(settings, {}, {}).of(entry(WELLS), survey(WELLS, 9), WELLS, 0)[0] == 5
+    assert ChunkSizes(settings, {}, dict).of(entry(WELLS), survey(WELLS, 9), WELLS, 0)[0] == 5
 
 
 @given(st.integers(1, 4), st.sampled_from([["call"], ["call", "x"]]), st.floats(0.01, 1))
@@ -125,6 +125,6 @@ def test_a_chunk_is_as_large_as_its_selection_is_small(per_well: int, targets: l
     )
     contract = Contract.model_validate(CONTRACT)
     seen, plate = survey(WELLS, 9), entry(WELLS)
-    size, _ = ChunkSizes(settings, {"m0": contract}, {"m0": 20.0}).of(plate, seen, WELLS, 0)
+    size, _ = ChunkSizes(settings, {"m0": contract}, lambda: {"m0": 20.0}).of(plate, seen, WELLS, 0)
     maps, _ = Expected.of(settings, "m0", contract).maps(plate, seen, WELLS[:size])
     assert maps * 20 <= 30 * 60 + len(targets) * 20

@@ -118,7 +118,7 @@ def test_what_is_to_come_is_counted_by_plate_and_shrinks_with_what_is_done(value
     found = budget.costs(campaign)
     # 8 wells of 2 x 2 tiles; 3 methods; 2 chunks: ingest + classify + 3 methods + evaluate, and one aggregate.
     assert found["plate1"] == budget.Cost(
-        views=32, maps=96, jobs=1 + 2 + 6 + 2 + 1, files=3 * 8 * 16,
+        views=32, maps=96, jobs=1 + 2 + 6 + 2 + 1, files=3 * (8 * 16 + 2 * 5) + 12 * 4 + 2 * (1 + 8) + 3 * 2 * (1 + 3 + 2) + 1,
         gigabytes=pytest.approx(3 * 8 * 4 * 70 * 96 * 4 * 4 / 3 / 1e9), hours=pytest.approx(96 / 3600),
     )  # fmt: skip
     for name in ("classify/spots/plate1/A01-A04", "attribute/spots/pcim/plate1/A01-A04"):

@@ -101,17 +101,33 @@ def test_an_added_plate_is_the_only_one_worked_on(make_run: Any, tmp_path: Path)
     run.values = write_campaign(tmp_path / "inputs", plates=2)
     plan = run("--dry-run")
     assert "plate=plate2" in plan
-    jobs = {
-        line.split()[0]
-        for line in plan.splitlines()
-        if line.startswith(("ingest ", "classify ", "attribute ", "aggregate "))
-    }
-    assert jobs == {"ingest", "classify", "attribute", "aggregate"}
+    jobs = dict(line.split() for line in plan.partition("Job stats:")[2].partition("\n\n")[0].splitlines()[3:])
+    own = {"ingest": "1", "classify": "2", "attribute": "6", "aggregate": "1", "evaluate": "2"}
+    assert jobs == own | {"interventions": "1", "report": "1", "all": "1", "total": "15"}
     assert "plate=plate1" not in plan
     run()
     new = run.maps()
     assert all(new[name] == content for name, content in old.items())
     assert any("plate2_pcim" in name for name in new)
+
+
+def test_chunks_of_any_size_give_the_same_maps_and_no_more_files_than_the_dry_run_told(
+    make_run: Any, undisturbed: Any
+) -> None:
+    run = make_run()
+    del run.values["wells_per_chunk"]
+    run.values |= {
+        "minutes_per_chunk": 1,
+        "budget": {"seconds_per_view": 5.0},
+    }  # 4 views a well: 3 wells, which 8 are not
+    told = run("--dry-run")
+    assert "3 wells a chunk, 1 minutes at 4 maps a well and 5 s a map, assumed (budget.seconds_per_view)" in told
+    (totals,) = [line.split() for line in told.splitlines() if line.startswith("all ") and len(line.split()) == 7]
+    run()
+    assert [path.stem for path in sorted(run.results.glob("classify/spots/plate1/A*"))] == ["A01-A03", "A04-B02"]
+    assert run.maps() == undisturbed.maps()
+    left = [path for part in ("results", ".snakemake") for path in (run.folder / part).rglob("*") if path.is_file()]
+    assert 0.8 * int(totals[4]) < len(left) <= int(totals[4])
 
 
 def wait_for(run: Any, process: Any, pattern: str) -> None:
