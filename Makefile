@@ -5,10 +5,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast check schema bench clean distclean
+.PHONY: help demo test test-fast cluster cluster-test cluster-stop check schema bench clean distclean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # torch comes first and alone: pip then finds it satisfied and never looks for a CUDA build.
 .venv/.run: requirements/run.txt pyproject.toml
@@ -36,6 +36,17 @@ test: .venv/.dev ## Run every test that this machine can run
 
 test-fast: .venv/.dev ## Run the tests that take seconds
 	$(BIN)/python -m pytest -q -n 2 -m "not workflow and not browser"
+
+cluster: ## Install and start a private SLURM of three nodes on this host, and print how to use it
+	@tests/cluster/install.sh
+	@tests/cluster/cluster.sh start
+
+# Who asks for these tests is not served by skipping them.
+cluster-test: .venv/.dev ## Run the tests on that SLURM
+	PCIM_CLUSTER_REQUIRED=1 $(BIN)/python -m pytest -q -m cluster tests/cluster
+
+cluster-stop: ## End that SLURM and delete its folder
+	@tests/cluster/cluster.sh purge
 
 check: .venv/.dev ## Lint, types, formats, freshness of generated files
 	$(BIN)/ruff check .

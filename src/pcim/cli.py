@@ -116,5 +116,33 @@ def rescan(
     raise typer.Exit(2 if "unreadable" in states else int("changed" in states))
 
 
+@app.command()
+def doctor(
+    configfile: Configs = [Path("config/config.yaml")],  # noqa: B006 - typer copies it
+    profile: Annotated[
+        str, typer.Option(help="The Snakemake profile of a cluster: slurm, or a path. Without it, this machine.")
+    ] = "",
+    no_job: Annotated[bool, typer.Option("--no-job", help="Submit no test jobs.")] = False,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for each test job.")] = 300,
+    as_json: AsJson = False,
+) -> None:
+    """Tell whether a campaign will run here, and what to do where it will not: a line a check.
+
+    Looks at Python and packages, the config, the results' folder, space and quota; with --profile at the cluster too, by a test job of
+    a minute in each partition that is used. Exit codes: 0 nothing failed (warnings are no failures), 1 something did.
+    """
+    from pcim.doctor import examine, plain
+    from pcim.screens import show_check
+
+    console, found = _console(), []
+    for check in examine(configfile, profile, with_jobs=not no_job, timeout_s=timeout):
+        found.append(check)
+        if not as_json:
+            show_check(console, check)
+    if as_json:
+        typer.echo(json.dumps(plain(found), indent=1))
+    raise typer.Exit(int(any(check.state == "failed" for check in found)))
+
+
 if __name__ == "__main__":
     app()

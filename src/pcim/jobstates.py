@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from pcim.jobs import Journal, is_held, lock_file
+from pcim.progress import Progress, progress_file, read_progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,45 +23,6 @@ SILENT_S = 300.0
 """A job that has not been heard of for so long is dead, s, unless it holds its lock."""
 
 _LONGEST_REASON = 200
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a job at work says of itself in its progress file."""
-
-    total: int
-    done: int
-    failed: int
-    updated: float
-    rate: float
-    left_s: float | None
-    device_name: str
-    host: str
-    job: str
-    state: str
-
-
-def progress_file(table: Path) -> Path:
-    """Return where the progress of the job that makes a table lies."""
-    return table.parent / f".{table.stem}.progress.json"
-
-
-def read_progress(path: Path) -> Progress | None:
-    """Read a progress file; None where there is none that can be read."""
-    try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        numbers = (
-            int(told["total"]),
-            int(told["done"]),
-            int(told["failed"]),
-            float(told["updated"]),
-            float(told["rate"]),
-        )
-        left_s = None if told["left_s"] is None else float(told["left_s"])
-        device, host, job, state = (str(told[name]) for name in ("device_name", "host", "job", "state"))
-        return Progress(*numbers, left_s, device, host, job, state)
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
 
 
 @dataclass(frozen=True)
@@ -93,7 +54,8 @@ def look(root: Path, job: Job, accept: Sequence[str], now: float) -> Found:
         except Exception as error:  # noqa: BLE001 - pyarrow has many of its own for a broken file
             return Found(job, "failed", job.expected, why=f"the table cannot be read: {str(error).splitlines()[0]}")
     known = read_progress(progress_file(table))
-    total, done, failed = (known.total, known.done, known.failed) if known and known.total else (job.expected, 0, 0)
+    told = known if known and known.total and job.unit != "job" else None
+    total, done, failed = (told.total, told.done, told.failed) if told else (job.expected, 0, 0)
     if known is None and job.rule == "attribute":
         done = len(_journalled(table))
     state, why = _unfinished(root, job, known, now)

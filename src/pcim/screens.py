@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from pcim.checks import Check
     from pcim.rescan import PlateScan
     from pcim.status import Status
 
@@ -50,7 +51,8 @@ def show_status(console: Console, status: Status, *, all_plates: bool) -> None:
         _show_running(console, status.running)
     _show_reasons(console, status.rows)
     if status.troubles:
-        console.print(f"{len(status.troubles)} jobs failed or stopped:", style="bold")
+        count = len(status.troubles)
+        console.print(f"{count} job{'s' * (count > 1)} failed or stopped:", style="bold")
         for one in status.troubles[:_LISTED]:
             job = one.job
             console.print(f"  {_job_name(one)} {one.state}: {one.why}", soft_wrap=True)
@@ -138,7 +140,7 @@ def _show_running(console: Console, running: Sequence[Found]) -> None:
         table.add_column(name, overflow="fold")
     for one in running[:_LISTED]:
         known = one.progress
-        done = f"{one.done + one.failed:,} of {one.total:,}"
+        done = f"{known.done + known.failed:,} of {known.total:,}" if known and known.total else ""
         told = (
             (f"{known.rate:.2f}", duration(known.left_s), f"{known.host} {known.device_name}", known.job)
             if known
@@ -177,3 +179,10 @@ def show_scans(console: Console, scans: Sequence[PlateScan], taken: Sequence[Pat
     if any(scan.state == "changed" for scan in scans):
         before = "Done again by" if taken else "Nothing was changed; without --dry-run these are done again by"
         console.print(f"{before}: {command}", soft_wrap=True)
+
+
+def show_check(console: Console, check: Check) -> None:
+    """Print a check of the doctor's: how it is, what was found, what to do."""
+    style = {"ok": "green", "skipped": "dim", "warning": "yellow", "failed": "bold red"}[check.state]
+    cure = f" -> {check.cure}" if check.cure else ""
+    console.print(Text.assemble((f"{check.state:8}", style), f"{check.name}: {check.found}{cure}"), soft_wrap=True)

@@ -124,7 +124,8 @@ def rows_of(found: Iterable[Found]) -> list[Row]:
 
 def _row(members: Sequence[Found]) -> Row:
     job = members[0].job
-    rate = sum(one.progress.rate for one in members if one.progress and one.state == "running")
+    at_work = [one.progress for one in members if one.progress and one.state == "running" and job.unit != "job"]
+    rate = sum(progress.rate for progress in at_work)
     waiting = sum(one.waiting for one in members)
     states = Counter(one.state for one in members)
     reasons = sum((one.reasons for one in members), Counter[str]())
@@ -155,7 +156,8 @@ def _seconds_a_unit(root: Path, found: Sequence[Found]) -> dict[Kind, float]:
     for kind, members in kinds.items():
         ended = [one for one in members if one.state == "done" and one.total][-_SAMPLES:]
         spent = [(s, one.total) for one in ended if (s := _spent_s(root / "benchmarks" / f"{one.job.place}.tsv"))]
-        rates = [one.progress.rate for one in members if one.progress and one.progress.rate > 0]
+        told = [one.progress for one in members if one.progress and one.job.unit != "job"]
+        rates = [progress.rate for progress in told if progress.rate > 0]
         if spent:
             seconds[kind] = sum(s for s, _ in spent) / sum(units for _, units in spent)
         elif rates:

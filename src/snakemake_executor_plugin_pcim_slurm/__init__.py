@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
     from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 
+_PROBE = 2**20
+"""Bytes for which there must be room: more than a job writes at a time."""
+
 
 @dataclass
 class ExecutorSettings(ExecutorSettingsBase):
@@ -118,7 +121,7 @@ class Executor(RemoteExecutor):
         try:
             if do is Do.SUBMIT and not self.cancelled:
                 if why:
-                    self.logger.warning("%s is submitted again: %s", task.name, why)
+                    self.logger.warning(f"{task.name} is submitted again: {why}")  # noqa: G004 - it fills in nothing itself
                 task.submit(time.time())
         except UnreachableError as problem:
             self._say(str(problem))
@@ -146,17 +149,20 @@ class Executor(RemoteExecutor):
 
     def _probe(self) -> None:
         """Raise OSError where the file system takes nothing: until then and a little after, a failed job is no job's fault."""
+        probe = self.folder / ".probe"
         try:
-            (self.folder / ".probe").write_bytes(b"\0" * 65536)
+            probe.write_bytes(bytes(_PROBE))
         except OSError as problem:
             if problem.errno in {errno.ENOSPC, errno.EDQUOT}:
                 self.full_until = time.time() + 60
             raise
+        finally:
+            probe.unlink(missing_ok=True)  # else the next one would find the room that this one has left
 
     def _say(self, trouble: str | None) -> None:
         """Say once that something is wrong, and once that it is over."""
         if trouble and not self.trouble:
-            self.logger.warning("waiting: %s", trouble)
+            self.logger.warning(f"waiting: {trouble}")  # noqa: G004 - as above
         elif self.trouble and not trouble:
             self.logger.warning("it goes on")
         self.trouble = trouble

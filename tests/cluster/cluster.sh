@@ -86,6 +86,7 @@ SlurmdLogFile=$STATE/log/%n.log
 $(containment "$(cgroups)")
 JobAcctGatherFrequency=task=2
 MpiDefault=none
+CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
 PropagateResourceLimits=NONE
 
 # Two cores of this host may stand for twelve.
@@ -260,20 +261,25 @@ add_account() {
     touch "$STATE/accounts"
 }
 
+# Whether every node works, after sending to work those that do not: a drain outlives a restart.
 at_work() {
-    [ "$(timeout 5 sinfo -h -N -p cpu,gpu -o %T | grep -cxE 'idle|mixed|allocated|completing')" -eq ${#NODES[@]} ]
+    local node state found=0
+    while read -r node state; do
+        case $state in
+        drain* | down*) timeout 5 scontrol update "nodename=$node" state=resume || true ;;
+        idle | planned | mixed | allocated | completing) found=$((found + 1)) ;;
+        esac
+    done < <(timeout 5 sinfo -h -N -p cpu,gpu -o '%N %T')
+    [ "$found" -eq ${#NODES[@]} ]
 }
 
 start() {
-    local daemon node
+    local daemon
     alone
     write_configuration
     for daemon in "${DAEMONS[@]}"; do
         up "$daemon"
         if [ "$daemon" = slurmdbd ]; then add_account; fi
-    done
-    for node in "${NODES[@]}"; do
-        timeout 5 scontrol update "nodename=$node" state=resume >/dev/null 2>&1 || true # refused where it is at work
     done
     eventually 30 at_work || fail "nodes do not come to work: $(timeout 5 sinfo -h -N -o '%N %T %E'); see $STATE/log"
     echo "export SLURM_CONF=$SLURM_CONF"
@@ -309,7 +315,7 @@ no_leftovers() {
 }
 
 stop() {
-    local daemon
+    local daemon node
     if pid slurmctld >/dev/null; then
         timeout 5 scancel --user="$ME" || true
         eventually 8 no_jobs || true
@@ -318,6 +324,7 @@ stop() {
         down "$daemon"
     done
     eventually 5 no_leftovers || fail "these processes do not end: $(leftovers | paste -sd ' ')"
+    (alone 2>/dev/null) || return 0 # an empty group of another cluster's is in use too
     for node in "${NODES[@]}"; do
         find /sys/fs/cgroup -depth -type d \( -path "*/slurm_$node*" -o -path "*/${node}_slurmstepd.scope*" \) \
             -exec rmdir {} + 2>/dev/null || true
@@ -327,7 +334,7 @@ stop() {
 # Only what is ours goes: somebody may have named a folder that holds more.
 purge() {
     stop
-    (cd "$STATE" 2>/dev/null && rm -rf etc etc.new run log gpus sockets spool mariadb mariadb.new munge.key munge.seed accounts)
+    (cd "$STATE" 2>/dev/null && rm -rf etc etc.new run log gpus sockets spool mariadb mariadb.new munge.key munge.seed accounts tests.lock)
     rmdir "$STATE" 2>/dev/null || true
 }
 

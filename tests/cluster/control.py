@@ -88,10 +88,9 @@ class Slurm:
     def cancel(self, *numbers: int) -> None:
         self.command("scancel", *map(str, numbers))
 
-    def processes(self, number: int) -> list[int]:
+    def processes(self, number: int) -> set[int]:
         """The pids of a job's own processes, SLURM's step daemon not among them; also when its slurmd is dead."""
-        mine = {f"SLURM_CONF={CONF}".encode(), f"SLURM_JOB_ID={number}".encode()}
-        return [pid for pid in _pids() if mine <= _environment(pid)]
+        return _having(f"SLURM_CONF={CONF}", f"SLURM_JOB_ID={number}")
 
     # ---- waiting
 
@@ -113,6 +112,13 @@ class Slurm:
         what = f"job {number} is {' or '.join(states)}"
         return self.wait_until(lambda: (job := self.job(number)).state in states and job, what, seconds)
 
+    def wait_until_saved(self, number: int) -> None:
+        """Wait until slurmctld has written a waiting or running job to disk, up to 5 s: one that dies before forgets the job."""
+        before = time.time()
+        self.command("scontrol", "update", f"jobid={number}", "comment=saved")  # a change, so that it writes anew
+        file = STATE / "spool" / "slurmctld" / "job_state"
+        self.wait_until(lambda: file.exists() and file.stat().st_mtime > before, f"slurmctld has saved job {number}")
+
     def picture(self) -> str:
         """Jobs and nodes in words, for a message."""
         try:
@@ -124,9 +130,10 @@ class Slurm:
 
     # ---- nodes and daemons
 
-    def node_state(self, node: Node) -> str:
-        """`idle`, `allocated`, `drained`, `down*` ...; a star where the node does not answer."""
-        return self.command("sinfo", "--noheader", f"--nodes={node}", "--format=%T").splitlines()[0]
+    def node_states(self) -> dict[str, str]:
+        """`idle`, `allocated`, `drained`, `down*` ... by node; a star where it does not answer."""
+        told = self.command("sinfo", "-N", "--noheader", "--format=%N %T")  # of one node, sinfo may tell old news
+        return dict(line.split() for line in told.splitlines())
 
     def set_node(self, node: Node, state: Literal["DRAIN", "DOWN", "RESUME"]) -> None:
         self.command("scontrol", "update", f"nodename={node}", f"state={state}", "reason=test")
@@ -145,67 +152,65 @@ class Slurm:
     def crash(self, node: Node) -> None:
         """As if the node lost its power: slurmd, step daemons and all processes of jobs end by kill -9."""
         self.kill(node)
-        mine = {f"SLURM_CONF={CONF}".encode(), f"SLURMD_NODENAME={node}".encode()}
-        jobs = {pid for pid in _pids() if mine <= _environment(pid)}
-        for pid in {_parent(pid) for pid in jobs} & set(_steps()):  # first, or they would still report the end
-            _kill(pid)
-        for pid in jobs:
-            _kill(pid)
+        mine = (f"SLURM_CONF={CONF}", f"SLURMD_NODENAME={node}")
+        # More than once: a job may just be starting.
+        self.wait_until(lambda: not _kill(_steps(node) | _having(*mine)), f"nothing runs on {node}")
 
     def heal(self) -> None:
         """All daemons up, no jobs, all nodes idle."""
         self.cluster("start")
-        self.wait_until(self._settled, "no jobs, and all nodes idle", seconds=60)
-        ours = f"SLURM_CONF={CONF}".encode()
-        for pid in _pids():  # a job that SLURM gave up may live on
-            environment = _environment(pid)
-            if ours in environment and any(entry.startswith(b"SLURM_JOB_ID=") for entry in environment):
-                _kill(pid)
+        self.wait_until(self._healthy, "no jobs, and all nodes idle")
 
-    def _settled(self) -> bool:
+    def _healthy(self) -> bool:
         jobs = self.jobs()
         if jobs:
             self.cancel(*(job.id for job in jobs))
-        states = {node: self.node_state(node) for node in NODES}
+            return False
+        # Jobs that slurmctld gave up or forgot may live on.
+        strays = _kill(_having(f"SLURM_CONF={CONF}", "SLURM_JOB_ID=") | _steps(*NODES))
+        states = self.node_states()
         for node, state in states.items():
             if state.startswith(("drain", "down")):
                 self.set_node(node, "RESUME")
-        return not jobs and set(states.values()) == {"idle"}
+        return not strays and set(states.values()) <= {"idle", "planned"}  # planned: a job that is gone was to have it
+
+
+# ---- /proc: what SLURM does not tell once one of its daemons is dead
 
 
 def _pids() -> list[int]:
     return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
 
 
-def _environment(pid: int) -> set[bytes]:
-    try:
-        return set(Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"))
-    except OSError:  # it ended, or is another user's
-        return set()
-
-
-def _parent(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    except OSError:
-        return 0
-
-
-def _steps() -> list[int]:
-    """The pids of this cluster's step daemons: they stand in the folder of its logs."""
-    found = []
+def _having(*entries: str) -> set[int]:
+    """The processes whose environment has all of these entries; one that ends in `=` stands for any value."""
+    found = set()
     for pid in _pids():
-        try:
-            if (
-                Path(f"/proc/{pid}/comm").read_text() == "slurmstepd\n"
-                and Path(f"/proc/{pid}/cwd").readlink() == STATE / "log"
+        with contextlib.suppress(OSError):  # it ended, or is another user's
+            environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            if all(
+                any(has.startswith(want) if want.endswith(b"=") else has == want for has in environment)
+                for want in map(os.fsencode, entries)
             ):
-                found.append(pid)
-        except OSError:
-            continue
+                found.add(pid)
     return found
 
 
-def _kill(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+def _steps(*nodes: Node) -> set[int]:
+    """The step daemons of these nodes: they write into their node's log."""
+    logs = {STATE / "log" / f"{node}.log" for node in nodes}
+    found = set()
+    for pid in _pids():
+        with contextlib.suppress(OSError):
+            process = Path(f"/proc/{pid}")
+            step = (process / "comm").read_text() == "slurmstepd\n"
+            if step and any(link.readlink() in logs for link in (process / "fd").iterdir()):
+                found.add(pid)
+    return found
+
+
+def _kill(pids: set[int]) -> set[int]:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return pids

@@ -299,7 +299,7 @@ def test_a_disk_that_is_full_for_a_minute(
             fill.write(bytes(2**16))
     time.sleep(60)
     (small_disk / "fill").unlink()
-    finish(campaign, process, undisturbed)
+    assert "No space left on device" in finish(campaign, process, undisturbed)
 
 
 @pytest.mark.parametrize("offset", ["-2h", "+2h"])
@@ -309,7 +309,7 @@ def test_a_node_with_a_wrong_clock(
     library = next(iter(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
     if library is None:
         pytest.skip("no faketime (tests/cluster/install.sh)")
-    wrong = f"--export=ALL,LD_PRELOAD={library},FAKETIME={offset}"
+    wrong = f"--export=ALL,LD_PRELOAD={library},FAKETIME={offset},FAKETIME_DONT_FAKE_MONOTONIC=1"
     campaign.resources = {"attribute": {"slurm_extra": f"--gres=gpu:1 {wrong}"}}
     finish(campaign, start(campaign), undisturbed)
     campaign()

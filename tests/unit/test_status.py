@@ -91,7 +91,7 @@ def test_the_outline_names_the_jobs_that_the_rules_make(root: Path, inputs: dict
         "results/{campaign}/ingest/{plate}/fields.parquet",
         "results/{campaign}/evaluate/{model}/interventions.parquet",
     ):
-        paths = set(campaign.everywhere(pattern)({"campaign": campaign.name}))
+        paths = set(campaign.everywhere(pattern)({"campaign": "planted"}))
         assert paths <= tables
         tables -= paths
     assert tables == {f"{root}/report/index.html"}
@@ -146,6 +146,17 @@ def test_a_job_at_work_is_told_from_its_progress_and_a_silent_one_is_dead(root: 
     assert len(campaign_status(root).running) == 1
     tell(table, state="stopped")
     assert campaign_status(root).troubles[0].why == "stopped (4711 on node7)"
+
+
+def test_views_that_a_job_of_the_whole_counts_are_not_taken_for_jobs(root: Path) -> None:
+    tell(root / "evaluate/spots/interventions.parquet", stage="interventions", total=200, done=50, failed=0)
+    status = campaign_status(root)
+    (found,) = [row for row in status.rows if row.stage == "interventions"]
+    assert (found.unit, found.total, found.waiting, found.rate) == ("job", 1, 1, 0)
+    assert "interventions spots" in status.unmeasured
+    output = io.StringIO()
+    show_status(Console(file=output, width=1000), status, all_plates=False)
+    assert "50 of 200" in output.getvalue()
 
 
 def test_what_a_killed_job_had_finished_counts_and_lines_that_were_cut_off_do_not(root: Path) -> None:

@@ -1,0 +1,102 @@
+"""Doctor: will this campaign run here? Each check is a line with what was found and what to do; nothing is changed."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pcim import checks, slurm, testjobs
+from pcim.checks import Check
+from pcim.siteprofile import read_profile, rules_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pcim.campaign import Campaign
+    from pcim.siteprofile import Profile
+
+FORM = 1
+TIMEOUT_S = 300.0
+
+
+def examine(files: Sequence[Path], profile: str, *, with_jobs: bool, timeout_s: float = TIMEOUT_S) -> Iterator[Check]:
+    """Yield check after check: this machine, the campaign, and, with a `profile` (its name or path), the cluster it names."""
+    clone = _clone()
+    yield from checks.check_python(clone)
+    campaign, found = checks.load_campaign(files)
+    yield from found
+    if campaign:
+        yield from checks.check_results(campaign.name)
+        yield from checks.check_space(campaign)
+    if not profile:
+        return
+    yield from checks.check_shared(checks.places_of(campaign, clone), checks.mounts())
+    try:
+        told = read_profile(profile, rules_of(clone / "workflow/rules"))
+    except ValueError as error:
+        yield Check("profile", "failed", str(error), "profiles/slurm/README.md takes you through it")
+        return
+    yield Check("profile", "ok", f"{told.file}, executor {told.executor}")
+    if told.executor in {"local", "dryrun", "touch"}:
+        yield Check("SLURM", "skipped", "this profile does not use it")
+        return
+    yield from _examine_cluster(told, campaign, clone, with_jobs=with_jobs, timeout_s=timeout_s)
+
+
+def _clone() -> Path:
+    """Return the clone: where Snakemake is started, else where this package lies."""
+    here = Path.cwd()
+    return here if (here / "Snakefile").is_file() else Path(__file__).parents[2]
+
+
+def _examine_cluster(
+    profile: Profile, campaign: Campaign | None, clone: Path, *, with_jobs: bool, timeout_s: float
+) -> Iterator[Check]:
+    found = list(slurm.check_commands())
+    yield from found
+    if any(check.state == "failed" for check in found):
+        return
+    known = slurm.partitions()
+    yield from slurm.check_requests(profile, known)
+    yield from slurm.check_account(profile)
+    if not with_jobs or campaign is None:
+        yield Check("test job", "skipped", "--no-job" if not with_jobs else "the config has faults")
+        return
+    root = Path("results") / campaign.name
+    root.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=".doctor-", dir=root))
+    told = _told(campaign, clone)
+    failed = False
+    for job in testjobs.trials(profile, known, folder, told):
+        for check in testjobs.run_trial(job, timeout_s):
+            failed |= check.state in {"warning", "failed"}
+            yield check
+    if not failed:  # else its logs are worth reading
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _told(campaign: Campaign, clone: Path) -> dict[str, Any]:
+    """Return what the test jobs are told of the campaign."""
+    first = next(iter(campaign.config.classifiers.values()))
+    places = checks.places_of(campaign, clone)
+    return {
+        "folder": str(Path.cwd()),
+        "places": {name: str(place.absolute()) for name, place in places.items()},
+        "model_yaml": str(first.model.absolute()),
+        "trusted_packages": campaign.config.classify.trusted_packages,
+        "attribute": campaign.config.attribute.model_dump(mode="json"),
+        "model": next(iter(campaign.config.classifiers)),
+    }
+
+
+def plain(found: Iterable[Check]) -> dict[str, Any]:
+    """Return checks as JSON holds them (docs/formats.md)."""
+    listed = list(found)
+    return {
+        "form": FORM,
+        "is_fit": not any(check.state == "failed" for check in listed),
+        "checks": [asdict(c) for c in listed],
+    }
