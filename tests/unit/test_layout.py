@@ -30,6 +30,9 @@ LIGHT = (
     "exports",
     "settings",
     "budget",
+    "budget_settings",
+    "expected",
+    "pace",
     "outline",
 )
 HEAVY = {"torch", "zarr", "dask", "captum", "pandas", "scipy", "matplotlib"}
