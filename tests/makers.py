@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import select
 import shutil
-import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,7 +39,7 @@ class SpotDetector(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return logits of (plain, spot)."""
         if self.pause and torch.is_grad_enabled():
-            time.sleep(self.pause)
+            select.select([], [], [], self.pause)  # a clock that is set wrong by faketime trips time.sleep
         strongest: torch.Tensor = self.call(torch.relu(self.spot(images)).amax(dim=(2, 3)))
         return strongest
 
