@@ -60,6 +60,18 @@ class MapPlate:
             return {}
         return dict(content["attributes"].get("pcim", {}))
 
+    def is_whole(self, field: str) -> bool:
+        """Tell whether every array of a stored field can be read: a node that lost its power may have lost what was not on disk yet."""
+        arrays = [file.parent for file in self.place(field).rglob("zarr.json") if b'"shape"' in file.read_bytes()]
+        try:
+            for array in arrays:
+                if not any(file.stat().st_size for file in (array / "c").rglob("*") if file.is_file()):
+                    return False  # a missing chunk would be read as zeros
+                np.asarray(zarr.open_array(array, mode="r")[:])  # with its checksum
+        except (OSError, ValueError, RuntimeError, KeyError):
+            return False
+        return bool(arrays)
+
     def read(self, field: str, name: str = "", *, layer: str = "") -> NDArray[Any]:
         """Read a field's maps (channel, y, x) in one layer, or what is stored beside them as `name`; NaN = not explained.
 

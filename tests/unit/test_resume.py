@@ -145,6 +145,25 @@ def test_exactly_what_changed_is_done_again(done: Chunk, change: str, monkeypatc
         assert count.scored == 1
 
 
+@pytest.mark.parametrize("loss", ["missing", "empty", "cut", "flipped"])
+@pytest.mark.parametrize("array", ["0", "weights/0", "labels/top/0"])
+def test_a_field_that_its_node_took_down_with_it_is_explained_again(
+    undisturbed: Chunk, done: Chunk, loss: str, array: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journal was on the disk, the field's files were not."""
+    count = Count(monkeypatch)
+    shard = next(file for file in (done.maps("pcim") / "A/1/0" / array / "c").rglob("*") if file.is_file())
+    content = shard.read_bytes()
+    middle = len(content) // 3
+    shard.write_bytes({"missing": b"", "empty": b"", "cut": content[:middle],
+                       "flipped": content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]}[loss])  # fmt: skip
+    if loss == "missing":
+        shard.unlink()
+    done.attribute("pcim")
+    assert count.explained == VIEWS / 2, "one field of two"
+    same(done, undisturbed, "pcim")
+
+
 def test_a_control_from_another_well_that_changed_is_a_change(done: Chunk, monkeypatch: pytest.MonkeyPatch) -> None:
     count, ledger = Count(monkeypatch), pd.read_parquet(done.table("pcim"))
     ledger.loc[len(ledger) - 1, "digest"] = "another"

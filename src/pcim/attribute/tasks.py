@@ -88,7 +88,8 @@ def finished_fields(job: Job, tasks: dict[str, list[Task]], journal: Journal) ->
     for path, members in tasks.items():
         keys = [((str(task.view.key), layer), task.fingerprint) for task in members for layer in task.layers]
         made = {"layers": job.settings.targets, **made_from(members)}
-        if made.items() <= job.maps.provenance(path).items() and known.keys() >= set(keys):
+        is_known = made.items() <= job.maps.provenance(path).items() and known.keys() >= set(keys)
+        if is_known and job.maps.is_whole(path):
             finished[path] = {key: known[key, fingerprint] for key, fingerprint in keys}
     return finished
 
