@@ -83,7 +83,10 @@ class Executor(RemoteExecutor):
         options.append(f"--comment={' '.join([job.name, *job.wildcards])}")  # for people who look at the queue
         command = f"cd {shlex.quote(str(Path.cwd()))} && {self._command(job)}"
         outputs = [Path(output) for output in job.output]
-        self.tasks[name] = Task(name, self.folder, command, options, outputs, told.forgotten_after, told.resubmissions)
+        newest = max((int(path.stat().st_mtime) + 1 for path in _inputs(job)), default=0)
+        self.tasks[name] = Task(
+            name, self.folder, command, options, outputs, newest, told.forgotten_after, told.resubmissions
+        )
         self.report_job_submission(SubmittedJobInfo(job, external_jobid=name))
 
     def _command(self, job: "JobExecutorInterface") -> str:
@@ -101,10 +104,8 @@ class Executor(RemoteExecutor):
             self._probe()
             queue = slurm.queue() if active_jobs else {}
             self._say(None)
-        except (
-            UnreachableError,
-            OSError,
-        ) as problem:  # a full disk, or slurmctld is down: jobs run on, and nothing is decided meanwhile
+        except (UnreachableError, OSError) as problem:
+            # A full disk, or slurmctld is down: jobs run on, and nothing is decided meanwhile.
             self._say(str(problem))
             for info in active_jobs:
                 yield info
@@ -117,13 +118,14 @@ class Executor(RemoteExecutor):
     def _goes_on(self, info: SubmittedJobInfo, queue: slurm.Queue, files: set[str]) -> bool:
         """Act on the difference between one job and the queue, and tell whether the job goes on."""
         task = self.tasks[str(info.external_jobid)]
-        do, why = task.decide(queue, files, now=time.time(), excuse_failure=time.time() < self.full_until)
+        do, why = Do.WAIT, ""
         try:
+            do, why = task.decide(queue, files, now=time.time(), excuse_failure=time.time() < self.full_until)
             if do is Do.SUBMIT and not self.cancelled:
                 if why:
                     self.logger.warning(f"{task.name} is submitted again: {why}")  # noqa: G004 - it fills in nothing itself
                 task.submit(time.time())
-        except UnreachableError as problem:
+        except (UnreachableError, OSError) as problem:
             self._say(str(problem))
         except RefusedError as problem:
             do, why = Do.FAIL, str(problem)
@@ -174,16 +176,25 @@ def job_name(job: "JobExecutorInterface") -> str:
     What a job is made of: its params and rule, and the size and time of each input, so that a job which runs on in the queue after
     a setting or an input changed is not taken for the one that is wanted now.
     """
-    jobs = list(job.jobs) if job.is_group() else [job]
+    jobs = _jobs(job)
     outputs = sorted(str(output) for one in jobs for output in one.output)
-    inputs = sorted({str(path) for one in jobs for path in one.input if Path(path).exists()})
     made_of = {
         "rules": sorted(one.rule.name for one in jobs),
         "params": [sorted((str(key), value) for key, value in one.params.items()) for one in jobs],
-        "inputs": [(path, Path(path).stat().st_size, Path(path).stat().st_mtime_ns) for path in inputs],
+        "inputs": [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in _inputs(job)],
     }
     rule = "group" if job.is_group() else job.rule.name
     return f"pcim-{rule}-{_digest([str(Path.cwd()), *outputs])}-{_digest(made_of)}"
+
+
+def _jobs(job: "JobExecutorInterface") -> list[Any]:
+    return list(job.jobs) if job.is_group() else [job]
+
+
+def _inputs(job: "JobExecutorInterface") -> list[Path]:
+    """Return the inputs that are there: those of a group are made by the group in part."""
+    paths = sorted({Path(path) for one in _jobs(job) for path in one.input})
+    return [path for path in paths if path.exists()]
 
 
 def _digest(value: Any) -> str:

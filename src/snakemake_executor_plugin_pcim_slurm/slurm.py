@@ -36,6 +36,9 @@ grep -q '^ok' "$base.result" 2> /dev/null && exit 0
 say "$base.owner" "$me"  # from here on an older twin's word no longer counts
 export PCIM_STOP_FILE="$base.stop"
 rm -f "$PCIM_STOP_FILE"
+late=$(({newest} - $(date +%s)))  # an output must not be older than an input
+[ $late -gt 300 ] && say "$base.result" "behind $me $SLURMD_NODENAME" && exit 1
+[ $late -gt 0 ] && sleep $late
 trap 'touch "$PCIM_STOP_FILE"' USR1  # the time limit is near: the job ends by itself after what it is doing
 ( {command} ) &
 child=$!

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -38,7 +38,8 @@ class Do(Enum):
 class Task:
     """A job that Snakemake wants: `command` makes `outputs`; its files lie in `folder` under its `name`.
 
-    `job_id` is its number in the queue, None until it is known. `unseen_since`, `not_before`: seconds since the epoch.
+    `job_id` is its number in the queue, None until it is known. `newest_input`, `unseen_since`, `not_before`: seconds since the epoch.
+    `avoided`: nodes whose clock is behind.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Task:
     command: str
     options: Sequence[str]
     outputs: Sequence[Path]
+    newest_input: int
     forgotten_after: float
     resubmissions: int
     job_id: str | None = None
@@ -53,6 +55,7 @@ class Task:
     unseen_since: float | None = None
     not_before: float = 0.0
     pause: float = 2.5
+    avoided: set[str] = field(default_factory=set)
 
     def live(self, queue: Queue) -> list[Seen]:
         """Return its jobs that wait or run, the oldest first."""
@@ -71,7 +74,7 @@ class Task:
 
         `files` are the names in `folder`; with `excuse_failure` a job that failed is submitted again like one that the cluster ended.
         """
-        word = self._word(files)
+        word, detail = self._word(files)
         if word == "ok" and (self.job_id is not None or all(output.exists() for output in self.outputs)):
             return Do.SUCCEED, ""
         if live := self.live(queue):
@@ -83,6 +86,9 @@ class Task:
         state = next((job.state for job in queue.get(self.name, []) if job.id == self.job_id), None)
         if word == "stopped":
             return self._again(now, "its time was up, what it had done is saved")
+        if word == "behind":  # what it writes there would look older than what it is made from
+            self.avoided.add(detail)
+            return self._again(now, f"the clock of node {detail} is behind; the job avoids it")
         if state in CLUSTER or (excuse_failure and (word or state)):
             return self._again(now, str(state))
         if word == "failed" or state in ENDED - {"COMPLETED"}:
@@ -117,16 +123,19 @@ class Task:
         self._file("result").unlink(missing_ok=True)
         self.pause = min(2 * self.pause, _LONGEST_PAUSE)
         self.not_before = now + self.pause
-        script = slurm.SCRIPT.format(base=shlex.quote(str(self.folder / self.name)), command=self.command)
-        self.job_id = slurm.submit(script, self.name, str(self.log), self.options)
+        base = shlex.quote(str(self.folder / self.name))
+        script = slurm.SCRIPT.format(base=base, command=self.command, newest=self.newest_input)
+        avoided = [f"--exclude={','.join(sorted(self.avoided))}"] if self.avoided else []
+        self.job_id = slurm.submit(script, self.name, str(self.log), [*self.options, *avoided])
         self.submissions += 1
 
-    def _word(self, files: set[str]) -> str | None:
-        """Return how its owner, the last of its jobs that began, said that it ended: ok, stopped or failed; None: it did not say."""
+    def _word(self, files: set[str]) -> tuple[str, str]:
+        """Return how its owner, the last of its jobs that began, said that it ended (ok, stopped, failed, behind), "" if it did not, and a detail."""
         if f"{self.name}.result" not in files or f"{self.name}.owner" not in files:
-            return None
-        word, _, rest = self._file("result").read_text(encoding="utf-8").strip().partition(" ")
-        return word if rest.partition(" ")[0] == self._file("owner").read_text(encoding="utf-8").strip() else None
+            return "", ""
+        word, who, detail = self._file("result").read_text(encoding="utf-8").split()
+        is_owner = who == self._file("owner").read_text(encoding="utf-8").strip()
+        return (word, detail) if is_owner else ("", "")
 
     @property
     def log(self) -> Path:

@@ -85,6 +85,7 @@ SlurmctldLogFile=$STATE/log/slurmctld.log
 SlurmdLogFile=$STATE/log/%n.log
 $(containment "$(cgroups)")
 JobAcctGatherFrequency=task=2
+TaskProlog=$STATE/etc/prolog
 MpiDefault=none
 CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
 PropagateResourceLimits=NONE
@@ -153,6 +154,9 @@ write_configuration() {
     mkdir "$new"
     slurm_conf >"$new/slurm.conf"
     gres_conf >"$new/gres.conf"
+    # What a test sets for the jobs of one node, a wrong clock for instance.
+    printf '#!/bin/sh\ncat "%s/jobs.$SLURMD_NODENAME" 2>/dev/null\nexit 0\n' "$STATE" >"$new/prolog"
+    chmod 755 "$new/prolog"
     if [ "$kind" != none ]; then cgroup_conf "$kind" >"$new/cgroup.conf"; fi
     (umask 077 && slurmdbd_conf >"$new/slurmdbd.conf")
     ln -sfn /dev/null "$STATE/gpus/gpu0"
@@ -334,7 +338,7 @@ stop() {
 # Only what is ours goes: somebody may have named a folder that holds more.
 purge() {
     stop
-    (cd "$STATE" 2>/dev/null && rm -rf etc etc.new run log gpus sockets spool mariadb mariadb.new munge.key munge.seed accounts tests.lock)
+    (cd "$STATE" 2>/dev/null && rm -rf etc etc.new jobs.* run log gpus sockets spool mariadb mariadb.new munge.key munge.seed accounts tests.lock)
     rmdir "$STATE" 2>/dev/null || true
 }
 

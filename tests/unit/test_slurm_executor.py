@@ -32,7 +32,7 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
 
 
 def make(folder: Path, **known: Any) -> Task:
-    return Task(NAME, folder, "true", [], [folder / "output"], 60, 3, **known)
+    return Task(NAME, folder, "true", [], [folder / "output"], 0, 60, 3, **known)
 
 
 def decided(task: Task, *seen: Seen, now: float = 0.0, name: str = NAME, **how: Any) -> Do:
@@ -189,11 +189,17 @@ def test_the_queue_is_read_whatever_the_names(monkeypatch: pytest.MonkeyPatch) -
     assert slurm.queue() == {"a|b": [Seen("1", "RUNNING")], "c": [Seen("2", "PENDING"), Seen("3", "FAILED")]}
 
 
+def said(task: Task) -> str:
+    return task._word({path.name for path in task.folder.iterdir()})[0]
+
+
 def run_script(task: Task, job_id: str = "7") -> subprocess.Popen[bytes]:
     import shlex
 
-    text = slurm.SCRIPT.format(base=shlex.quote(str(task.folder / task.name)), command=task.command)
-    return subprocess.Popen(["sh", "-c", text], env=os.environ | {"SLURM_JOB_ID": job_id}, cwd="/")
+    base = shlex.quote(str(task.folder / task.name))
+    text = slurm.SCRIPT.format(base=base, command=task.command, newest=task.newest_input)
+    told = {"SLURM_JOB_ID": job_id, "SLURMD_NODENAME": "n1"}
+    return subprocess.Popen(["sh", "-c", text], env=os.environ | told, cwd="/")
 
 
 @pytest.mark.parametrize(
@@ -204,7 +210,27 @@ def test_the_script_says_how_the_job_ended(tmp_path: Path, command: str, word: s
     task.command = command
     code = run_script(task).wait()
     assert (code == 0) == (word == "ok")
-    assert task._word({path.name for path in tmp_path.iterdir()}) == word
+    assert said(task) == word
+
+
+def test_a_node_whose_clock_is_behind_does_nothing_and_is_avoided(
+    tmp_path: Path, commands: list[tuple[str, ...]]
+) -> None:
+    task = make(tmp_path, job_id="7")
+    task.command, task.newest_input = f"touch {tmp_path}/ran", int(time.time()) + 3600
+    assert run_script(task).wait() == 1
+    assert said(task) == "behind"
+    assert not (tmp_path / "ran").exists()
+    assert decided(task, Seen("7", "FAILED")) is Do.SUBMIT
+    task.submit(0.0)
+    assert "--exclude=n1" in commands[-1]
+
+
+def test_a_clock_that_is_behind_by_seconds_is_waited_for(tmp_path: Path) -> None:
+    task = make(tmp_path, job_id="7")
+    task.newest_input = int(time.time()) + 2
+    assert run_script(task).wait() == 0
+    assert time.time() >= task.newest_input
 
 
 def test_the_signal_before_the_time_limit_reaches_the_job_which_ends_by_itself(tmp_path: Path) -> None:
@@ -217,7 +243,7 @@ def test_the_signal_before_the_time_limit_reaches_the_job_which_ends_by_itself(t
     process.send_signal(10)
     process.send_signal(10)
     assert process.wait(timeout=10) == 1
-    assert task._word({path.name for path in tmp_path.iterdir()}) == "stopped"
+    assert said(task) == "stopped"
 
 
 def test_a_twin_that_finished_first_leaves_nothing_to_do_and_a_dethroned_one_says_nothing(tmp_path: Path) -> None:
