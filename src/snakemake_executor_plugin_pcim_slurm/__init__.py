@@ -37,22 +37,17 @@ _PROBE = 2**20
 """Bytes for which there must be room: more than a job writes at a time."""
 
 
+def _setting(default: int, words: str) -> Any:
+    return field(default=default, metadata={"help": words})
+
+
 @dataclass
 class ExecutorSettings(ExecutorSettingsBase):
     """What a profile may set, as ``pcim-slurm-lead`` and so on."""
 
-    lead: int = field(
-        default=120,
-        metadata={"help": "Seconds before its time limit at which a job is told to save what it has and end."},
-    )
-    forgotten_after: int = field(
-        default=60,
-        metadata={"help": "Seconds after which a job that the queue does not show any more is submitted again."},
-    )
-    resubmissions: int = field(
-        default=20,
-        metadata={"help": "How often a job that the cluster ended is submitted again without using one of `retries`."},
-    )
+    lead: int = _setting(120, "Seconds before its time limit at which a job is told to save what it has and end.")
+    forgotten_after: int = _setting(60, "Seconds after which a job that the queue does not show is submitted again.")
+    resubmissions: int = _setting(20, "How often a job that the cluster ended is submitted again without a retry.")
 
 
 common_settings = CommonSettings(
