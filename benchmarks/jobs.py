@@ -69,8 +69,12 @@ def wasted(ledger: Path) -> Row:
     return Row(name, (wall - loop) / allowed, "x", 1.0, "lower")
 
 
-def direct(numbers: list[int]) -> None:
+def direct(numbers: list[int], threads: int) -> None:
     """Make the numbered ledgers in this process, as a user of the package would: what each job does, start-up once."""
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.set_num_threads = lambda _: None  # jobs take one thread each, which a user's own process does not
     from pcim.attribute.stage import attribute_chunk
     from pcim.campaign import Campaign
     from pcim.config import AttributeSettings
@@ -108,40 +112,53 @@ def jobs() -> list[tuple[str, str, str, str]]:
     return [(p.parts[3], method, p.parts[4], p.stem) for p in calls for method in methods]
 
 
-def throughput() -> tuple[Row, list[Path]]:
+def alone(processes: int) -> float:
+    """Return the seconds that the package takes for all jobs in so many processes, which share the cores."""
+    count, threads = len(jobs()), CORES // processes
+    forget_maps()
+    began = time.perf_counter()
+    running = [
+        subprocess.Popen(
+            [sys.executable, __file__, json.dumps(list(range(start, count, processes))), str(threads)],
+            stderr=subprocess.DEVNULL,
+        )
+        for start in range(processes)
+    ]
+    assert not any(process.wait() for process in running)
+    return time.perf_counter() - began
+
+
+def throughput() -> tuple[list[Row], list[Path]]:
     """Compare the workflow's time for all attribute jobs, as many at once as there are cores, with the package's own."""
     forget_maps()
     through = snakemake("--until", "attribute")
     made = ledgers()
     assert len(made) == len(jobs())
-    views, seconds = (
+    views, loops = (
         sum(pd.read_parquet(p)[c].agg(how) for p in made) for c, how in (("view", "size"), ("seconds", "sum"))
     )
-    shares = [list(range(start, len(made), CORES)) for start in range(CORES)]
-    forget_maps()
-    began = time.perf_counter()
-    running = [
-        subprocess.Popen([sys.executable, __file__, json.dumps(share)], stderr=subprocess.DEVNULL) for share in shares
-    ]
-    assert not any(process.wait() for process in running)
-    alone = time.perf_counter() - began
+    one, each = alone(1), alone(CORES)
     assert ledgers() == made
-    name = f"workflow / package, {views} views, {seconds:.0f} s of loops: {through:.1f} s, {alone:.1f} s"
-    return Row(name, alone / through, "x", THROUGHPUT_BAR, "higher"), made
+    what = f"{len(made)} jobs, {views} maps, {loops:.0f} s of loops: {through:.0f} s"
+    rows = [
+        Row(f"workflow / package in one process on the same cores, {what}, {one:.0f} s", one / through, "x", THROUGHPUT_BAR, "higher"),
+        Row(f"workflow / package in a process a core, started once, {each:.0f} s", each / through, "x", None, "higher"),
+    ]  # fmt: skip
+    return rows, made
 
 
 def main(*, quick: bool, write: bool) -> None:
     """Measure; the quick form takes one method."""
     methods = yaml.safe_load(Path("config/config.yaml").read_text())["attribute"]["methods"]
     prepare(methods[:1] if quick else methods)
-    ratio, made = throughput()
-    rows = [ratio, *(wasted(ledger) for ledger in made if "pcim" in ledger.parts)]
+    rows, made = throughput()
+    rows += [wasted(ledger) for ledger in made if "pcim" in ledger.parts]
     report("jobs", rows, quick, write)
     shutil.rmtree(RESULTS)
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 1 and sys.argv[1].startswith("["):
-        direct(json.loads(sys.argv[1]))
+        direct(json.loads(sys.argv[1]), int(sys.argv[2]))
     else:
         main(**vars(options(__doc__)))
