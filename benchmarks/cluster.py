@@ -9,7 +9,6 @@ real cluster has some of its own for every job.
 
 from __future__ import annotations
 
-import os
 import re
 import statistics
 import subprocess
@@ -39,8 +38,12 @@ PROFILE = Path(__file__).parents[1] / "profiles/slurm/profile.yaml"
 def run(folder: Path, count: int) -> tuple[float, list[str]]:
     """Run the jobs; return the seconds that it took, and the names of the outputs that are not there."""
     (folder / "Snakefile").write_text(SNAKEFILE)
-    profile = yaml.safe_load(PROFILE.read_text()) | {"set-resources": {}, "default-resources": {}, "latency-wait": 10}
-    profile["set-threads"] = {"small": 4 if (os.cpu_count() or 2) < 8 else 1}  # noqa: PLR2004 - the test cluster's nodes have 4
+    profile = yaml.safe_load(PROFILE.read_text()) | {"latency-wait": 10}
+    for key in ("set-resources", "default-resources"):  # of PCIM's rules
+        del profile[key]
+    profile["set-threads"] = {
+        "small": 2
+    }  # two at a time on a node of the tests' cluster, which has 4 and stands on 2 cores
     (folder / "profile.yaml").write_text(yaml.safe_dump(profile))
     command = [sys.executable, "-m", "snakemake", "--profile", str(folder), "--nolock", "--config", f"count={count}"]
     started = time.monotonic()
@@ -74,13 +77,17 @@ def main(*, quick: bool, write: bool) -> None:
     with tempfile.TemporaryDirectory(prefix="pcim-cluster-", dir=Path.cwd()) as place:
         took, lost = run(Path(place), count)
         late = known_after(Path(place), count)
-    time.sleep(3)  # accounting is a little behind
     elapsed = counted(since)
+    for _ in range(30):  # accounting is a little behind
+        if len(elapsed) < count:
+            time.sleep(2)
+            elapsed = counted(since)
     beside = [seconds - WORK for seconds in elapsed]
     report(
         "cluster",
         [
-            Row("jobs lost", float(len(lost) + count - len(elapsed)), "", 0.0, "lower"),
+            Row("jobs lost: outputs that are not there", float(len(lost)), "", 0.0, "lower"),
+            Row("jobs that accounting counts, beside those wanted", float(len(elapsed) - count), "", 0.0, "lower"),
             Row("overhead a job: in the job", statistics.median(beside), "s", None, "lower"),
             Row("overhead a job: until the run knows", statistics.median(late), "s", None, "lower"),
             Row("overhead a job", statistics.median(beside) + statistics.median(late), "s", 15.0, "lower"),
