@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
+from pcim.process import importing
 from pcim.source import Source
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ class ChunkJob:
 
     def load_classifier(self) -> Classifier:
         """Load the job's classifier onto its device, and torch with it: what can be read before is read meanwhile."""
-        from pcim.models import load_classifier, pick_device
+        with importing():
+            from pcim.models import load_classifier, pick_device
 
         return load_classifier(self.model, self.trusted_packages, pick_device(self.gpus))
 

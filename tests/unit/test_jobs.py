@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import subprocess
@@ -14,6 +15,7 @@ import pandas as pd
 import pytest
 
 from pcim.jobs import Journal, gpus_of, hold_campaign, log, log_to, sole_writer, whole_file, write_table
+from pcim.process import importing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,3 +88,16 @@ def test_a_gpu_counts_however_the_site_wants_it_asked_for() -> None:
     assert gpus_of({"gpu": 1}) == 1
     assert gpus_of({"gpu": 0, "gres": "gpu:1"}) == 1
     assert gpus_of({"gpu": 0}) == 0
+
+
+def test_a_process_that_leaves_has_said_everything_and_ends_well(tmp_path: Path) -> None:
+    code = "import atexit, pcim.process as p; atexit.register(print, 'taken apart'); print('said', end=''); p.leave()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "said"
+
+
+def test_the_collector_is_as_it_was_after_imports_that_fail() -> None:
+    with pytest.raises(ImportError), importing():
+        assert not gc.isenabled()
+        raise ImportError
+    assert gc.isenabled()

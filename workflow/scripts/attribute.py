@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from pcim.attribute.stage import attribute_chunk
 from pcim.config import AttributeSettings
 from pcim.jobs import ChunkJob, log_to, sole_writer
+from pcim.process import leave
 from pcim.progress import telling
 
 if TYPE_CHECKING:
@@ -20,3 +21,4 @@ with log_to(snakemake.log[0]), sole_writer(snakemake.output[0]), telling(snakema
         ledger=snakemake.output.ledger,
         settings=AttributeSettings.model_validate(snakemake.params.settings),
     )
+leave()

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from pcim.classify import classify_chunk
 from pcim.config import ClassifySettings
 from pcim.jobs import ChunkJob, log_to, sole_writer
+from pcim.process import leave
 from pcim.progress import telling
 
 if TYPE_CHECKING:
@@ -17,3 +18,4 @@ with log_to(snakemake.log[0]), sole_writer(snakemake.output[0]), telling(snakema
         table=snakemake.output.calls,
         settings=ClassifySettings.model_validate(snakemake.params.settings),
     )
+leave()

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from pcim.config import EvaluateSettings, regions_of
 from pcim.evaluate import evaluate_chunk
 from pcim.jobs import ChunkJob, log_to, sole_writer
+from pcim.process import leave
 from pcim.progress import telling
 
 if TYPE_CHECKING:
@@ -22,3 +23,4 @@ with log_to(snakemake.log[0]), sole_writer(snakemake.output[0]), telling(snakema
         background=snakemake.params.background,
         settings=EvaluateSettings.model_validate(snakemake.params.settings),
     )
+leave()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from pcim.config import EvaluateSettings, regions_of
 from pcim.intervene import intervene
 from pcim.jobs import gpus_of, log_to, sole_writer
+from pcim.process import leave
 from pcim.progress import telling
 from pcim.source import Source
 
@@ -26,3 +27,4 @@ with log_to(snakemake.log[0]), sole_writer(snakemake.output[0]), telling(snakema
         stores={plate: Source.of(told) for plate, told in snakemake.params.stores.items()},
         **{name: snakemake.params[name] for name in ("objects", "halo_px", "maps", "trusted_packages", "revision")},
     )
+leave()
