@@ -63,14 +63,13 @@ def intervene(  # noqa: PLR0913 - a job's inputs
 
     `maps` is plate -> the plate of maps of which the highest pixels are exchanged.
     """
-    contract, plate_maps = load_contract(model), read_tables(fields)
-    explained = explained_views(ledgers, plate_maps)
-    called = read_tables(calls)
-    keys = list(KEY_COLUMNS)
-    views = explained.merge(called[[*keys, "call", "probabilities"]], on=keys, validate="one_to_one")
+    contract, plate_maps, keys = load_contract(model), read_tables(fields), list(KEY_COLUMNS)
+    called = read_tables(calls)[[*keys, "call", "probabilities"]]
+    explained = explained_views(ledgers, plate_maps).merge(called, on=keys, validate="one_to_one")
     known = {str(plate): Known.of(of, _of_plate(intensities, str(plate))) for plate, of in plate_maps.groupby("plate")}
-    sample = _sample(views, settings.intervention_views)
-    shared = fingerprint(
+    sample = _sample(explained, settings.intervention_views)
+    marks = _fingerprints(
+        sample,
         {
             "model": contract.depends_on(),
             "settings": settings.model_dump(mode="json", include=DEPENDS_ON),
@@ -78,9 +77,8 @@ def intervene(  # noqa: PLR0913 - a job's inputs
             "objects": [objects, halo_px],
             "views": _taking_part(sample, plate_maps, known),
             "revision": revision,
-        }
+        },
     )
-    marks = {str(key): fingerprint({"exchanges": shared, "view": str(key)}) for key in map(ViewKey.of, rows_of(sample))}
     kept = Kept(table)
     earlier = kept.find()
     found = {key: earlier[mark][0] for key, mark in marks.items() if mark in earlier}
@@ -94,14 +92,26 @@ def intervene(  # noqa: PLR0913 - a job's inputs
         rows = exchange_regions(
             classifier, subjects, objects, settings, known=found, keep=lambda key, made: kept.add({marks[key]: [made]})
         )
-    probabilities = {
-        str(ViewKey.of(row)): dict(zip(contract.classes, row["probabilities"], strict=True)) for row in rows_of(sample)
-    }
-    for row in rows:
-        key = str(ViewKey.of(row))
-        row |= {"p_before": float(probabilities[key][row["partner_call"]]), "fingerprint": marks[key]}
     log.info("%s: %d views, %d exchanges", table, len(sample), len(rows))
-    kept.write(pd.DataFrame(rows, columns=COLUMNS).assign(revision=revision))
+    told = _with_p_before(rows, sample, contract.classes)
+    frame = pd.DataFrame([row | {"fingerprint": marks[str(ViewKey.of(row))]} for row in told], columns=COLUMNS)
+    kept.write(frame.assign(revision=revision))
+
+
+def _fingerprints(sample: pd.DataFrame, shared: Mapping[str, Any]) -> dict[str, str]:
+    """Return view -> the fingerprint of its exchanges, which depend on what is `shared`, all views that take part in it."""
+    every = fingerprint(shared)
+    return {str(key): fingerprint({"exchanges": every, "view": str(key)}) for key in map(ViewKey.of, rows_of(sample))}
+
+
+def _with_p_before(
+    rows: Sequence[dict[str, Any]], sample: pd.DataFrame, classes: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Add to each exchange the probability, before it, of the class that its partner was called."""
+    probabilities = {
+        str(ViewKey.of(row)): dict(zip(classes, row["probabilities"], strict=True)) for row in rows_of(sample)
+    }
+    return [row | {"p_before": float(probabilities[str(ViewKey.of(row))][row["partner_call"]])} for row in rows]
 
 
 def _taking_part(sample: pd.DataFrame, fields: pd.DataFrame, known: Mapping[str, Known]) -> list[list[Any]]:

@@ -158,7 +158,7 @@ def sole_writer(path: str | Path) -> Iterator[None]:
 
 
 def is_held(lock: Path) -> bool:
-    """Tell whether a process holds a lock: of a job that is at work (`sole_writer`), or of a run (`hold_campaign`)."""
+    """Tell whether a process, on any machine, holds a lock: of a job at work (`sole_writer`), of a run (`hold_campaign`)."""
     try:
         with lock.open() as handle:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)

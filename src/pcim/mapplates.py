@@ -62,8 +62,9 @@ class MapPlate:
 
     def is_whole(self, field: str) -> bool:
         """Tell whether every array of a stored field can be read: a node that lost its power may have lost what was not on disk yet."""
-        arrays = [file.parent for file in self.place(field).rglob("zarr.json") if b'"shape"' in file.read_bytes()]
         try:
+            described = {file.parent: json.loads(file.read_bytes()) for file in self.place(field).rglob("zarr.json")}
+            arrays = [place for place, content in described.items() if content["node_type"] == "array"]
             for array in arrays:
                 if not any(file.stat().st_size for file in (array / "c").rglob("*") if file.is_file()):
                     return False  # a missing chunk would be read as zeros

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import socket
@@ -11,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pcim.jobs import whole_file
+from pcim.jobs import is_held, whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +26,7 @@ def look_around(asked: Mapping[str, Any]) -> dict[str, Any]:
         "host": socket.gethostname(),
         "unseen": {name: path for name, path in asked["places"].items() if not Path(path).exists()},
         "write": _cannot_write(folder),
-        "is_lock_kept": _is_locked(folder / "lock"),
+        "is_lock_kept": is_held(folder / "lock"),
         "gpu": "",
         "torch": "",
     }
@@ -46,18 +45,6 @@ def _cannot_write(folder: Path) -> str:
     except OSError as error:
         return str(error)
     return ""
-
-
-def _is_locked(file: Path) -> bool:
-    """Tell whether a lock that another machine holds is kept from this one."""
-    try:
-        with file.open() as handle:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
 
 
 def _with_torch(asked: Mapping[str, Any]) -> dict[str, Any]:

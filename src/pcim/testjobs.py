@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+import shlex
 import sys
 import time
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pcim.checks import Check, call
 from pcim.jobs import whole_file
 from pcim.slurm import by_partition
+from snakemake_executor_plugin_pcim_slurm.slurm import options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -37,22 +39,23 @@ class Trial:
     told: dict[str, Any]
 
     def options(self) -> list[str]:
-        """Return sbatch's options."""
-        asked, minutes_ = self.request, min(_JOB_MINUTES, self.request.runtime or _JOB_MINUTES)
-        named = {
-            "partition": self.partition,
-            "account": asked.account,
+        """Return sbatch's options: those that the executor gives a job of the rule, but for the time."""
+        asked = self.request
+        resources = {
+            "slurm_partition": self.partition,
+            "slurm_account": asked.account,
             "qos": asked.qos,
             "constraint": asked.constraint,
             "gres": asked.gres,
-            "gpus": f"{asked.gpu_model}{':' * bool(asked.gpu_model)}{asked.gpus}" if asked.gpus else "",
-            "nodes": "1",
-            "mem": f"{asked.mem_mb:.0f}" if asked.mem_mb else "",
-            "time": str(math.ceil(minutes_)),
-            "job-name": "pcim-doctor",
-            "output": str(self.folder / f"{_file_name(self.partition)}.log"),
+            "gpu": asked.gpus,
+            "gpu_model": asked.gpu_model,
+            "nodes": 1,
+            "mem_mb": round(asked.mem_mb or 0),
+            "runtime": math.ceil(min(_JOB_MINUTES, asked.runtime or _JOB_MINUTES)),
+            "slurm_extra": shlex.join(asked.extra),
         }
-        return [f"--{name}={value}" for name, value in named.items() if value] + list(asked.extra)
+        log = self.folder / f"{_file_name(self.partition)}.log"
+        return [*options(resources, threads=1, lead=0), "--job-name=pcim-doctor", f"--output={log}"]
 
 
 def _file_name(partition: str) -> str:

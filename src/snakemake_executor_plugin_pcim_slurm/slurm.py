@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 _SECONDS = 60
 """How long a command may take: a busy slurmctld is slow."""
 
+_HOW_TO_REACH = {"SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT"}
+"""Variables that say which cluster is meant and who asks."""
+
 _TRANSIENT = (
     "contact",
     "timed out",
@@ -118,7 +121,7 @@ def cancel(jobs: Iterable[Seen]) -> None:
 def options(resources: Mapping[str, object], *, threads: int, lead: int) -> list[str]:
     """Return sbatch's options for a rule's resources, named as Snakemake's own SLURM plugin names them.
 
-    `lead`: seconds before the time limit at which the script is signalled, at most an eighth of the time.
+    `lead`: seconds before the time limit at which the script is signalled, at most an eighth of the time; 0: it is not.
     """
     flags = {"slurm_partition": "partition", "slurm_account": "account", "mem_mb": "mem", "mem_mb_per_cpu": "mem-per-cpu",
              "runtime": "time", "qos": "qos", "constraint": "constraint", "gres": "gres", "nodes": "nodes"}  # fmt: skip
@@ -128,18 +131,15 @@ def options(resources: Mapping[str, object], *, threads: int, lead: int) -> list
     if "gpu" in given:
         model = f"{given['gpu_model']}:" if "gpu_model" in given else ""
         found += [f"--gpus={model}{given['gpu']}", *([] if "nodes" in given else ["--nodes=1"])]
-    if "runtime" in given:
+    if lead and "runtime" in given:
         found.append(f"--signal=B:USR1@{min(lead, int(str(given['runtime'])) * 60 // 8)}")
     return found + shlex.split(str(given.get("slurm_extra", "")))
 
 
 def _run(*command: str, given: str = "") -> str:
     # A run that was itself started in an allocation must not hand its place on; snakemake in a job must not read our profile.
-    kept = {
-        key: value
-        for key, value in os.environ.items()
-        if key == "SLURM_CONF" or not key.startswith(("SLURM_", "SBATCH_", "SNAKEMAKE_PROFILE"))
-    }
+    dropped = ("SLURM_", "SBATCH_", "SNAKEMAKE_PROFILE")
+    kept = {key: value for key, value in os.environ.items() if key in _HOW_TO_REACH or not key.startswith(dropped)}
     try:
         done = subprocess.run(  # noqa: S603 - no shell, and the words are our own
             command, input=given, capture_output=True, text=True, timeout=_SECONDS, check=False, env=kept

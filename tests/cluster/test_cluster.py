@@ -27,12 +27,14 @@ def test_accounting_knows_how_a_job_ended(slurm):
     slurm.wait_for(bad, "FAILED")
     slurm.wait_until(lambda: state_in_accounting(slurm, good) == "COMPLETED", "accounting knows the good job")
     slurm.wait_until(lambda: state_in_accounting(slurm, bad) == "FAILED", "accounting knows the bad job")
+    assert slurm.command("sacct", "-X", "-n", "-P", f"--jobs={bad}", "--format=ExitCode") == "3:0"
 
 
 def test_a_job_over_its_memory_is_killed(slurm):
     number = slurm.submit("exec python3 -c 'import time; waste = bytearray(10**9); time.sleep(60)'", "--mem=100")
     limited = (CONF.parent / "cgroup.conf").exists()  # else SLURM polls, and ends it as it ends any job
-    slurm.wait_for(number, "OUT_OF_MEMORY" if limited else "FAILED")
+    assert slurm.wait_for(number, "OUT_OF_MEMORY" if limited else "FAILED").node == "cpu1"
+    assert not slurm.processes(number)
 
 
 def test_a_job_without_gpu_sees_none(slurm, tmp_path):
@@ -64,7 +66,8 @@ def test_a_third_job_waits_for_a_gpu(slurm):
     third = slurm.submit("true", "--partition=gpu", "--nodelist=gpu1", "--gpus=1")
     slurm.wait_until(lambda: slurm.reason(third) in {"Resources", "Priority"}, "the third job waits for resources")
     slurm.cancel(running[0])
-    slurm.wait_for(third, "COMPLETED")
+    assert slurm.wait_for(third, "COMPLETED").node == "gpu1"
+    assert slurm.job(running[1]).state == "RUNNING"
 
 
 def preempted(slurm: Slurm, *options: str) -> int:
@@ -83,7 +86,8 @@ def test_preemption_puts_a_job_of_gpu_back_into_the_queue(slurm):
 
 @pytest.mark.parametrize("options", [("--partition=gpu_cancel",), ("--partition=gpu", "--no-requeue")], ids=" ".join)
 def test_preemption_ends_a_job_that_is_not_requeued(slurm, options):
-    slurm.wait_for(preempted(slurm, *options), "PREEMPTED")
+    job = slurm.wait_for(preempted(slurm, *options), "PREEMPTED")
+    assert (job.node, job.restarts) == ("gpu1", 0)
 
 
 def test_cancel_ends_every_process_of_a_job(slurm):
@@ -91,7 +95,7 @@ def test_cancel_ends_every_process_of_a_job(slurm):
     slurm.wait_for(number, "RUNNING")
     slurm.wait_until(lambda: len(slurm.processes(number)) >= 3, "the job has three processes")
     slurm.cancel(number)
-    slurm.wait_for(number, "CANCELLED")
+    assert slurm.wait_for(number, "CANCELLED").restarts == 0
     slurm.wait_until(lambda: not slurm.processes(number), "the processes are gone")
 
 
@@ -130,7 +134,7 @@ def test_a_crashed_node_takes_its_job_with_it(slurm):
 def test_accounting_catches_up(slurm, daemon: Daemon):
     slurm.kill(daemon)
     number = slurm.submit("true")
-    slurm.wait_for(number, "COMPLETED")
+    assert slurm.wait_for(number, "COMPLETED").restarts == 0, "no job needs accounting"
     slurm.start(daemon)
     slurm.wait_until(lambda: state_in_accounting(slurm, number) == "COMPLETED", "accounting has caught up")
 
@@ -140,7 +144,7 @@ def test_a_drained_node_takes_no_job_until_it_is_resumed(slurm):
     number = slurm.submit("true")
     slurm.wait_until(lambda: "ReqNodeNotAvail" in slurm.reason(number), "the job waits for the node")
     slurm.set_node("cpu1", "RESUME")
-    slurm.wait_for(number, "COMPLETED")
+    assert slurm.wait_for(number, "COMPLETED").node == "cpu1"
 
 
 def test_heal_undoes_whatever_a_test_has_done(slurm):

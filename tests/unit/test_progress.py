@@ -72,7 +72,10 @@ def test_a_full_disk_is_no_matter_of_progress(job: Any, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(module, "whole_file", full)
     with telling(job):
-        progress(1, "classify").update()
+        meter = progress(1, "classify")
+        meter.update()
+    assert meter.done == 1
+    assert not progress_file(job.output[0]).exists()
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"stage": 1}', "\x00"])

@@ -184,6 +184,30 @@ def test_a_cluster_that_is_down_is_waited_for_and_a_wrong_setting_is_not(
         slurm.submit("", NAME, "log", [])
 
 
+def test_a_run_inside_an_allocation_hands_on_how_the_cluster_is_reached_and_not_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = tmp_path / "squeue"
+    told.write_text(f"#!/bin/sh\nenv > {tmp_path}/seen\n")
+    told.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    for name in (
+        "SLURM_CONF",
+        "SLURM_JWT",
+        "SLURM_JOB_ID",
+        "SLURM_MEM_PER_CPU",
+        "SBATCH_PARTITION",
+        "SNAKEMAKE_PROFILE",
+    ):
+        monkeypatch.setenv(name, "x")
+    assert slurm.queue() == {}
+    seen = {line.partition("=")[0] for line in (tmp_path / "seen").read_text().splitlines()}
+    assert {name for name in seen if name.startswith(("SLURM_", "SBATCH_", "SNAKEMAKE_"))} == {
+        "SLURM_CONF",
+        "SLURM_JWT",
+    }
+
+
 def test_the_queue_is_read_whatever_the_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slurm, "_run", lambda *_: "1|RUNNING|a|b\n2|PENDING|c\n3|FAILED|c\n")
     assert slurm.queue() == {"a|b": [Seen("1", "RUNNING")], "c": [Seen("2", "PENDING"), Seen("3", "FAILED")]}
