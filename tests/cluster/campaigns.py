@@ -20,10 +20,14 @@ PAUSE = 0.08
 
 @dataclass
 class ClusterRun(Run):
-    """A campaign in a folder, with the command that works on it; `resources` replace those of a rule, `changes` the profile's keys."""
+    """A campaign in a folder, with the command that works on it; `resources` replace those of a rule, `changes` the profile's keys.
+
+    `whole` is the finished one that it was copied from.
+    """
 
     resources: dict[str, dict[str, Any]] = field(default_factory=dict)
     changes: dict[str, Any] = field(default_factory=dict)
+    whole: ClusterRun | None = None
 
     def command(self, *arguments: str) -> list[str]:
         config, profile = self.folder / "config.yaml", self.folder / "profile" / "profile.yaml"
@@ -55,7 +59,7 @@ class ClusterRun(Run):
     def copy(self, folder: Path) -> ClusterRun:
         """Move to a copy whose maps are still to be made."""
         shutil.copytree(self.folder, folder)
-        copied = replace(self, folder=folder, resources={}, changes={})
+        copied = replace(self, folder=folder, resources={}, changes={}, whole=self)
         for stage in ("attribute", "maps", "aggregate", "evaluate", "report"):
             shutil.rmtree(copied.results / stage, ignore_errors=True)
         return copied

@@ -59,8 +59,8 @@ def crash(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def finish(run: ClusterRun, process: subprocess.Popen[bytes], undisturbed: ClusterRun, seconds: float = 240) -> str:
-    """Wait for the end and compare: the same files of maps, byte for byte, and nothing left to do."""
+def finish(run: ClusterRun, process: subprocess.Popen[bytes], seconds: float = 240) -> str:
+    """Wait for the end and compare with the run that nothing disturbed: the same files of maps, byte for byte, and no debris."""
     try:
         code = process.wait(timeout=seconds)
     except subprocess.TimeoutExpired:
@@ -68,7 +68,8 @@ def finish(run: ClusterRun, process: subprocess.Popen[bytes], undisturbed: Clust
     output = run.output.read_text()
     assert code == 0, output
     assert run.stored(), "there are maps"
-    assert run.stored() == undisturbed.stored()
+    assert run.whole is not None
+    assert run.stored() == run.whole.stored()
     assert not list(run.results.glob("maps/*/*/.partial*")), "debris"
     return output
 
@@ -181,25 +182,25 @@ def accounting_down(slurm: Slurm, run: ClusterRun) -> int:
     ids=lambda one: getattr(one, "__name__", one),
 )  # fmt: skip
 def test_after_a_fault_the_campaign_ends_with_the_same_maps(
-    fault: Fault, end: str, slurm: Slurm, campaign: ClusterRun, undisturbed: ClusterRun, start: Start
+    fault: Fault, end: str, slurm: Slurm, campaign: ClusterRun, start: Start
 ) -> None:
     process = start(campaign)
     job = fault(slurm, campaign)
-    finish(campaign, process, undisturbed)
+    finish(campaign, process)
     assert slurm.job(job).state == end, "the fault has met its job"
 
 
-def test_preemption_that_cancels(slurm: Slurm, campaign: ClusterRun, undisturbed: ClusterRun, start: Start) -> None:
+def test_preemption_that_cancels(slurm: Slurm, campaign: ClusterRun, start: Start) -> None:
     campaign.resources = {"attribute": {"slurm_partition": "gpu_cancel"}}
     process = start(campaign)
     job = preempted(slurm, campaign)
-    finish(campaign, process, undisturbed)
+    finish(campaign, process)
     assert slurm.job(job).state == "PREEMPTED"
 
 
 @pytest.mark.parametrize(("moment", "seconds"), [("while jobs run", 25), ("while jobs are submitted", 10)])
 def test_slurmctld_is_killed_and_comes_back(
-    moment: str, seconds: float, slurm: Slurm, campaign: ClusterRun, undisturbed: ClusterRun, start: Start
+    moment: str, seconds: float, slurm: Slurm, campaign: ClusterRun, start: Start
 ) -> None:
     process = start(campaign)
     if moment == "while jobs run":
@@ -209,22 +210,18 @@ def test_slurmctld_is_killed_and_comes_back(
     slurm.kill("slurmctld")
     time.sleep(seconds)
     slurm.start("slurmctld")
-    output = finish(campaign, process, undisturbed)
+    output = finish(campaign, process)
     assert "waiting: s" in output, "squeue or sbatch had no answer"
     assert "it goes on" in output
 
 
-def test_a_job_that_needs_more_memory_gets_it(
-    slurm: Slurm, campaign: ClusterRun, undisturbed: ClusterRun, start: Start
-) -> None:
+def test_a_job_that_needs_more_memory_gets_it(slurm: Slurm, campaign: ClusterRun, start: Start) -> None:
     campaign.resources = {"attribute": {"mem_mb": "150 if attempt == 1 else 1500"}}
-    output = finish(campaign, start(campaign), undisturbed)
+    output = finish(campaign, start(campaign))
     assert "OUT_OF_MEMORY" in output
 
 
-def test_a_job_at_its_time_limit_is_told_before_and_gets_more(
-    slurm: Slurm, campaign: ClusterRun, undisturbed: ClusterRun, start: Start
-) -> None:
+def test_a_job_at_its_time_limit_is_told_before_and_gets_more(slurm: Slurm, campaign: ClusterRun, start: Start) -> None:
     campaign.resources = {"attribute": {"runtime": "1 if attempt == 1 else 10"}}
     process = start(campaign)
     job = campaign.at_work(slurm)
@@ -233,48 +230,44 @@ def test_a_job_at_its_time_limit_is_told_before_and_gets_more(
     told = campaign.folder / ".snakemake/pcim-slurm"
     slurm.wait_until(lambda: list(told.glob("*.stop")), "SLURM has sent its signal", 90)
     slurm.wait_for(job.id, "TIMEOUT", seconds=150)
-    assert "TIMEOUT" in finish(campaign, process, undisturbed)
+    assert "TIMEOUT" in finish(campaign, process)
 
 
 def test_a_job_that_is_told_of_its_end_saves_what_it_has_and_the_next_goes_on(
-    slurm: Slurm, campaign: ClusterRun, undisturbed: ClusterRun, start: Start
+    slurm: Slurm, campaign: ClusterRun, start: Start
 ) -> None:
     campaign.changes = {"retries": 0}
     process = start(campaign)
     first = campaign.at_work(slurm)
     os.kill(min(slurm.processes(first.id)), signal.SIGUSR1)
-    output = finish(campaign, process, undisturbed)
+    output = finish(campaign, process)
     assert "its time was up, what it had done is saved" in output
     assert slurm.job(first.id).state == "FAILED"
 
 
 def test_snakemake_killed_and_the_same_command_again_adopts_the_jobs(
-    slurm: Slurm, campaign: ClusterRun, undisturbed: ClusterRun, start: Start
+    slurm: Slurm, campaign: ClusterRun, start: Start
 ) -> None:
     process = start(campaign)
     before = campaign.at_work(slurm).id
     crash(process)
-    output = finish(campaign, start(campaign), undisturbed)
+    output = finish(campaign, start(campaign))
     assert "is submitted again" not in output
     assert slurm.job(before).state == "COMPLETED", "it was adopted"
     assert not overlaps(slurm)
 
 
-def test_snakemake_dead_while_its_jobs_end(
-    slurm: Slurm, campaign: ClusterRun, undisturbed: ClusterRun, start: Start
-) -> None:
+def test_snakemake_dead_while_its_jobs_end(slurm: Slurm, campaign: ClusterRun, start: Start) -> None:
     process = start(campaign)
     campaign.at_work(slurm)
     crash(process)
     slurm.wait_until(lambda: not slurm.jobs(), "the orphans have ended", 120)
     submitted = len(slurm.jobs(finished=True))
-    finish(campaign, start(campaign), undisturbed)
+    finish(campaign, start(campaign))
     assert len(slurm.jobs(finished=True)) == submitted, "what has ended well is not submitted again"
 
 
-def test_settings_that_changed_meanwhile_end_the_orphans(
-    slurm: Slurm, campaign: ClusterRun, undisturbed: ClusterRun, start: Start
-) -> None:
+def test_settings_that_changed_meanwhile_end_the_orphans(slurm: Slurm, campaign: ClusterRun, start: Start) -> None:
     process = start(campaign)
     orphan = campaign.at_work(slurm).id
     crash(process)
@@ -284,17 +277,17 @@ def test_settings_that_changed_meanwhile_end_the_orphans(
     campaign.values["attribute"].pop("blur")
     os.killpg(process.pid, signal.SIGINT)
     process.wait(timeout=60)
-    finish(campaign, start(campaign), undisturbed)
+    finish(campaign, start(campaign))
     assert slurm.job(orphan).state == "CANCELLED"
 
 
-def test_ctrl_c_leaves_no_job(slurm: Slurm, campaign: ClusterRun, undisturbed: ClusterRun, start: Start) -> None:
+def test_ctrl_c_leaves_no_job(slurm: Slurm, campaign: ClusterRun, start: Start) -> None:
     process = start(campaign)
     campaign.at_work(slurm)
     os.kill(process.pid, signal.SIGINT)
     assert process.wait(timeout=60) != 0
     slurm.wait_until(lambda: not slurm.jobs(), "no job is left", 30)
-    finish(campaign, start(campaign), undisturbed)
+    finish(campaign, start(campaign))
 
 
 @pytest.fixture
@@ -320,15 +313,13 @@ def test_a_disk_that_is_full_for_a_minute(
             fill.write(bytes(2**16))
     time.sleep(60)
     (small_disk / "fill").unlink()
-    assert "No space left on device" in finish(campaign, process, undisturbed)
+    assert "No space left on device" in finish(campaign, process)
 
 
 @pytest.mark.parametrize("offset", ["-2h", "+2h"])
-def test_a_node_with_a_wrong_clock(
-    offset: str, slurm: Slurm, campaign: ClusterRun, undisturbed: ClusterRun, start: Start
-) -> None:
+def test_a_node_with_a_wrong_clock(offset: str, slurm: Slurm, campaign: ClusterRun, start: Start) -> None:
     slurm.set_clock("gpu2", offset)
-    output = finish(campaign, start(campaign), undisturbed)
+    output = finish(campaign, start(campaign))
     assert ("the clock of node gpu2 is behind" in output) == (offset == "-2h")
     campaign()
     assert "Nothing to be done" in campaign()
