@@ -95,6 +95,7 @@ def _silence_s(file: Path, known: Progress, now: float) -> float:
 
 def _finished(table: Path, job: Job, accept: Sequence[str]) -> Found:
     """Count what a finished table says; of tables without a state a unit, that it is there and whole."""
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     if table.suffix != ".parquet":
@@ -105,6 +106,9 @@ def _finished(table: Path, job: Job, accept: Sequence[str]) -> Found:
         unfit = Counter({verdict: n for verdict, n in verdicts.items() if verdict not in {"ok", *accept}})
         total = verdicts.total()
         return Found(job, "done", total, total - unfit.total(), unfit=unfit.total(), reasons=unfit)
+    if job.rule == "evaluate" and "fingerprint" in file.schema_arrow.names:
+        views = pc.count_distinct(file.read(columns=["fingerprint"])["fingerprint"]).as_py()
+        return Found(job, "done", views, views)
     if job.rule not in {"classify", "attribute"}:
         return Found(job, "done", job.expected, job.expected)
     names = ["status", "reason", *(["scored"] if job.rule == "attribute" else [])]

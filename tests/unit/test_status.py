@@ -113,6 +113,14 @@ def test_views_are_counted_once_with_the_reasons_that_they_share(root: Path) -> 
     assert campaign_status(root).rerun == f"{COMMAND} --forcerun {path}"
 
 
+def test_views_that_were_scored_are_counted_and_not_those_that_metadata_promised(root: Path) -> None:
+    scores = pd.DataFrame({"fingerprint": ["a", "a", "b", "b", "c", "c"], "value": 0.5})
+    write_table(scores, root / "evaluate/spots/plate1/A01-A04.parquet")
+    write_table(scores.iloc[:0], root / "evaluate/spots/plate1/B01-B04.parquet")
+    found = row(root, "evaluate")
+    assert (found.total, found.done, found.waiting) == (3, 3, 0)
+
+
 def test_the_command_that_tries_again_names_exactly_the_tables_with_a_failed_view(root: Path) -> None:
     for method, states in (("pcim", ["ok", "failed"]), ("edge", ["ok", "skipped"]), ("random", ["failed", "ok"])):
         write_table(ledger(states, ["x", "x"]), root / f"attribute/spots/{method}/plate2/B01-B04.parquet")
