@@ -65,8 +65,9 @@ def _at(campaign: Campaign, rate: float | None, results: Path) -> dict[str, Cost
         found[plate] += _jobs(*_of_the_whole_plate(campaign, model, plate, root))
         for chunk in campaign.chunks[plate]:
             found[plate] += _of_chunk(campaign, model, plate, chunk, root)
+    for model, plate, other in campaign.pairs:
+        found[plate] += _jobs((root / f"evaluate/{model}/{plate}/against_{other}.parquet", 1))
     last = [(root / "evaluate" / model / "interventions.parquet", 1) for model in campaign.config.classifiers]
-    last += [(root / f"evaluate/{model}/{plate}/against_{other}.parquet", 1) for model, plate, other in campaign.pairs]
     is_reported = (root / "report/index.html").exists()
     figures = len(campaign.config.classifiers) * _OF_A_CLASSIFIER + len(campaign.explained_plates) * _OF_A_PAGE
     found[_LAST] = _jobs(*last, (root / "report/index.html", 5)) + Cost(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pcim import budget
@@ -56,6 +56,7 @@ campaigns = {
 
 
 @given(**campaigns)
+@example(wells=["A01", "A02"], fields=1, models=3, methods=1, minutes=1.0, rate=6.0, jobs=22)
 def test_chunks_last_as_long_as_asked_for_and_make_no_more_jobs_than_allowed(  # noqa: PLR0917
     wells: list[str], fields: int, models: int, methods: int, minutes: float, rate: float, jobs: int
 ) -> None:
