@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pcim.attribute.learned import Learned as Learned
     from pcim.attribute.pcim import PCIM as PCIM
+    from pcim.models import load_classifier as load_classifier
 
 __version__ = "0.1.0"
-__all__ = ["PCIM", "Learned"]
+__all__ = ["PCIM", "load_classifier"]
+
+_HOMES = {"PCIM": "pcim.attribute.pcim", "load_classifier": "pcim.models"}
 
 
 def __getattr__(name: str) -> Any:
-    """Import the method when it is asked for: every job reads this package, and few need torch."""
-    if name in __all__:
-        from pcim.attribute import pcim
-
-        return getattr(pcim, name)
+    """Import a public name when it is asked for: every job reads this package, and few need torch."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'pcim' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

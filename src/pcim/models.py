@@ -106,15 +106,24 @@ def pick_device(gpus: int) -> torch.device:
     return torch.device("cpu")
 
 
-def load_classifier(model_yaml: Path, trusted_packages: Sequence[str], device: torch.device) -> Classifier:
-    """Load a classifier from its model.yaml, frozen, and check it against its contract.
+def load_classifier(
+    model_yaml: str | Path, trusted_packages: Sequence[str] = ("pcim",), device: str | torch.device = "auto"
+) -> Classifier:
+    """Load a classifier from its model.yaml, or the folder that holds it, frozen, and check it against its contract.
+
+    `trusted_packages` are the Python packages whose code the contract may name as its architecture: it is run. `device` is ``cpu``,
+    ``cuda``, ``cuda:1``, or ``auto``: a GPU where one is visible.
 
     Raises
     ------
+    ValueError
+        When model.yaml is not valid, with every fault in words, or the device is no name of one.
     ModelError
-        When the weights are not the ones of the contract, do not fit the architecture, or the stored test input does not
-        give the expected logits; names what was found and what was expected.
+        When a GPU was asked for and is not visible, the weights are not the ones of the contract, do not fit the architecture,
+        or the stored test input does not give the expected logits; names what was found and what was expected.
     """
+    device, model_yaml = _device(device), Path(model_yaml)
+    model_yaml = model_yaml / "model.yaml" if model_yaml.is_dir() else model_yaml
     contract = load_contract(model_yaml)
     weights = model_yaml.parent / contract.weights
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
@@ -129,6 +138,18 @@ def load_classifier(model_yaml: Path, trusted_packages: Sequence[str], device: t
     classifier = Classifier(network, contract, device)
     _check_test_input(classifier, model_yaml.parent / contract.test.file)
     return classifier
+
+
+def _device(wanted: str | torch.device) -> torch.device:
+    """Return the device that is meant; raises as `load_classifier`."""
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if str(wanted).partition(":")[0] not in {"cpu", "cuda"}:
+        raise ValueError(f"device is {wanted!r}; allowed: 'auto', 'cpu', 'cuda', 'cuda:0', 'cuda:1', ...")
+    device = torch.device(wanted)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ModelError(f"device is {wanted!r}, and {torch.cuda.device_count()} CUDA devices are visible")
+    return device
 
 
 def _build(contract: Contract, trusted_packages: Sequence[str]) -> nn.Module:

@@ -10,7 +10,7 @@ import pytest
 from makers import SIZE, spot_field, write_model
 
 from pcim.config import EvaluateSettings
-from pcim.evaluate import other_views
+from pcim.evaluate_stage import other_views
 from pcim.exchanges import COLUMNS, Subject, exchange_regions
 from pcim.intervene import highest
 from pcim.interventions import Scene

@@ -70,3 +70,15 @@ def test_logits_do_not_depend_on_how_many_views_come_together(tmp_path: Path) ->
     np.testing.assert_array_equal(
         np.concatenate([classifier.logits_of(views[n : n + 1], 4) for n in range(7)]), together
     )
+
+
+def test_people_name_a_folder_and_a_device_in_words(tmp_path: Path) -> None:
+    write_model(tmp_path)
+    assert load_classifier(str(tmp_path), TRUSTED, "cpu").device == CPU
+    assert load_classifier(tmp_path, TRUSTED).device.type == ("cuda" if torch.cuda.is_available() else "cpu")
+    with pytest.raises(ModelError, match=r"'cuda:99', and \d+ CUDA devices are visible"):
+        load_classifier(tmp_path, TRUSTED, "cuda:99")
+    with pytest.raises(ValueError, match="device is 'gpu'; allowed: 'auto', 'cpu', 'cuda'"):
+        load_classifier(tmp_path, TRUSTED, "gpu")
+    with pytest.raises(ModelError, match="package 'makers' is not in"):
+        load_classifier(tmp_path)

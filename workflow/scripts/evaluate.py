@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from pcim.config import EvaluateSettings, regions_of
-from pcim.evaluate import evaluate_chunk
+from pcim.evaluate_stage import evaluate_chunk
 from pcim.jobs import ChunkJob, log_to, sole_writer
 from pcim.process import leave
 from pcim.progress import telling
