@@ -42,6 +42,11 @@ onstart:
     Outline.of(campaign, command).write()
 
 
+# Snakemake calls no handler of a module. Where this is one, it takes its turn after the handler that is there.
+if not workflow.modifier.is_main_snakefile():
+    workflow._onstart = lambda log, other=workflow._onstart: (other(log), onstart())
+
+
 wildcard_constraints:
     campaign=campaign.name,
     model="[A-Za-z0-9_-]+",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pcim import checks, slurm, testjobs
 from pcim.checks import Check
 from pcim.siteprofile import read_profile, rules_of
+from pcim.workflow_files import workflow_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -47,9 +48,9 @@ def examine(files: Sequence[Path], profile: str, *, with_jobs: bool, timeout_s: 
 
 
 def _clone() -> Path:
-    """Return the clone: where Snakemake is started, else where this package lies."""
+    """Return where the workflow lies: in the folder where Snakemake is started, else where this package has it."""
     here = Path.cwd()
-    return here if (here / "Snakefile").is_file() else Path(__file__).parents[2]
+    return here if (here / "Snakefile").is_file() else workflow_folder()
 
 
 def _examine_cluster(
