@@ -3,11 +3,13 @@
 import os
 import shlex
 import sys
+from pathlib import Path
 
 from snakemake.utils import min_version
 
 from pcim import budget
 from pcim.campaign import Campaign
+from pcim.inputs import read_config
 from pcim.jobs import hold_campaign
 from pcim.outline import Outline
 from pcim.revisions import REVISIONS
@@ -15,8 +17,12 @@ from pcim.revisions import REVISIONS
 min_version("9.18")
 
 
+given = [os.path.relpath(file) for file in workflow.overwrite_configfiles]
+written = list(given)
+
 # Snakemake would merge a --configfile into this one; a campaign of its own must not inherit the example's classifiers.
 if "campaign" not in config:
+    written.insert(0, "config/config.yaml")
 
     configfile: "config/config.yaml"
 
@@ -24,15 +30,18 @@ if "campaign" not in config:
 report: "workflow/report/workflow.rst"
 
 
-campaign = Campaign.load(config, look_at_plates=workflow.is_main_process)
+is_run = workflow.is_main_process  # a job believes what the run has checked
+campaign = Campaign.load(
+    read_config(map(Path, written)).over(config) if is_run else config,
+    look_at_plates=is_run,
+)
 
 
 # What starts this campaign again: the report tells it, with the failed jobs.
-given = [os.path.relpath(file) for file in workflow.overwrite_configfiles]
 command = shlex.join(["snakemake", *(["--configfile", *given] if given else [])])
 
 
-if workflow.is_main_process:
+if is_run:
     print(budget.table(campaign), file=sys.stderr)
 
 

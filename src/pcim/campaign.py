@@ -11,14 +11,16 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from pcim import budget
+from pcim.agreement import Inputs
 from pcim.config import Config
 from pcim.expected import Expected
 from pcim.exports import OMEZARR
 from pcim.faults import parse
-from pcim.inputs import CampaignError, PlateEntry, check_classifier, check_plate, read_model, read_plates
+from pcim.inputs import CampaignError, PlateEntry, read_model, read_plates
 from pcim.method_settings import method_read
 from pcim.plan import Plans, PlatePlan, plan_file, plan_plates, read_plan
 from pcim.source import Source
+from pcim.written import Written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,8 +39,8 @@ class Campaign:
     plans: Mapping[str, PlatePlan]
 
     @classmethod
-    def load(cls, values: Mapping[str, Any], *, look_at_plates: bool = True) -> Campaign:
-        """Read what `config.yaml` names and check it.
+    def load(cls, values: Mapping[str, Any] | Written, *, look_at_plates: bool = True) -> Campaign:
+        """Read what `config.yaml` names and check it; with a `Written`, faults say the lines.
 
         `look_at_plates` also reads every plate map and every plate's own metadata (small files) and plans what is not planned
         yet: once a run. A job does not look: it reads the plans that the run has written, each when it is asked for.
@@ -48,18 +50,22 @@ class Campaign:
         CampaignError
             With every fault found: place, value, what is allowed.
         """
-        config, faults = parse(Config, values, "config")
+        written = values if isinstance(values, Written) else Written(values)
+        config, faults = parse(Config, written)
         if config is None:
             raise CampaignError(faults)
         plates = read_plates(config.plates, faults, platemaps=look_at_plates)
-        contracts = {name: read_model(name, entry, faults) for name, entry in config.classifiers.items()}
-        for name, entry in config.classifiers.items():
-            check_classifier(name, entry, contracts[name], config, plates, faults)
+        contracts = {
+            name: read_model(entry, written.at("classifiers", name, "model"), faults)
+            for name, entry in config.classifiers.items()
+        }
+        inputs = Inputs(config, written, plates, contracts)
+        faults.extend(inputs.of_classifiers())
         sound = {name: contract for name, contract in contracts.items() if contract}
         plans = plan_plates(config, plates, sound, faults) if look_at_plates else Plans(config.campaign, plates)
         for name in plates if look_at_plates else ():
             if name in plans:
-                check_plate(plates[name], plans[name].survey, config, contracts, faults)
+                faults.extend(inputs.of_plate(plates[name], plans[name].survey))
         if faults:
             raise CampaignError(faults)
         campaign = cls(config, plates, sound, plans)

@@ -7,15 +7,15 @@ live in the profiles.
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - pydantic needs the name at run time
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
 from pcim.budget_settings import BudgetSettings
 from pcim.measured import CORNERS, FRAME, MAP_TOP, SURROUNDINGS
 from pcim.method_settings import PEER_CHOICES, Background, Method, PcimSettings, PeerSettings
 from pcim.reading_settings import DoubtSettings, ReadingSettings
-from pcim.settings import CALL, Distinct, Name, Part, Settings, exactly_one
+from pcim.settings import CALL, Distinct, Name, Part, PlainName, Settings, exactly_one
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -261,9 +261,7 @@ class ReportSettings(Settings):
 class Config(Settings):
     """A whole campaign."""
 
-    campaign: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=64)] = Field(
-        description="Name of the campaign: results go to results/{campaign}."
-    )
+    campaign: PlainName = Field(description="Name of the campaign: results go to results/{campaign}.")
     plates: Path = Field(description="Table of the plates: columns plate, path, platemap (tab separated).")
     minutes_per_chunk: float = Field(
         30.0,

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import yaml
-from pydantic import Field, PositiveFloat, PositiveInt, StringConstraints, field_validator, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from pcim.chunks import Box, tile_field
 from pcim.faults import parse
-from pcim.settings import CALL, Distinct, Settings
+from pcim.settings import CALL, Distinct, PlainName, Settings, spelled
+from pcim.written import read_yaml
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+FileName = Annotated[
+    str,
+    spelled(
+        r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", "the name of a file beside model.yaml: letters, digits, '_', '-' and '.'"
+    ),
+]
 
 
 class Percentiles(Settings):
@@ -81,6 +86,17 @@ class InputContract(Settings):
         height, width = (max(1, round(length * scale)) for length in self.size)
         return height, width
 
+    def misfit(self, field: tuple[int, int], dtype: str, pixel_size_um: float | None) -> str:
+        """Say why the classifier cannot be fed with such a field; nothing where it can."""
+        if dtype != self.dtype:
+            return f"pixels are {dtype}, the classifier was trained on {self.dtype}"
+        size = self.extent(field, pixel_size_um)
+        if size is None:
+            return f"no pixel size is given; the classifier was trained at {self.pixel_size_um} µm"
+        if field[0] < size[0] or field[1] < size[1] or (self.view == "field" and field != size):
+            return f"the field is {field[0]} x {field[1]} px, the view {size[0]} x {size[1]} px"
+        return ""
+
     def tiles(self, field: tuple[int, int], extent: tuple[int, int]) -> list[Box]:
         """Return the tiles of `extent` that a field of that or a larger shape is cut into; raises as `tile_field`."""
         return tile_field(field, extent, round(self.overlap * extent[0] / self.size[0]))
@@ -108,14 +124,14 @@ class TrainingRecord(Settings):
 class Contract(Settings):
     """A classifier's model.yaml."""
 
-    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+    name: PlainName
     description: str = ""
-    architecture: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")] = Field(
-        description="module:factory; the package must be in `classify.trusted_packages`."
-    )
+    architecture: Annotated[
+        str, spelled(r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", "module:factory, as in my_package.nets:make")
+    ] = Field(description="module:factory; the package must be in `classify.trusted_packages`.")
     arguments: dict[str, Any] = Field({}, description="Keyword arguments of the factory.")
     weights: FileName = Field(description="State dict as safetensors, beside model.yaml.")
-    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] = Field(
+    sha256: Annotated[str, spelled(r"^[0-9a-f]{64}$", "64 hexadecimal digits in small letters")] = Field(
         description="Digest of the weights file."
     )
     classes: Distinct[str] = Field(min_length=2, description="Class names in the order of the logits; none is 'call'.")
@@ -138,16 +154,19 @@ class Contract(Settings):
 
 def read_contract(path: Path) -> tuple[Contract | None, list[str]]:
     """Read a model.yaml; return the contract, or None and every fault in words."""
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None, [f"{path}: no such file"]
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        return None, [f"{path}: not readable as YAML: {error}"]
-    contract, faults = parse(Contract, values, str(path))
+    faults: list[str] = []
+    written = read_yaml(path, faults)
+    if written is None:
+        return None, faults
+    contract, found = parse(Contract, written)
+    faults += found
     if contract is not None:
-        files = [path.parent / name for name in (contract.weights, contract.test.file)]
-        faults += [f"{file}: no such file (named in {path})" for file in files if not file.is_file()]
+        named = {("weights",): contract.weights, ("test", "file"): contract.test.file}
+        faults += [
+            f"{path.parent / name}: no such file (named in {written.at(*keys)})"
+            for keys, name in named.items()
+            if not (path.parent / name).is_file()
+        ]
     return (None if faults else contract), faults
 
 

@@ -4,37 +4,51 @@ from __future__ import annotations
 
 import copy
 import difflib
+import re
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from pcim.settings import SPELLINGS
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pydantic.fields import FieldInfo
+    from pydantic_core import ErrorDetails
+
+    from pcim.written import Written
+
 Model = TypeVar("Model", bound=BaseModel)
+_DEPTH = 4
+"""So many groups one in another may lose a key that they need before there is no rest to check."""
 
 
-def parse(model: type[Model], values: Any, source: str) -> tuple[Model | None, list[str]]:
-    """Validate `values`; return the model, and every fault as one line naming key, value and what is allowed.
+def parse(model: type[Model], written: Written) -> tuple[Model | None, list[str]]:
+    """Validate what is written; return the model, and every fault as one line naming place, key, value and what is allowed.
 
     With faults, the model is what the rest of the values make, so that the inputs they name can be checked as well; None
     where the rest makes none.
     """
     try:
-        return model.model_validate(values), []
+        return model.model_validate(written.values), []
     except ValidationError as error:
-        faults = [_fault(dict(item), model, source) for item in error.errors()]
-        rest = copy.deepcopy(values)
-        for item in error.errors():
-            _remove(rest, item["loc"])
-    try:
-        return model.model_validate(rest), faults
-    except ValidationError:
-        return None, faults
+        faults = [_fault(item, model, written) for item in error.errors()]
+        found = error.errors()
+    rest = copy.deepcopy(written.values)
+    for _ in range(_DEPTH):
+        for item in found:
+            _remove(rest, item["loc"], item["type"] == "missing")
+        try:
+            return model.model_validate(rest), faults
+        except ValidationError as error:
+            found = error.errors()
+    return None, faults
 
 
-def _remove(values: Any, place: tuple[int | str, ...]) -> None:
-    """Take the value at `place` out, or the list that it is in: what is left then has its default."""
+def _remove(values: Any, loc: tuple[int | str, ...], is_missing: bool) -> None:
+    """Take the value at `loc` out, or the list that it is in: what is left then has its default. What lacks a key goes as a whole."""
+    place = tuple(part for part in loc if part != "[key]")[: -1 if is_missing else None]
     for depth, key in enumerate(place):
         inner = values.get(key) if isinstance(values, dict) else None
         is_last = depth == len(place) - 1 or not isinstance(inner, dict)
@@ -51,30 +65,38 @@ def nearest(word: str, allowed: Sequence[str]) -> str:
     return f" (did you mean {match[0]!r}?)" if match else ""
 
 
-def _fault(item: dict[str, Any], model: type[BaseModel], source: str) -> str:
+def _fault(item: ErrorDetails, model: type[BaseModel], written: Written) -> str:
     """Turn one pydantic error into one line: place, what is wrong, the value, what is allowed."""
-    place = [str(part) for part in item["loc"]]
-    where = f"{source}: {'.'.join(place) or 'the file'}"
+    place = [str(part) for part in item["loc"] if part != "[key]"]
+    where, value = written.at(*place), item["input"]
     if item["type"] == "extra_forbidden":
-        allowed = _fields_at(model, place[:-1])
+        allowed = list(_settings_at(model, place[:-1]).model_fields)
         return f"{where}: unknown key{nearest(place[-1], allowed)}; allowed: {', '.join(allowed)}"
     if item["type"] == "missing":
-        return f"{where}: missing"
+        field = _settings_at(model, place[:-1]).model_fields.get(place[-1])
+        return f"{where}: missing{_meaning(field)}"
+    if item["type"] == "literal_error":
+        allowed = re.findall(r"'([^']*)'", item["ctx"]["expected"])
+        return f"{where}: expected one of {', '.join(allowed)}, got {value!r}{nearest(str(value), allowed)}"
+    if item["type"] == "string_pattern_mismatch" and item["ctx"]["pattern"] in SPELLINGS:
+        return f"{where}: expected {SPELLINGS[item['ctx']['pattern']]}, got {value!r}"
     message = item["msg"].removeprefix("Value error, ")
-    value = item["input"]
-    shown = "" if isinstance(value, dict) else f", got {value!r}"
-    return f"{where}: {message}{shown}"
+    return f"{where}: {message}{'' if isinstance(value, dict) else f', got {value!r}'}"
 
 
-def _fields_at(model: type[BaseModel], place: list[str]) -> list[str]:
-    """Return the keys that the settings at `place` have; a dict's key or a list's index is passed over."""
+def _meaning(field: FieldInfo | None) -> str:
+    return f". It is required: {field.description}" if field is not None and field.description else ""
+
+
+def _settings_at(model: type[BaseModel], place: list[str]) -> type[BaseModel]:
+    """Return the settings at `place`; a dict's key or a list's index is passed over."""
     for part in place:
         field = model.model_fields.get(part)
         if field is None:
             continue
         inner = [kind for kind in _kinds(field.annotation) if issubclass(kind, BaseModel)]
         model = inner[0] if inner else model
-    return list(model.model_fields)
+    return model
 
 
 def _kinds(annotation: Any) -> list[type]:

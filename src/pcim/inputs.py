@@ -6,22 +6,19 @@ import csv
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import yaml
+from typing import TYPE_CHECKING
 
 from pcim.contract import Contract, read_contract
 from pcim.exports import FORMATS, OMEZARR
 from pcim.faults import nearest
-from pcim.plate import GIVEN_COLUMNS, parse_well, well_order
-from pcim.settings import CALL
+from pcim.plate import GIVEN_COLUMNS, parse_well
 from pcim.source import PROJECTIONS, Source, holds_secret
+from pcim.written import Written, read_together
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
-    from pcim.config import ClassifierSettings, Config
-    from pcim.survey import Survey
+    from pcim.config import ClassifierSettings
 
 PLATE_COLUMNS = ("plate", "path", "platemap")
 SOURCE_COLUMNS = ("format", "z", "t", "channels", "acquisition", "fields")
@@ -37,37 +34,19 @@ class CampaignError(ValueError):
         self.faults = faults
 
 
-def read_config(files: Sequence[Path]) -> dict[str, Any]:
+def read_config(files: Iterable[Path]) -> Written:
     """Read config files as Snakemake does: each key of a later one takes the place of an earlier one's.
 
     Raises
     ------
     CampaignError
-        With every file that cannot be read as a mapping.
+        With every file that cannot be read as a mapping, and every key that stands twice.
     """
-    values: dict[str, Any] = {}
-    faults = []
-    for file in files:
-        try:
-            told = yaml.safe_load(file.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            faults.append(f"{file}: {'no such file' if isinstance(error, FileNotFoundError) else error}")
-            continue
-        if isinstance(told, dict):
-            _merge(values, told)
-        else:
-            faults.append(f"{file}: expected keys and values, got {type(told).__name__}")
+    faults: list[str] = []
+    written = read_together(list(files), faults)
     if faults:
         raise CampaignError(faults)
-    return values
-
-
-def _merge(values: dict[str, Any], told: Mapping[str, Any]) -> None:
-    for key, value in told.items():
-        if isinstance(value, dict) and isinstance(values.get(key), dict):
-            _merge(values[key], value)
-        else:
-            values[key] = value
+    return written
 
 
 @dataclass(frozen=True)
@@ -172,6 +151,8 @@ def _read_rows(
         reason = "no such file" if isinstance(error, FileNotFoundError) else error
         faults.append(f"{path}: {reason}")
         return []
+    if twice := sorted({name for name in header if header.count(name) > 1}):
+        faults.append(f"{path}:1: columns {twice} stand twice")
     missing = [name for name in required if name not in header]
     if missing:
         faults.append(f"{path}: columns {header} lack {missing}{nearest(missing[0], header)}")
@@ -181,81 +162,8 @@ def _read_rows(
     return [(line, {k: v.strip() for k, v in row.items()}) for line, row in rows if line not in ragged]
 
 
-def read_model(name: str, entry: ClassifierSettings, faults: list[str]) -> Contract | None:
-    """Read a classifier's contract; None and its faults where it has some."""
+def read_model(entry: ClassifierSettings, where: str, faults: list[str]) -> Contract | None:
+    """Read a classifier's contract; None and its faults where it has some, with `where` it is named."""
     contract, found = read_contract(entry.model)
-    faults.extend(f"classifiers.{name}: {fault}" for fault in found)
+    faults.extend(f"{where}: {fault}" for fault in found)
     return contract
-
-
-def check_classifier(  # noqa: PLR0913, PLR0917 - one place that sees all inputs at once
-    name: str,
-    entry: ClassifierSettings,
-    contract: Contract | None,
-    config: Config,
-    plates: dict[str, PlateEntry],
-    faults: list[str],
-) -> None:
-    """Check a classifier's settings against the plates, their plate maps and its contract."""
-    where = f"classifiers.{name}"
-    unknown = [plate for plate in entry.plates if plate not in plates]
-    faults.extend(f"{where}.plates: {p!r} is not in {config.plates}{nearest(p, list(plates))}" for p in unknown)
-    if contract and (contract.input.view == "object") != (entry.crops is not None):
-        faults.append(
-            f"{where}.crops: given if, and only if, the contract says view: object; it says {contract.input.view}"
-        )
-    if entry.crops is not None and entry.crops.table is not None and not entry.crops.table.is_file():
-        faults.append(f"{where}.crops.table: {entry.crops.table}: no such file")
-    needs_controls = bool(contract and contract.input.percentiles and contract.input.percentiles.over == "negcon")
-    select = entry.select or config.attribute.select
-    named = [("truth", entry.truth), ("split", entry.split), *(("select.where", column) for column in select.where)]
-    for plate in (plates[plate] for plate in entry.plates if plate in plates and plates[plate].wells):
-        columns = list(next(iter(plate.wells.values())))
-        faults.extend(
-            f"{where}.{key}: column {column!r} is not in {plate.platemap}{nearest(column, columns)}"
-            for key, column in named
-            if column is not None and column not in columns
-        )
-        if needs_controls and not any(row["control_type"] == "negcon" for row in plate.wells.values()):
-            faults.append(
-                f"{where}: percentiles over negcon, but {plate.platemap} has no well with control_type negcon"
-            )
-        if contract and entry.truth in columns:
-            found = {row[entry.truth] for row in plate.wells.values()} - {""}
-            stray = sorted(found - set(contract.classes))
-            faults.extend(f"{where}.truth: {v!r} in {plate.platemap} is no class of {contract.classes}" for v in stray)
-    for target in config.attribute.targets:
-        if contract and target not in (allowed := [CALL, *contract.classes]):
-            faults.append(
-                f"attribute.targets: {target!r}{nearest(target, allowed)}: expected one of {allowed} ({where})"
-            )
-
-
-def check_plate(
-    plate: PlateEntry, survey: Survey, config: Config, contracts: dict[str, Contract | None], faults: list[str]
-) -> None:
-    """Compare what a plate's metadata says with its plate map and with the classifiers that will see it."""
-    if plate.wells:
-        for words, wells in (
-            ("lacks wells of the plate", survey.wells.keys() - plate.wells.keys()),
-            ("names wells that the plate has not", plate.wells.keys() - survey.wells.keys()),
-        ):
-            if wells:
-                listed = ", ".join(sorted(wells, key=well_order))
-                faults.append(f"plate {plate.plate!r}: {plate.platemap} {words}: {listed}")
-    for name, entry in config.classifiers.items():
-        contract = contracts[name]
-        if contract is None or plate.plate not in entry.plates:
-            continue
-        where, channels = f"classifiers.{name}", list(survey.channels)
-        lacking = [channel for channel in contract.input.channels if channel not in channels]
-        if lacking:
-            faults.append(f"{where}: channels {lacking} are not on plate {plate.plate!r}, which has {channels}")
-        twice = [channel for channel in contract.input.channels if channels.count(channel) > 1]
-        if twice:
-            faults.append(f"{where}: plate {plate.plate!r} has several channels called {twice}: {channels}")
-        wanted = {region.label or region.boundary_of or "" for region in entry.regions.values()}
-        wanted |= {entry.crops.label} if entry.crops is not None and entry.crops.label else set()
-        absent = sorted(wanted - set(survey.labels))
-        if absent:
-            faults.append(f"{where}: labels {absent} are not on plate {plate.plate!r}, which has {list(survey.labels)}")

@@ -21,10 +21,28 @@ def _none_twice(items: list[Item]) -> list[Item]:
     return items
 
 
+SPELLINGS: dict[str, str] = {}
+"""Pattern of a text -> what it allows, in words: a fault says these."""
+
+
+def spelled(pattern: str, words: str, max_length: int | None = None) -> StringConstraints:
+    """Return the constraint to a pattern that faults can name in words."""
+    SPELLINGS[pattern] = words
+    return StringConstraints(pattern=pattern, max_length=max_length)
+
+
 CALL = "call"
 """A target: the class that the classifier called the view; any other target is a class's name."""
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
-Part = Annotated[str, StringConstraints(pattern=r"^[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*$", max_length=128)]
+Name = Annotated[
+    str, spelled(r"^[A-Za-z0-9][A-Za-z0-9_-]*$", "letters, digits, '_' and '-', a letter or digit first", 64)
+]
+PlainName = Annotated[
+    str, spelled(r"^[a-z0-9][a-z0-9_]*$", "small letters, digits and '_', a letter or digit first", 64)
+]
+Part = Annotated[
+    str,
+    spelled(r"^[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*$", "one part of a path: no '/', no '\\', no '.' first", 128),
+]
 """A name inside a plate: whatever its writer gave, but one part of a path."""
 Distinct = Annotated[list[Item], AfterValidator(_none_twice)]
 """A list in which nothing stands twice."""

@@ -65,14 +65,10 @@ def views_of(
     status, reason = "ok", ""
     if field["qc"] != "ok" and field["qc"] not in accept:
         status, reason = "skipped", f"{field['qc']}: {field['reason']}"
-    elif field["dtype"] != contract.dtype:
-        status, reason = "failed", f"pixels are {field['dtype']}, the classifier was trained on {contract.dtype}"
     elif lacking := sorted(set(contract.channels) - set(field["channels"])):
         status, reason = "failed", f"channels {lacking} are not in this field, which has {list(field['channels'])}"
-    elif size is None:
-        status, reason = "failed", f"no pixel size is given; the classifier was trained at {contract.pixel_size_um} µm"
-    elif shape[0] < size[0] or shape[1] < size[1] or (contract.view == "field" and shape != size):
-        status, reason = "failed", f"the field is {shape[0]} x {shape[1]} px, the view {size[0]} x {size[1]} px"
+    elif misfit := contract.misfit(shape, str(field["dtype"]), field["pixel_size_um"]):
+        status, reason = "failed", misfit
     extent = size or contract.size
     fits = shape[0] >= extent[0] and shape[1] >= extent[1]
     if contract.view == "object" and fits:

@@ -68,6 +68,11 @@ def test_a_value_out_of_bounds_is_named_with_what_is_allowed(values: dict[str, A
     values["attribute"]["targets"] = ["call"]
     values["attribute"]["top_percent"] = 120
     assert "attribute.top_percent: Input should be less than 100, got 120" in faults(values)
+    values["attribute"] = {"methods": ["pcim", "grad-cam"], "background": "men"}
+    text = faults(values)
+    assert "attribute.methods.1: expected one of pcim, " in text
+    assert "got 'grad-cam' (did you mean 'grad_cam'?)" in text
+    assert "got 'men' (did you mean 'mean'?)" in text
 
 
 def test_every_fault_is_in_one_message(values: dict[str, Any], tmp_path: Path) -> None:
@@ -122,14 +127,34 @@ def test_a_region_cannot_take_a_name_that_every_classifier_has(values: dict[str,
     assert "['background', 'frame'] are regions that every classifier has" in faults(values)
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"dtype": "uint8"}, "pixels are uint16, the classifier was trained on uint8"),
+        ({"size": [200, 200]}, "the field is 70 x 96 px, the view 200 x 200 px"),
+        ({"view": "field"}, "the field is 70 x 96 px, the view 48 x 48 px"),
+    ],
+)
+def test_a_plate_of_other_pixels_than_the_classifier_was_trained_on_is_named(
+    values: dict[str, Any], tmp_path: Path, change: dict[str, Any], told: str
+) -> None:
+    write_model(tmp_path / "model", input=model_input(tmp_path) | change)
+    assert f"classifiers.spots: plate 'plate1': {told}" in faults(values)
+
+
 def test_labels_that_are_not_on_the_plate_are_named(values: dict[str, Any]) -> None:
     values["classifiers"]["spots"]["regions"]["nuclei"] = {"label": "nuclei"}
-    assert "labels ['nuclei'] are not on plate 'plate1', which has ['spots']" in faults(values)
+    text = faults(values)
+    assert (
+        "classifiers.spots.regions.nuclei.label: label 'nuclei' is not on plate 'plate1', which has ['spots']" in text
+    )
 
 
 def test_a_contract_with_missing_weights_or_keys_is_named(values: dict[str, Any], tmp_path: Path) -> None:
     write_model(tmp_path / "model", weights="../weights.safetensors")
-    assert "weights: String should match pattern" in faults(values)
+    assert "weights: expected the name of a file beside model.yaml: letters, digits, '_', '-' and '.', got '../w" in (
+        faults(values)
+    )
     write_model(tmp_path / "model", weights="lost.safetensors")
     assert "lost.safetensors: no such file (named in" in faults(values)
 

@@ -1,0 +1,126 @@
+"""Agreement: do a campaign's config, plate maps, contracts and plates fit one another? Every fault with its place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pcim.faults import nearest
+from pcim.plate import well_order
+from pcim.settings import CALL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pcim.config import ClassifierSettings, Config
+    from pcim.contract import Contract
+    from pcim.inputs import PlateEntry
+    from pcim.survey import Survey
+    from pcim.written import Written
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a campaign is made of, as it was read; a classifier whose contract has faults has none."""
+
+    config: Config
+    written: Written
+    plates: Mapping[str, PlateEntry]
+    contracts: Mapping[str, Contract | None]
+
+    def of_classifiers(self) -> Iterator[str]:
+        """Yield the faults between each classifier's settings, its contract, the table of plates and the plate maps."""
+        for name, entry in self.config.classifiers.items():
+            where = self.written.at("classifiers", name, "plates")
+            for plate in entry.plates:
+                if plate not in self.plates:
+                    yield f"{where}: {plate!r} is not in {self.config.plates}{nearest(plate, list(self.plates))}"
+            yield from self._of_crops(name, entry)
+            yield from self._of_columns(name, entry)
+            yield from self._of_controls(name, entry)
+            yield from self._of_classes(name, entry)
+
+    def _of_crops(self, name: str, entry: ClassifierSettings) -> Iterator[str]:
+        contract, crops = self.contracts[name], entry.crops
+        if contract and (contract.input.view == "object") != (crops is not None):
+            where = self.written.at("classifiers", name, "crops")
+            yield f"{where}: given if, and only if, the contract says view: object; it says {contract.input.view}"
+        if crops is not None and crops.table is not None and not crops.table.is_file():
+            yield f"{self.written.at('classifiers', name, 'crops', 'table')}: {crops.table}: no such file"
+
+    def _mapped(self, entry: ClassifierSettings) -> Iterator[PlateEntry]:
+        """Yield the classifier's plates whose plate map was read."""
+        return (self.plates[plate] for plate in entry.plates if plate in self.plates and self.plates[plate].wells)
+
+    def _of_columns(self, name: str, entry: ClassifierSettings) -> Iterator[str]:
+        """Yield the columns that are named and not there."""
+        own = ("classifiers", name)
+        place = (*own, "select") if entry.select else ("attribute", "select")
+        named = {(*own, "truth"): entry.truth, (*own, "split"): entry.split}
+        named |= {(*place, "where", c): c for c in (entry.select or self.config.attribute.select).where}
+        for plate in self._mapped(entry):
+            columns = list(next(iter(plate.wells.values())))
+            for keys, column in named.items():
+                if column is not None and column not in columns:
+                    told = f"column {column!r} is not in {plate.platemap}{nearest(column, columns)}"
+                    yield f"{self.written.at(*keys)}: {told}; allowed: {', '.join(columns)}"
+
+    def _of_controls(self, name: str, entry: ClassifierSettings) -> Iterator[str]:
+        contract = self.contracts[name]
+        if not (contract and contract.input.percentiles and contract.input.percentiles.over == "negcon"):
+            return
+        for plate in self._mapped(entry):
+            if not any(row["control_type"] == "negcon" for row in plate.wells.values()):
+                told = f"percentiles over negcon, but {plate.platemap} has no well with control_type negcon"
+                yield f"{self.written.at('classifiers', name)}: {told}"
+
+    def _of_classes(self, name: str, entry: ClassifierSettings) -> Iterator[str]:
+        """Yield the true classes and the targets that the classifier does not know."""
+        contract = self.contracts[name]
+        if contract is None:
+            return
+        for plate in self._mapped(entry) if entry.truth else ():
+            found = {row.get(entry.truth or "", "") for row in plate.wells.values()} - {""}
+            for value in sorted(found - set(contract.classes)):
+                told = f"{value!r} in {plate.platemap} is no class of {contract.classes}"
+                yield f"{self.written.at('classifiers', name, 'truth')}: {told}{nearest(value, contract.classes)}"
+        allowed = [CALL, *contract.classes]
+        for target in self.config.attribute.targets:
+            if target not in allowed:
+                told = f"{target!r}{nearest(target, allowed)}: expected one of {allowed} (classifiers.{name})"
+                yield f"{self.written.at('attribute', 'targets')}: {told}"
+
+    def of_plate(self, plate: PlateEntry, survey: Survey) -> Iterator[str]:
+        """Yield where a plate's metadata is not what its plate map and the classifiers that will see it expect."""
+        for words, wells in (
+            ("lacks wells of the plate", survey.wells.keys() - plate.wells.keys()),
+            ("names wells that the plate has not", plate.wells.keys() - survey.wells.keys()),
+        ):
+            if plate.wells and wells:
+                yield f"plate {plate.plate!r}: {plate.platemap} {words}: {', '.join(sorted(wells, key=well_order))}"
+        for name, entry in self.config.classifiers.items():
+            if (contract := self.contracts[name]) is not None and plate.plate in entry.plates:
+                yield from self._of_channels(name, contract, plate, survey)
+                yield from self._of_labels(name, entry, plate, survey)
+
+    def _of_channels(self, name: str, contract: Contract, plate: PlateEntry, survey: Survey) -> Iterator[str]:
+        where, channels, wanted = f"classifiers.{name}", list(survey.channels), contract.input.channels
+        if lacking := [channel for channel in wanted if channel not in channels]:
+            near = nearest(lacking[0], channels)
+            yield f"{where}: channels {lacking} are not on plate {plate.plate!r}, which has {channels}{near}"
+        if twice := [channel for channel in wanted if channels.count(channel) > 1]:
+            yield f"{where}: plate {plate.plate!r} has several channels called {twice}: {channels}"
+        if misfit := contract.input.misfit(survey.shape, survey.dtype, survey.pixel_size_um):
+            yield f"{where}: plate {plate.plate!r}: {misfit}"
+
+    def _of_labels(self, name: str, entry: ClassifierSettings, plate: PlateEntry, survey: Survey) -> Iterator[str]:
+        named: dict[tuple[str, ...], str | None] = {
+            ("regions", region, kind): label
+            for region, of in entry.regions.items()
+            for kind, label in (("label", of.label), ("boundary_of", of.boundary_of))
+        }
+        named["crops", "label"] = entry.crops.label if entry.crops else None
+        for keys, label in named.items():
+            if label is not None and label not in survey.labels:
+                there = f"which has {list(survey.labels)}{nearest(label, survey.labels)}"
+                yield f"{self.written.at('classifiers', name, *keys)}: label {label!r} is not on plate {plate.plate!r}, {there}"

@@ -1,0 +1,156 @@
+"""Written: YAML as people write it, every key with the line that gives it.
+
+PyYAML keeps the last of two equal keys and follows any alias in silence: here both are faults.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+Keys: TypeAlias = tuple[str, ...]
+
+MAX_BYTES = 1_000_000
+MAX_NODES = 100_000
+"""A file may hold so many keys and values once its aliases are followed."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """Values, and where each of their keys stands: keys from the top -> ``file:line``. `source`: what gives the others."""
+
+    values: Any
+    places: Mapping[Keys, str] = field(default_factory=dict)
+    source: str = "config"
+
+    def at(self, *keys: object) -> str:
+        """Return ``file:line: dotted.key``; a key that is not there is placed where the group is that lacks it."""
+        path = tuple(map(str, keys))
+        known = (self.places.get(path[:depth]) for depth in range(len(path), 0, -1))
+        return f"{next(filter(None, known), self.source)}: {'.'.join(path) or 'the file'}"
+
+    def over(self, values: Any) -> Written:
+        """Return the values that a run was given, with these places; what no file says came from the command line."""
+        told = dict(_walk(self.values))
+        other = {
+            path: "--config"
+            for path, value in _walk(values)
+            if path not in told or (told[path] != value and not isinstance(value, dict | list))
+        }
+        return Written(values, {**self.places, **other}, self.source)
+
+
+def _walk(values: Any, path: Keys = ()) -> Iterator[tuple[Keys, Any]]:
+    """Yield (keys from the top, value) of everything in plain mappings and lists."""
+    children = values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
+    for key, value in children:
+        yield (*path, str(key)), value
+        yield from _walk(value, (*path, str(key)))
+
+
+def read_yaml(file: Path, faults: list[str]) -> Written | None:
+    """Read a YAML file; None and a fault where it cannot be read, a fault for every key that stands twice."""
+    try:
+        if file.stat().st_size > MAX_BYTES:
+            raise ValueError(f"{file.stat().st_size:,} bytes; at most {MAX_BYTES:,} are read")  # noqa: TRY301
+        loader = yaml.SafeLoader(file.read_text(encoding="utf-8"))
+        root = loader.get_single_node()
+        if root is None:
+            return Written(None, {}, str(file))
+        _count(root, {})
+        faults.extend(f"{file}:{fault}" for fault in dict.fromkeys(_twice(root)))
+        values = loader.construct_document(root)  # also puts merged keys (<<) where they belong
+    except FileNotFoundError:
+        faults.append(f"{file}: no such file")
+    except yaml.MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        told = ", ".join(filter(None, (error.context, error.problem)))
+        faults.append(f"{file}{line}: not readable as YAML: {told}")
+    except RecursionError:
+        faults.append(f"{file}: not readable as YAML: nested too deeply")
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        faults.append(f"{file}: not readable as YAML: {' '.join(str(error).split())}")
+    else:
+        return Written(values, {path: f"{file}:{line}" for path, line in _lines(root)}, str(file))
+    return None
+
+
+def read_together(files: Sequence[Path], faults: list[str]) -> Written:
+    """Read config files as Snakemake does: each key of a later one takes the place of an earlier one's."""
+    values: dict[str, Any] = {}
+    places: dict[Keys, str] = {}
+    for file in files:
+        told = read_yaml(file, faults)
+        if told is not None and isinstance(told.values, dict):
+            _merge(values, told.values)
+            places |= told.places
+        elif told is not None:
+            faults.append(f"{file}: expected keys and values, got {type(told.values).__name__}")
+    return Written(values, places, ", ".join(map(str, files)))
+
+
+def _merge(values: dict[str, Any], told: Mapping[str, Any]) -> None:
+    for key, value in told.items():
+        if isinstance(value, dict) and isinstance(values.get(key), dict):
+            _merge(values[key], value)
+        else:
+            values[key] = value
+
+
+def _count(node: yaml.Node, counted: dict[int, int]) -> int:
+    """Return how many nodes there are once aliases are followed; refuse too many, and what is in itself."""
+    known = counted.get(id(node))
+    if known == 0:
+        raise ValueError(f"line {node.start_mark.line + 1}: an alias to what it stands in")
+    if known is None:
+        counted[id(node)] = 0  # until it is left again
+        known = 1 + sum(_count(child, counted) for child in _children(node))
+        if known > MAX_NODES:
+            raise ValueError(f"more than {MAX_NODES:,} keys and values once its aliases are followed")
+        counted[id(node)] = known
+    return known
+
+
+def _children(node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return [part for pair in node.value for part in pair]
+    return list(node.value) if isinstance(node, yaml.SequenceNode) else []
+
+
+def _twice(node: yaml.Node, path: Keys = ()) -> Iterator[str]:
+    """Yield a fault for every key that stands twice in one mapping."""
+    if isinstance(node, yaml.MappingNode):
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for name in (name for name, count in Counter(names).items() if count > 1):
+            lines = [key.start_mark.line + 1 for key, _ in node.value if key.value == name]
+            others = ", ".join(map(str, lines[:-1]))
+            yield f"{lines[-1]}: {'.'.join((*path, name))}: stands twice; it is in line {others} already"
+    for name, child in _named(node):
+        yield from _twice(child, (*path, name))
+
+
+def _named(node: yaml.Node) -> Iterator[tuple[str, yaml.Node]]:
+    """Yield the values of a node by their key, or by their number in a list."""
+    if isinstance(node, yaml.MappingNode):
+        yield from ((key.value, child) for key, child in node.value if isinstance(key, yaml.ScalarNode))
+    elif isinstance(node, yaml.SequenceNode):
+        yield from ((str(number), child) for number, child in enumerate(node.value))
+
+
+def _lines(node: yaml.Node, path: Keys = ()) -> Iterator[tuple[Keys, int]]:
+    """Yield (keys from the top, line from 1) of everything; of a key that was merged and then given, the given one last."""
+    if isinstance(node, yaml.MappingNode):
+        yield from (
+            ((*path, key.value), key.start_mark.line + 1) for key, _ in node.value if isinstance(key, yaml.ScalarNode)
+        )
+    elif isinstance(node, yaml.SequenceNode):
+        yield from (((*path, str(number)), child.start_mark.line + 1) for number, child in enumerate(node.value))
+    for name, child in _named(node):
+        yield from _lines(child, (*path, name))
