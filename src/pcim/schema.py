@@ -1,18 +1,23 @@
-"""The settings as documentation: config.schema.json and the table in config/README.md, made from `pcim.config`.
+"""Settings and commands as documentation: config.schema.json, the tables in config/README.md, and docs/cli.md.
 
-``python -m pcim.schema`` writes both, ``--check`` fails when they are stale.
+``python -m pcim.schema`` writes them from `pcim.config` and `pcim.cli`, ``--check`` fails when they are stale.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import sys
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import typer
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
+from typer.cli import get_docs_for_click
 
+from pcim.cli import app
 from pcim.config import ClassifierSettings, Config, Region, Select
 
 _HEAD = """# Configuration
@@ -23,6 +28,12 @@ nearest right one. Threads, memory, partitions and GPUs are not here: they live 
 Paths are relative to the folder that Snakemake runs in. `plates.tsv` is tab separated with the columns `plate` (name),
 `path` (OME-Zarr plate, 0.4 or 0.5) and `platemap` (CSV with `well_position`, and, where known, `treatment`,
 `control_type` (`negcon`, `poscon` or nothing), `dose`, and any columns of your own).
+"""
+
+_COMMANDS = """# The command line
+
+Made from the commands themselves by `make schema`; do not edit by hand. `pcim COMMAND --help` says the same. `pcim --version` prints the
+version; `pcim --install-completion` lets the shell complete commands, options and campaigns. Faults are told in one message on stderr.
 """
 
 
@@ -81,9 +92,26 @@ def _bounds(schema: dict[str, Any]) -> str:
     return ", ".join(found)
 
 
+def commands_text() -> str:
+    """Return docs/cli.md: each command with its examples, exit codes, arguments and options, in the order of the work."""
+    group = typer.main.get_group(app)
+    context = typer.Context(group)
+    parts = [_COMMANDS]
+    for panel, commands in groupby(group.commands.values(), key=lambda command: vars(command)["rich_help_panel"]):
+        parts.append(f"## {panel}\n")
+        parts += [get_docs_for_click(obj=each, ctx=context, indent=2, call_prefix="pcim") for each in commands]
+    return (
+        re.sub(r"(:\n)(    )", r"\1\n\2", "\n".join(parts)).rstrip() + "\n"
+    )  # indented code has an empty line before it
+
+
 def main(arguments: list[str]) -> int:
     """Write the generated files, or with ``--check`` tell which are stale."""
-    files = {Path("config/config.schema.json"): schema_text(), Path("config/README.md"): readme_text()}
+    files = {
+        Path("config/config.schema.json"): schema_text(),
+        Path("config/README.md"): readme_text(),
+        Path("docs/cli.md"): commands_text(),
+    }
     if arguments == ["--check"]:
         stale = [
             str(path) for path, text in files.items() if not path.exists() or path.read_text(encoding="utf-8") != text
