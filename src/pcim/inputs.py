@@ -74,12 +74,12 @@ def read_plates(path: Path, faults: list[str], *, platemaps: bool = True) -> dic
             faults.append(f"{path}:{line}: plate {name!r} is listed twice")
         else:
             platemap = Path(row["platemap"])
-            source = _read_source(row, f"{path}:{line}", faults)
+            source = read_source(row, f"{path}:{line}", faults)
             plates[name] = PlateEntry(name, source, platemap, read_platemap(platemap, faults) if platemaps else {})
     return plates
 
 
-def _read_source(row: Mapping[str, str], where: str, faults: list[str]) -> Source:
+def read_source(row: Mapping[str, str], where: str, faults: list[str]) -> Source:
     """Read where a plate lies and which of its planes, channels and fields are used."""
     told = {name: row.get(name, "") for name in SOURCE_COLUMNS}
     if told["format"] not in ("", *FORMATS):

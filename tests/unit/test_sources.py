@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from makers import CHANNELS, spot_field, write_plate
 
-from pcim import ngff
+from pcim import ngff, open_plate
 from pcim.ngff_json import MAX_JSON_BYTES
 from pcim.plate import well_name
 from pcim.source import Source
@@ -232,6 +233,7 @@ def test_a_plate_on_a_web_server_is_read_like_a_local_one(tmp_path: Path, served
         tmp_path / "p.zarr", {("A", "1", "0"): GOOD, ("B", "3", "0"): GOOD}, labels=labels, version=version
     )
     assert_read_alike(source_of(local), Source(f"{served}/p.zarr"))
+    xr.testing.assert_identical(open_plate(f"{served}/p.zarr").field("B03"), open_plate(local).field("B03"))
 
 
 def test_a_plate_in_a_bucket_is_read_like_a_local_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
