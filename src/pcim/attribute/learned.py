@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    import pandas as pd
     from torch import Tensor
 
 
@@ -52,6 +53,14 @@ class Learned:
     p_drop_background: Tensor
     mode: Literal["gradient", "forward only"]
     batch_size: int
+
+    def table(self) -> pd.DataFrame:
+        """Return what is one number an image as a table, a row an image."""
+        import pandas as pd
+
+        numbers = ("targets", "steps", "p_image", "p_keep", "p_drop", "p_background", "p_drop_background")
+        columns = {name: getattr(self, name).tolist() for name in numbers}
+        return pd.DataFrame({"class_index": columns.pop("targets"), "stop": self.stop, **columns})
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from pcim.attribute.memory import each_halving, halving_when_out_of_memory, view
 from pcim.attribute.step import target_probability
 from pcim.contract import Contract
 from pcim.forward import as_forward, checked_images, key_of, resolve_targets
+from pcim.maps import Maps
 from pcim.method_settings import PcimSettings
 
 if TYPE_CHECKING:
@@ -108,15 +109,19 @@ class PCIM:
         if faults:
             raise ValueError("; ".join(faults))
 
-    def attribute(
-        self, images: Float[Tensor, "b c h w"], target: int | Sequence[int] | Tensor | None = None
-    ) -> Float[Tensor, "b 1 h w"]:
-        """Return the attribution maps (b, 1, h, w) of normalised images, >= 0, on the images' device.
+    def attribute(self, images: Float[Tensor, "b c h w"], target: int | Sequence[int] | Tensor | None = None) -> Maps:
+        """Return the attribution maps (b, 1, h, w) of normalised images, >= 0, on the images' device: a tensor with `plot`.
 
         `target` is the class to explain: None for the call of each image, an int for all, a list or tensor (b,) for each.
         Raises as `learn` does.
         """
-        return self.learn(images, target).maps
+        learned = self.learn(images, target)
+        contract, targets = self.contract, learned.targets.tolist()
+        channels = contract.input.channels if contract else [f"channel {n}" for n in range(images.shape[1])]
+        names = [contract.classes[n] if contract else f"class {n}" for n in targets]
+        method = "pcim" if self.preset == "default" else "pcim_literal"
+        ledger = learned.table().assign(target=names, method=method)
+        return Maps.of(checked_images(images), learned.channel_maps, ledger, channels)
 
     def learn(
         self,

@@ -1,0 +1,104 @@
+"""Maps: a tensor in the ecosystem's convention that can be drawn, and says on what scale."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+import torch
+from makers import SIZE, SpotDetector, spot_field, spot_weights, write_model
+
+from pcim import PCIM, load_classifier
+from pcim.maps import Maps
+
+
+@pytest.fixture(autouse=True)
+def _no_window() -> Iterator[None]:
+    from matplotlib import pyplot as plt
+
+    with mpl.rc_context({"backend": "Agg"}):
+        yield
+        plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def images() -> torch.Tensor:
+    rng = np.random.default_rng(8)
+    fields = np.stack([spot_field(rng, SIZE, spot) for spot in ((12, 30), (33, 14))]).astype(np.float32)
+    return torch.from_numpy((fields - 200) / 100)
+
+
+@pytest.fixture(scope="module")
+def maps(images: torch.Tensor) -> Maps:
+    network = SpotDetector()
+    network.load_state_dict(spot_weights())
+    return PCIM(network, steps=5).attribute(images, target=[1, 0])
+
+
+def test_maps_are_a_tensor_and_know_what_they_explain(maps: Maps, images: torch.Tensor) -> None:
+    assert isinstance(maps, torch.Tensor)
+    assert maps.shape == (2, 1, *SIZE)
+    assert type(maps * 2) is type(maps[0]) is torch.Tensor
+    assert torch.equal(maps.images, images)
+    assert list(maps.ledger["target"]) == ["class 1", "class 0"]
+    assert torch.allclose(maps.mean((1, 2, 3)), torch.ones(2))
+    copied = copy.deepcopy(maps)
+    assert torch.equal(copied, maps)
+    assert copied.ledger.equals(maps.ledger)
+
+
+def test_maps_become_labelled_arrays(maps: Maps) -> None:
+    dataset = maps.to_xarray()
+    assert dict(dataset.sizes) == {"map": 2, "channel": 2, "y": 48, "x": 48, "image_channel": 2}
+    np.testing.assert_allclose(dataset["attribution"].sum("channel"), maps[:, 0].numpy(), rtol=1e-6)
+    assert list(dataset["target"].values) == ["class 1", "class 0"]
+
+
+def test_a_figure_shows_image_and_map_on_one_scale_that_it_states(maps: Maps) -> None:
+    axes = maps.plot(top=7.0)
+    assert axes.shape == (2, 2)
+    for number, (left, right) in enumerate(axes):
+        (drawn,) = right.get_images()
+        np.testing.assert_allclose(drawn.get_array(), maps[number, 0], rtol=1e-5)
+        assert (drawn.get_clim(), drawn.get_cmap().name) == ((0, 7.0), "magma")
+        assert drawn.colorbar.ax.get_ylabel() == "attribution; 1 (white line) = the image's mean"
+        assert drawn.colorbar.extend == ("max" if float(maps[number].max()) > 7 else "neither")
+        assert left.get_images()[0].get_array().shape == (*SIZE, 3)
+        assert left.get_title(loc="left").startswith(f"image {number}\nchannel 0 green, channel 1 magenta")
+        assert right.get_xlabel() == "x (px)"
+    assert axes[0, 1].get_title(loc="left").startswith("pcim: why class 1?\nprobability 1.00")
+
+
+def test_one_map_goes_into_axes_of_the_users_own(maps: Maps) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    ax = figure.subplots()
+    assert maps.plot(-1, ax=ax)[0, 0] is ax
+    np.testing.assert_allclose(ax.get_images()[0].get_array(), maps[1, 0], rtol=1e-5)
+
+
+def test_raw_weights_are_drawn_in_units_of_their_mean(images: torch.Tensor) -> None:
+    network = SpotDetector()
+    network.load_state_dict(spot_weights())
+    literal = PCIM(network, preset="literal").attribute(images[:1])
+    (drawn,) = literal.plot()[0, 1].get_images()
+    assert float(drawn.get_array().mean()) == pytest.approx(1, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("choices", "words"),
+    [({"numbers": 2}, "there are 2"), ({"top": 0.0}, "allowed: above 0"), ({"numbers": []}, "there are 2")],
+)
+def test_what_cannot_be_drawn_is_refused(maps: Maps, choices: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        maps.plot(**choices)  # type: ignore[arg-type]
+
+
+def test_a_contract_names_classes_and_channels(tmp_path: object, images: torch.Tensor) -> None:
+    classifier = load_classifier(write_model(tmp_path), ["makers"], "cpu")  # type: ignore[arg-type]
+    maps = PCIM(classifier, steps=2).attribute(images)
+    assert (list(maps.ledger["target"]), maps.channels) == (["spot", "spot"], ["DNA", "Reporter"])
