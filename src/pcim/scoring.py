@@ -17,8 +17,9 @@ from pcim.measured import BLURRED, OBJECTS_MASK, OTHER_VIEW
 from pcim.method_settings import CONTROLS, method_read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
+    from jaxtyping import Float, Int64
     from numpy.typing import NDArray
 
     from pcim.config import EvaluateSettings, Substitute
@@ -61,32 +62,45 @@ def score(classifier: Classifier, case: Case, settings: EvaluateSettings, backgr
     `background` is the setting that the methods were given: fidelity with a substitute of that kind is scored in-sample. Curves are
     given of the methods' own maps: `shares` of the pixels moved, and the target's probability after `deletion` and `insertion`.
     """
+    images, target = classifier.normalise(case.pixels[np.newaxis]), classifier.class_index([case.target])
+    contract, named = classifier.contract.input, case.key.columns()
+    scores, curves = score_images(
+        classifier, images, target, case, settings, lambda method: backgrounds_given(method, background, contract)
+    )
+    return [named | row for row in scores], [named | row for row in curves]
+
+
+def score_images(  # noqa: PLR0913, PLR0917 - what scores rest on
+    classify: metrics.Classify,
+    images: Float[Tensor, "1 c h w"],
+    target: Int64[Tensor, " 1"],
+    case: Case,
+    settings: EvaluateSettings,
+    given: Callable[[str], set[str]],
+) -> tuple[Rows, Rows]:
+    """Score as `score` does, on the image that the classifier is fed; rows do not name the view. `given`: a method's kinds of background."""
     named = with_controls(case, settings)
-    maps = torch.from_numpy(np.stack(list(named.values())).astype(np.float32)).to(classifier.device)
-    given = {
-        method: backgrounds_given(method.removesuffix(BLURRED), background, classifier.contract.input)
-        for method in named
-    }
-    curves, fidelity = _fidelity(classifier, case, maps, settings)
+    maps = torch.from_numpy(np.stack(list(named.values())).astype(np.float32)).to(images.device)
+    seen = {method: given(method.removesuffix(BLURRED)) for method in named}
+    curves, fidelity = _fidelity(classify, images, target, case.key, maps, settings)
     measured = [
         *_localization(maps, case.objects),
         *_complexity(maps, list(named), case.read or method_read(list(named))),
         *fidelity,
     ]
     scores = [
-        case.key.columns()
-        | {
+        {
             "method": method,
             "metric": metric,
             "substitute": substitute,
-            "seen": substitute in given[method],
+            "seen": substitute in seen[method],
             "value": value,
             "chance": chance,
         }
         for metric, substitute, level, values in measured
         for method, value, chance in zip(named, values.tolist(), _as_list(level, len(named)), strict=True)
     ]
-    return scores, [case.key.columns() | row for row in _curve_rows(curves, list(case.maps))]
+    return scores, list(_curve_rows(curves, list(case.maps)))
 
 
 def _curve_rows(curves: Mapping[str, metrics.Curves], methods: list[str]) -> Iterator[dict[str, Any]]:
@@ -148,14 +162,13 @@ def _complexity(maps: Tensor, names: list[str], read: str) -> Iterator[Measured]
         yield "agreement", "", 0.0, metrics.agreement(maps, maps[names.index(read)].expand_as(maps))
 
 
-def _fidelity(
-    classifier: Classifier, case: Case, maps: Tensor, settings: EvaluateSettings
+def _fidelity(  # noqa: PLR0913, PLR0917 - what scores rest on
+    classify: metrics.Classify, images: Tensor, target: Tensor, view: ViewKey, maps: Tensor, settings: EvaluateSettings
 ) -> tuple[dict[str, metrics.Curves], list[Measured]]:
     """Score whether the classifier follows the maps (method, y, x), with every substitute; the curves, and what is read from them."""
-    images = classifier.normalise(case.pixels[np.newaxis])
-    key = torch.tensor([case.key.number("ties")], device=classifier.device)
+    key = torch.tensor([view.number("ties")], device=images.device)
     views, ties = torch.zeros(len(maps), dtype=torch.long, device=maps.device), key.expand(len(maps))
-    probe = metrics.Probe(classifier, images, classifier.class_index([case.target]), settings.batch_size)
+    probe = metrics.Probe(classify, images, target, settings.batch_size)
     fills: dict[str, metrics.Fill] = {kind: fill_of(images, key, kind, settings.blur) for kind in settings.substitutes}
     asked: dict[str, Any] = {"keys": ties, "steps": settings.steps}
     fixed = {kind: fill for kind, fill in fills.items() if kind != "road"}
