@@ -17,12 +17,8 @@ from pcim.revisions import REVISIONS
 min_version("9.18")
 
 
-given = [os.path.relpath(file) for file in workflow.overwrite_configfiles]
-written = list(given)
-
 # Snakemake would merge a --configfile into this one; a campaign of its own must not inherit the example's classifiers.
 if "campaign" not in config:
-    written.insert(0, "config/config.yaml")
 
     configfile: "config/config.yaml"
 
@@ -30,11 +26,13 @@ if "campaign" not in config:
 report: "workflow/report/workflow.rst"
 
 
+# Faults say file and line. Snakemake takes the files of the command line over the workflow's own.
+given = [os.path.relpath(file) for file in workflow.overwrite_configfiles]
+files = [Path(file) for file in [*workflow.configfiles[len(given) :], *given]]
+elsewhere = "--config" if workflow.modifier.is_main_snakefile() else "config"
 is_run = workflow.is_main_process  # a job believes what the run has checked
-campaign = Campaign.load(
-    read_config(map(Path, written)).over(config) if is_run else config,
-    look_at_plates=is_run,
-)
+values = read_config(files).over(config, elsewhere) if is_run else config
+campaign = Campaign.load(values, look_at_plates=is_run)
 
 
 # What starts this campaign again: the report tells it, with the failed jobs.

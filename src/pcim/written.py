@@ -36,11 +36,11 @@ class Written:
         known = (self.places.get(path[:depth]) for depth in range(len(path), 0, -1))
         return f"{next(filter(None, known), self.source)}: {'.'.join(path) or 'the file'}"
 
-    def over(self, values: Any) -> Written:
-        """Return the values that a run was given, with these places; what no file says came from the command line."""
+    def over(self, values: Any, elsewhere: str = "--config") -> Written:
+        """Return the values that a run was given, with these places; what no file says came from `elsewhere`."""
         told = dict(_walk(self.values))
         other = {
-            path: "--config"
+            path: elsewhere
             for path, value in _walk(values)
             if path not in told or (told[path] != value and not isinstance(value, dict | list))
         }
