@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast cluster cluster-test cluster-stop check schema bench clean distclean
+.PHONY: help demo test test-fast cluster cluster-test cluster-stop check docs docs-serve schema bench clean distclean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,12 @@ check: .venv/.dev ## Lint, types, formats, freshness of generated files
 	$(BIN)/python -m pcim.schema --check
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --lint
 
+docs: .venv/.dev ## Build the documentation into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+docs-serve: .venv/.dev ## Show the documentation while you write it
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
 schema: .venv/.run ## Write config/config.schema.json and config/README.md anew
 	$(BIN)/python -m pcim.schema
 
@@ -63,7 +69,7 @@ bench: .venv/.dev ## Run the benchmarks and keep their figures (hours; it goes o
 	for name in io campaign jobs metrics report_page verdicts trained_verdicts step scaling methods ablation contrasts quality; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 clean: ## Delete results, logs and caches
-	rm -rf results .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf results site .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 distclean: clean ## Delete the environment too
 	rm -rf .venv

@@ -1,0 +1,118 @@
+"""What the documentation says is true: every command is run or proved, every test, option and target that it names is there."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import pytest
+from documents import PAGES, PYTHON, ROOT, SHELL, Block, blocks_of, text_of_test
+from typer.main import get_command
+
+from pcim.cli import app
+from pcim.revisions import REVISIONS
+
+BLOCKS = [block for page in PAGES for block in blocks_of(page)]
+TEXTS = {page: page.read_text(encoding="utf-8") for page in PAGES}
+PROGRAMS = ("make", "snakemake", "pcim", "pip", "python", "git", "napari", "conda", "docker", "apptainer", "cd")
+DEMO = json.loads((ROOT / "docs/images/demo.json").read_text(encoding="utf-8"))
+
+
+def plain(text: str) -> str:
+    return re.sub(r"\s+", " ", text.replace("\u202f", " ").replace("\u00a0", " ")).strip()
+
+
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.test], ids=str)
+def test_a_proof_that_a_block_names_exists_and_holds_its_words(block: Block) -> None:
+    text = text_of_test(block.test)
+    missing = {word for word in block.words if word not in text}
+    assert not missing, f"{block}: {block.test} does not hold {missing}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_fence_is_a_block_and_no_command_hides_in_one_without_a_language(page: Path) -> None:
+    blocks = blocks_of(page)
+    assert sum(line.lstrip().startswith("```") for line in TEXTS[page].splitlines()) == 2 * len(blocks)
+    hidden = [
+        str(block)
+        for block in blocks
+        if block.language not in SHELL | PYTHON and block.text.lstrip("$ ").split(" ", 1)[0] in PROGRAMS
+    ]
+    assert not hidden, "say `sh`, so that it is run"
+
+
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.language in PYTHON], ids=str)
+def test_python_compiles(block: Block) -> None:
+    compile(block.text, str(block), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+
+def test_commands_in_a_sentence_name_targets_commands_and_options_that_there_are() -> None:
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    wrong = []
+    for page, text in TEXTS.items():
+        for found in re.findall(
+            r"(?<!`)`((?:make|pcim) [^`\n]+)`(?!`)", re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+        ):
+            program, *words = found.split()
+            options = {word.partition("=")[0] for word in words if word.startswith("--")}
+            if program == "make":
+                wrong += [
+                    (page.name, found) for word in words if re.fullmatch(r"[a-z-]+", word) and word not in targets
+                ]
+            elif words[0] in commands:
+                known = {one for parameter in commands[words[0]].params for one in parameter.opts} | {"--help"}
+                wrong += [(page.name, found)] if not options <= known else []
+            elif words[0].isalpha() and words[0].islower():
+                wrong.append((page.name, found))
+    assert not wrong
+
+
+def test_tests_and_files_that_pages_name_are_there() -> None:
+    wrong = []
+    for page, text in TEXTS.items():
+        for found in re.findall(r"`((?:tests|benchmarks|src|docs|config|profiles|example|envs)/[\w./:-]+)`", text):
+            try:
+                text_of_test(found) if found.endswith(".py") or "::" in found else None
+            except LookupError as error:
+                wrong.append((page.name, str(error)))
+            if "::" not in found and not (ROOT / found).exists():
+                wrong.append((page.name, found))
+    assert not wrong
+
+
+def said() -> str:
+    """Return all that the example's report says, as the tutorial may quote it."""
+    rows = [
+        row
+        for of in DEMO["classifiers"].values()
+        for table in ("accuracy", "confounding", "halves")
+        for row in of[table]
+    ]
+    pairs = [(row.get("correct", row.get("k", row.get("right"))), row.get("n", row.get("wells"))) for row in rows]
+    return plain(json.dumps(DEMO, ensure_ascii=False).replace('\\"', '"')) + " ".join(f"{k} of {n}" for k, n in pairs)
+
+
+def test_what_the_tutorial_quotes_stands_in_the_examples_report() -> None:
+    text, report = TEXTS[ROOT / "docs/tutorial.md"], said()
+    quotes = [
+        plain(" ".join(re.findall(r"^> ?(.*)$", part, re.MULTILINE)))
+        for part in text.split("\n\n")
+        if part.startswith(">")
+    ]
+    assert len(quotes) >= 10
+    assert [quote for quote in quotes if quote not in report] == []
+
+
+@pytest.mark.parametrize("page", ["docs/tutorial.md", "docs/index.md"])
+def test_every_count_and_share_stands_there_too(page: str) -> None:
+    counts = re.findall(r"\d+ of \d+|\d+ on \d+|\d+ %", plain(TEXTS[ROOT / page]))
+    counts = [re.sub(r"^(\d+) on ", r"\1 of ", count) for count in counts]
+    assert [count for count in counts if count not in said()] == []
+
+
+def test_the_examples_figures_are_those_of_this_method() -> None:
+    """Where a stage's revision was raised: `make demo`, then `python docs/refresh.py`."""
+    assert DEMO["revisions"] == REVISIONS
