@@ -7,13 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pcim.attribute.pcim import PCIM as PCIM
+    from pcim.evaluating import evaluate as evaluate
+    from pcim.explaining import attribute_plate as attribute_plate
     from pcim.models import load_classifier as load_classifier
     from pcim.plates import open_plate as open_plate
 
 __version__ = "0.1.0"
-__all__ = ["PCIM", "load_classifier", "open_plate"]
+__all__ = ["PCIM", "attribute_plate", "evaluate", "load_classifier", "open_plate"]
 
-_HOMES = {"PCIM": "pcim.attribute.pcim", "load_classifier": "pcim.models", "open_plate": "pcim.plates"}
+_HOMES = {
+    "PCIM": "pcim.attribute.pcim",
+    "attribute_plate": "pcim.explaining",
+    "evaluate": "pcim.evaluating",
+    "load_classifier": "pcim.models",
+    "open_plate": "pcim.plates",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -170,7 +170,7 @@ def ingest_plate(  # noqa: PLR0913 - a job's inputs
         inspected.append(UNKNOWN | {"qc": "missing", "reason": why})
     rows = [
         {
-            **_key(plate, well, field),
+            **key_columns(plate, well, field),
             "path": f"{well.path}/{field}",
             **found,
             **_typed(plate_map[well_name(well.row, well.column)]),
@@ -205,7 +205,8 @@ def _unconverted(conversion: Sequence[str]) -> list[tuple[ngff.WellLayout, str, 
     return [(place(r["row"], r["column"], f"{r['row']}/{r['column']}"), r["field"], r["reason"]) for r in failed]
 
 
-def _key(plate: str, well: ngff.WellLayout, field: str) -> dict[str, str]:
+def key_columns(plate: str, well: ngff.WellLayout, field: str) -> dict[str, str]:
+    """Return the columns that name a field in every table."""
     name = well_name(well.row, well.column)
     return {"plate": plate, "row": well.row, "column": well.column, "well": name, "field": field}
 

@@ -59,14 +59,14 @@ def two_backgrounds(images: Float[Tensor, "b c h w"], chosen: Background | float
     return of_keep, of_keep if chosen == "blur" else make_background(images, "mean", blur)
 
 
-def background_kind(chosen: Background, contract: InputContract) -> Literal["mean", "blur"]:
-    """Return the kind of background that a peer compares with: ``auto`` is the mean for tiles, a heavy blur for whole fields.
+def background_kind(chosen: Background, contract: InputContract | None) -> Literal["mean", "blur"]:
+    """Return the kind of background that a peer compares with: ``auto`` is a heavy blur for whole fields, the mean for all else.
 
     A light blur keeps a smooth gradient in the background and hides a shortcut that lies in it; the mean fails on one class
     of whole wells.
     """
     if chosen == "auto":
-        return "blur" if contract.view == "field" else "mean"
+        return "blur" if contract is not None and contract.view == "field" else "mean"
     return chosen
 
 

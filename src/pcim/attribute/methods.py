@@ -112,7 +112,7 @@ def _by_pcim(
         yield items, Attribution(learned.channel_maps, record, learned.stop, learned.batch_size, beside)
 
 
-def backgrounds_given(method: str, chosen: Background, contract: InputContract) -> set[str]:
+def backgrounds_given(method: str, chosen: Background, contract: InputContract | None) -> set[str]:
     """Return the kinds of background that a method was given: fidelity with the same substitute is scored in-sample."""
     if method in {"pcim", "randomised_model"}:
         return {"mean", "blur"} if chosen == "auto" else {chosen}

@@ -1,0 +1,147 @@
+"""Explaining from Python: the maps are the workflow's, bit by bit, and nothing is left behind unless it was asked for."""
+
+from __future__ import annotations
+
+from chunk import HOW, METHODS, SCORED, SETTINGS, Chunk, files_of
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from pcim import attribute_plate, evaluate, load_classifier, open_plate
+from pcim.chunks import Box
+from pcim.config import Crops, Select
+from pcim.mapplates import MapPlate
+from pcim.maps import Maps
+from pcim.models import Classifier
+from pcim.plate import KEY_COLUMNS
+from pcim.plates import Plate
+from pcim.revisions import REVISIONS
+
+
+@pytest.fixture(scope="module")
+def chunk(tmp_path_factory: pytest.TempPathFactory) -> Chunk:
+    """Every stage's job on two wells, as the workflow runs it."""
+    made = Chunk.make(tmp_path_factory.mktemp("chunk"))
+    made.run()
+    return made
+
+
+@pytest.fixture(scope="module")
+def plate(chunk: Chunk) -> Plate:
+    return open_plate(chunk.inputs / "p.zarr")
+
+
+@pytest.fixture(scope="module")
+def classifier(chunk: Chunk) -> Classifier:
+    return load_classifier(chunk.inputs / "model", ["makers"], "cpu")
+
+
+@pytest.fixture(scope="module")
+def maps(plate: Plate, classifier: Classifier) -> Maps:
+    return attribute_plate(plate, classifier, settings=SETTINGS)
+
+
+def test_the_maps_of_a_plate_are_those_that_the_workflow_stores(chunk: Chunk, maps: Maps) -> None:
+    ledger = chunk.read("pcim").drop(columns=["fingerprint", "revision"])
+    mine = maps.ledger.drop(columns=[*HOW, "fingerprint", "revision"])
+    pd.testing.assert_frame_equal(mine, ledger, check_dtype=False)  # digests of the maps among them
+    assert len(maps) == len(maps.explained) == 8
+    stored = MapPlate(chunk.maps("pcim"))
+    for one, row in zip(maps.channel_maps, maps.explained.to_dict("records"), strict=True):
+        path = f"{row['row']}/{row['column']}/{row['field']}"
+        there = stored.read_views(path, {row["view"]: Box.of(row)})[row["view"]]
+        np.testing.assert_array_equal(one.numpy(), there)
+
+
+def test_a_view_is_the_same_alone(plate: Plate, classifier: Classifier, maps: Maps) -> None:
+    alone = attribute_plate(plate, classifier, wells=["a2"], fields=["0"], settings=SETTINGS)
+    assert torch.equal(alone, maps[4:])
+    assert torch.equal(alone.images, maps.images[4:])
+    pd.testing.assert_frame_equal(
+        alone.ledger.drop(columns=HOW), maps.ledger[4:].reset_index(drop=True).drop(columns=HOW)
+    )
+
+
+def test_nothing_is_changed_and_nothing_left(chunk: Chunk, plate: Plate, classifier: Classifier) -> None:
+    before, threads = files_of(chunk.inputs), torch.get_num_threads()
+    attribute_plate(plate, classifier, wells=["A01"], method="edge", settings=SETTINGS)
+    assert files_of(chunk.inputs) == before
+    assert torch.get_num_threads() == threads
+
+
+def test_maps_that_are_kept_are_a_plate_and_are_not_made_again(
+    tmp_path: Path, plate: Plate, classifier: Classifier, maps: Maps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "p_pcim.zarr"
+    asked: dict[str, Any] = {"settings": SETTINGS, "out": out}
+    assert torch.equal(attribute_plate(plate, classifier, wells=["A01"], **asked), maps[:4])
+    assert open_plate(out).wells == ["A01"]
+    attribute_plate(plate, classifier, wells=["A02"], **asked)
+    monkeypatch.setattr("pcim.attribute.methods.explain_each", lambda *_: pytest.fail("explained again"))
+    again = attribute_plate(plate, classifier, **asked)
+    assert torch.equal(again, maps)
+    kept = open_plate(out)
+    assert kept.wells == ["A01", "A02"]
+    stitched = kept.field("A02").isel(layer=0)[:, :20, :48]  # where no other tile overlaps
+    np.testing.assert_allclose(stitched, maps.channel_maps[4][:, :20], rtol=1e-6)
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "p_pcim.parquet"), again.ledger, check_dtype=False)
+
+
+def test_targets_are_the_call_or_classes_a_map_each(plate: Plate, classifier: Classifier) -> None:
+    both = attribute_plate(plate, classifier, wells=["A01"], target=["call", "plain"], settings=SETTINGS)
+    assert list(both.explained["layer"]) == ["call", "plain"] * 4
+    assert set(both.explained["target"][1::2]) == {"plain"}
+
+
+def test_a_view_that_cannot_be_explained_is_a_row_with_its_reason(
+    plate: Plate, classifier: Classifier, chunk: Chunk, tmp_path: Path
+) -> None:
+    import shutil
+
+    shutil.copytree(chunk.inputs / "p.zarr", tmp_path / "p.zarr")
+    for file in (tmp_path / "p.zarr/A/1/0/0/c").rglob("*"):
+        if file.is_file():
+            file.write_bytes(b"")
+    maps = attribute_plate(open_plate(tmp_path / "p.zarr"), classifier, settings=SETTINGS)
+    assert list(maps.ledger["status"]) == ["skipped"] * 4 + ["ok"] * 4
+    assert maps.ledger["reason"][0].startswith("truncated: ")
+    assert list(maps.explained["well"]) == ["A02"] * 4
+    none = attribute_plate(open_plate(tmp_path / "p.zarr"), classifier, wells=["A01"], settings=SETTINGS)
+    assert none.shape == (0, 1, 48, 48)
+
+
+def test_all_faults_are_told_at_once(plate: Plate, classifier: Classifier, tmp_path: Path, chunk: Chunk) -> None:
+    wrong = SETTINGS.model_copy(update={"select": Select(where={"split": ["test"]})})
+    with pytest.raises(ValueError, match=r"target 'spots' \(did you mean 'spot'\?\).*crops: given if.*select\.where"):
+        attribute_plate(plate, classifier, target="spots", crops=Crops(label="spots"), settings=wrong)
+    with pytest.raises(ValueError, match="methods"):
+        attribute_plate(plate, classifier, method="magic")
+    with pytest.raises(KeyError, match="no well B01"):
+        attribute_plate(plate, classifier, wells=["B1"])
+    with pytest.raises(ValueError, match="in the source plate"):
+        attribute_plate(plate, classifier, out=chunk.inputs / "p.zarr/maps.zarr")
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(ValueError, match="exists and is no plate of maps"):
+        attribute_plate(plate, classifier, out=tmp_path / "mine")
+
+
+def test_scores_of_a_plates_maps_are_those_of_the_workflow(
+    chunk: Chunk, plate: Plate, classifier: Classifier, maps: Maps
+) -> None:
+    edge = attribute_plate(plate, classifier, method="edge", settings=SETTINGS)
+    found = evaluate({"pcim": maps, "edge": edge}, plate, classifier, objects="spots", settings=SCORED)
+    named = [*KEY_COLUMNS, "method", "metric", "substitute"]
+    known = pd.read_parquet(chunk.table("scores")).set_index(named)[["seen", "value", "chance"]]
+    known = known[~known.index.get_level_values("method").isin(["other_view"])]
+    mine = found.set_index(named)[["seen", "value", "chance"]]
+    assert set(METHODS) < set(found["method"])
+    pd.testing.assert_frame_equal(mine.sort_index(), known.sort_index(), rtol=1e-5, atol=1e-6)
+    assert (found["target"] == found.merge(maps.ledger, on=list(KEY_COLUMNS))["target_y"]).all()
+
+
+def test_the_revision_is_the_workflows(maps: Maps) -> None:
+    assert set(maps.ledger["revision"]) == {REVISIONS["attribute"]}
