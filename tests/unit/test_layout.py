@@ -44,6 +44,22 @@ def test_the_snakefile_which_every_job_reads_again_imports_nothing_heavy() -> No
     assert not HEAVY & {name.partition(".")[0] for name in output.split()}
 
 
+def test_the_package_has_five_names_and_importing_it_imports_nothing_heavy() -> None:
+    code = "import sys, pcim; print(*pcim.__all__); assert set(pcim.__all__) <= set(dir(pcim)); print(*sys.modules)"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    names, modules = output.splitlines()
+    assert names.split() == ["PCIM", "attribute_plate", "evaluate", "load_classifier", "open_plate"]
+    assert not (HEAVY | {"numpy", "pydantic", "yaml"}) & {name.partition(".")[0] for name in modules.split()}
+
+
+def test_no_module_takes_the_place_of_a_public_name() -> None:
+    code = (
+        "import pcim, pkgutil; print(*[m.name for m in pkgutil.iter_modules(pcim.__path__) if m.name in pcim.__all__])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert found.split() == []
+
+
 @pytest.mark.parametrize("script", sorted((ROOT / "workflow/scripts").glob("*.py")), ids=lambda path: path.stem)
 def test_a_script_is_an_adapter_with_one_call_and_no_branch(script: Path) -> None:
     tree = ast.parse(script.read_text())
