@@ -77,8 +77,8 @@ def direct(numbers: list[int], threads: int) -> None:
     torch.set_num_threads = lambda _: None  # jobs take one thread each, which a user's own process does not
     from pcim.attribute.stage import attribute_chunk
     from pcim.campaign import Campaign
+    from pcim.chunkjob import ChunkJob
     from pcim.config import AttributeSettings
-    from pcim.jobs import ChunkJob
     from pcim.revisions import REVISIONS
 
     campaign = Campaign.load(yaml.safe_load(CONFIG.read_text()), look_at_plates=False)

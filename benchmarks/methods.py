@@ -21,10 +21,11 @@ from scoring import UNSEEN, fidelity, localization
 from pcim import PCIM
 from pcim.attribute import step
 from pcim.attribute.stage import attribute_chunk
+from pcim.chunkjob import ChunkJob
 from pcim.classify import classify_chunk
 from pcim.config import AttributeSettings, ClassifySettings, IngestSettings
 from pcim.ingest import ingest_plate
-from pcim.jobs import ChunkJob, log_to
+from pcim.jobs import log_to
 from pcim.method_settings import PeerSettings
 from pcim.models import load_classifier, pick_device
 from pcim.peers import METHODS, Peer

@@ -10,11 +10,11 @@ import pandas as pd
 from makers import spot_field, write_model, write_plate
 
 from pcim.attribute.stage import attribute_chunk
+from pcim.chunkjob import ChunkJob
 from pcim.classify import classify_chunk
 from pcim.config import AttributeSettings, ClassifySettings, EvaluateSettings, IngestSettings, Region
 from pcim.evaluate_stage import evaluate_chunk
 from pcim.ingest import inspect_field
-from pcim.jobs import ChunkJob
 from pcim.method_settings import PcimSettings
 from pcim.source import Source
 

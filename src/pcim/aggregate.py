@@ -12,13 +12,14 @@ import pandas as pd
 from pcim import ngff
 from pcim.chunks import Box
 from pcim.fitting import fit, fit_mask
-from pcim.jobs import log, read_tables, rows_of, write_table
+from pcim.jobs import log
 from pcim.mapplates import MapPlate
 from pcim.meanmaps import MeanMaps, ObjectMaps, find_windows, write_dataset
 from pcim.method_settings import method_read
 from pcim.plate import KEY_COLUMNS, ViewKey
 from pcim.profiles import profile_wells
 from pcim.stores import FieldImage
+from pcim.tables import read_tables, rows_of, write_table
 from pcim.views import explained_views, read_regions
 
 if TYPE_CHECKING:

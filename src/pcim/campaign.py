@@ -187,7 +187,7 @@ class Campaign:
         return self.sources[wildcards.plate].plain()
 
     def chunk(self, wildcards: Any) -> dict[str, Any]:
-        """Return what every job on a chunk is told: where, which wells, and what is let pass (see `jobs.ChunkJob`)."""
+        """Return what every job on a chunk is told: where, which wells, and what is let pass (see `chunkjob.ChunkJob`)."""
         return {
             "store": self.store(wildcards),
             "wells": self.plans[wildcards.plate].chunks[wildcards.chunk],

@@ -11,11 +11,12 @@ import pandas as pd
 
 from pcim.contract import load_contract
 from pcim.intensities import Known
-from pcim.jobs import log, rows_of
+from pcim.jobs import log
 from pcim.kept import Kept, fingerprint
 from pcim.objects import read_objects
 from pcim.plate import KEY_COLUMNS
 from pcim.progress import progress
+from pcim.tables import rows_of
 from pcim.views import View, Waiting, batches, read_views, views_of_wells
 
 if TYPE_CHECKING:
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pcim.chunkjob import ChunkJob
     from pcim.config import ClassifySettings
     from pcim.contract import Contract
-    from pcim.jobs import ChunkJob
     from pcim.models import Classifier
 
 Calls = dict[View, dict[str, Any]]

@@ -12,12 +12,13 @@ import torch
 from pcim.chunks import Box
 from pcim.fitting import fit
 from pcim.intervene import highest
-from pcim.jobs import log, rows_of, sole_writer, write_table
+from pcim.jobs import log, sole_writer
 from pcim.mapplates import MapPlate
 from pcim.measured import PAIR_COLUMNS
 from pcim.metrics import agreement
 from pcim.plate import KEY_COLUMNS, ViewKey
 from pcim.scoring import TOP_SHARE
+from pcim.tables import rows_of, write_table
 from pcim.views import explained_views
 
 if TYPE_CHECKING:

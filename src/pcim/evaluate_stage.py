@@ -15,7 +15,7 @@ from pcim.chunks import Box
 from pcim.contract import load_contract
 from pcim.fitting import fit, fit_mask
 from pcim.intensities import Known
-from pcim.jobs import log, rows_of
+from pcim.jobs import log
 from pcim.kept import Kept, Rows, fingerprint
 from pcim.mapplates import MapPlate
 from pcim.measured import HOW
@@ -23,6 +23,7 @@ from pcim.method_settings import method_read
 from pcim.plate import KEY_COLUMNS, ViewKey
 from pcim.progress import progress
 from pcim.stores import FieldImage
+from pcim.tables import rows_of
 from pcim.views import explained_views, read_regions
 
 if TYPE_CHECKING:
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pcim.chunkjob import ChunkJob
     from pcim.config import EvaluateSettings, Region
     from pcim.contract import Contract
-    from pcim.jobs import ChunkJob
     from pcim.method_settings import Background
     from pcim.models import Classifier
     from pcim.scoring import Case

@@ -10,10 +10,10 @@ import pandas as pd
 
 from pcim.contract import load_contract
 from pcim.evidence import Evidence
-from pcim.jobs import read_tables
 from pcim.measured import HOW, PAIR_COLUMNS
 from pcim.plate import KEY_COLUMNS
 from pcim.scores import READ, Scores
+from pcim.tables import read_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -14,11 +14,12 @@ from dask.delayed import delayed
 
 from pcim import ngff
 from pcim.inputs import CampaignError, read_platemap
-from pcim.jobs import log, rows_of, write_table
+from pcim.jobs import log
 from pcim.plate import FIELD_COLUMNS, well_name
 from pcim.progress import progress
 from pcim.quality import digest_pixels, illumination, judge
 from pcim.stores import FieldImage
+from pcim.tables import rows_of, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

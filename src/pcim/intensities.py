@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pcim.jobs import log, rows_of, write_table
+from pcim.jobs import log
 from pcim.plate import FIELD_COLUMNS
 from pcim.progress import progress
 from pcim.stores import FieldImage
+from pcim.tables import rows_of, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

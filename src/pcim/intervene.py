@@ -19,7 +19,7 @@ from pcim.exchanges import COLUMNS, Subject, exchange_regions
 from pcim.fitting import fit, fit_mask
 from pcim.intensities import Known
 from pcim.interventions import Scene
-from pcim.jobs import log, read_tables, rows_of
+from pcim.jobs import log
 from pcim.kept import Kept, fingerprint
 from pcim.mapplates import MapPlate
 from pcim.metrics import ranking
@@ -27,6 +27,7 @@ from pcim.models import Classifier, load_classifier, pick_device
 from pcim.plate import KEY_COLUMNS, ViewKey
 from pcim.regions import widen
 from pcim.stores import FieldImage
+from pcim.tables import read_tables, rows_of
 from pcim.views import explained_views, read_regions
 
 if TYPE_CHECKING:

@@ -4,29 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import logging
 import os
 import socket
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, cast
-
-from pcim.process import importing
-from pcim.source import Source
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import pandas as pd
-
-    from pcim.models import Classifier
-
 log = logging.getLogger("pcim")
-SYNC_EVERY_S = 1.0
-"""A journal is synced to disk at most so often: on a parallel file system that takes as long as a batch on a GPU."""
 _job_log: list[Told] = []
 
 
@@ -42,50 +31,6 @@ class Stopped(SystemExit):
 
     def __str__(self) -> str:
         return self.how_far
-
-
-@dataclass(frozen=True)
-class ChunkJob:
-    """What every job on a chunk is told: the source plate, its wells, the classifier, and what it may use."""
-
-    store: Source
-    wells: Sequence[str]
-    model: Path
-    trusted_packages: Sequence[str]
-    accept: Sequence[str]
-    max_failed: float
-    gpus: int
-    workers: int
-    revision: int
-    intensities: Sequence[str] = ()
-    objects: Sequence[str] = ()
-
-    @classmethod
-    def of(cls, snakemake: Any) -> ChunkJob:
-        """Read it from a rule with input `model`, params `chunk` and `revision`, and resource `gpu`."""
-        told = dict(snakemake.params.chunk)
-        return cls(
-            store=Source.of(told.pop("store")),
-            model=Path(snakemake.input.model),
-            gpus=gpus_of(snakemake.resources),
-            workers=int(snakemake.threads),
-            revision=int(snakemake.params.revision),
-            intensities=list(snakemake.input.intensities),
-            objects=list(snakemake.input.get("objects", [])),
-            **told,
-        )
-
-    def load_classifier(self) -> Classifier:
-        """Load the job's classifier onto its device, and torch with it: what can be read before is read meanwhile."""
-        with importing():
-            from pcim.models import load_classifier, pick_device
-
-        return load_classifier(self.model, self.trusted_packages, pick_device(self.gpus))
-
-
-def gpus_of(resources: Any) -> int:
-    """Return how many GPUs a job was given, asked for as ``gpu: 1`` or, where a site wants that, as ``gres: "gpu:1"``."""
-    return int(resources.get("gpu", 0)) or int("gpu" in str(resources.get("gres", "")))
 
 
 class Told:
@@ -224,67 +169,3 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         partial.replace(file)
     finally:
         partial.unlink(missing_ok=True)
-
-
-def write_table(table: pd.DataFrame, path: str | Path) -> None:
-    """Write a Parquet table, whole or not at all."""
-    with whole_file(path) as partial:
-        table.to_parquet(partial, index=False)
-
-
-def read_tables(paths: Sequence[str], *, job: bool = False, columns: Sequence[str] = ()) -> pd.DataFrame:
-    """Read tables of one kind into one; those without rows have no types to add and are left out, unless all are empty.
-
-    With `job`, a column of that name says which file a row comes from. Of no paths the table is empty, with `columns`.
-    """
-    import pandas as pd
-
-    tables = [pd.read_parquet(path) for path in paths]
-    if job:
-        tables = [table.assign(job=str(path)) for table, path in zip(tables, paths, strict=True)]
-    if not tables:
-        return pd.DataFrame(columns=list(columns))
-    return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
-
-
-def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return a table's rows, each as column -> value."""
-    return cast("list[dict[str, Any]]", table.to_dict("records"))
-
-
-class Journal:
-    """The finished views of a job that may be killed: a line a view, appended when the view is done and what belongs to it stored.
-
-    Snakemake deletes a job's declared outputs before it runs again; the journal is not declared and stays.
-    """
-
-    def __init__(self, ledger: str | Path) -> None:
-        file = Path(ledger)
-        self.path = file.parent / f".{file.stem}.journal.jsonl"
-        self._synced = 0.0
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Return the recorded rows, oldest first; a last line that was cut off by a kill is left out."""
-        if not self.path.exists():
-            return []
-        rows = []
-        for line in self.path.read_text(encoding="utf-8").splitlines():
-            try:
-                rows.append(json.loads(line))
-            except ValueError:
-                log.warning("%s: a line that was cut off is left out", self.path)
-        return rows
-
-    def append(self, rows: list[dict[str, Any]]) -> None:
-        """Record rows: when this returns, a kill of the process loses none, and one of the node those of the last second."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        text = "".join(json.dumps(row) + "\n" for row in rows)
-        with self.path.open("ab+") as handle:
-            end = handle.seek(0, os.SEEK_END)
-            handle.seek(max(0, end - 1))
-            torn = end > 0 and handle.read(1) != b"\n"
-            handle.write(b"\n" * torn + text.encode())
-            handle.flush()
-            if time.monotonic() - self._synced >= SYNC_EVERY_S:
-                os.fsync(handle.fileno())
-                self._synced = time.monotonic()

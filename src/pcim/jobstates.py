@@ -6,7 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from pcim.jobs import Journal, is_held, lock_file
+from pcim.jobs import is_held, lock_file
+from pcim.journal import Journal
 from pcim.progress import Progress, progress_file, read_progress
 
 if TYPE_CHECKING:

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from pcim import ngff
-from pcim.jobs import log, rows_of, write_table
+from pcim.jobs import log
 from pcim.plate import FIELD_COLUMNS, parse_well
 from pcim.stores import FieldImage
+from pcim.tables import rows_of, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -14,11 +14,12 @@ import pandas as pd
 from pcim.config import Config
 from pcim.figures import Album
 from pcim.found import Inputs
-from pcim.jobs import log, read_tables, whole_file
+from pcim.jobs import log, whole_file
 from pcim.page import ClassifierPage
 from pcim.pages import Pages
 from pcim.source import Source
 from pcim.summary import as_csv, summary_json
+from pcim.tables import read_tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

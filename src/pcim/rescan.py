@@ -17,10 +17,11 @@ from pcim.convert import read_channel
 from pcim.exports import OMEZARR, read_export
 from pcim.faults import nearest
 from pcim.ingest import fields_of
-from pcim.jobs import hold_campaign, rows_of
+from pcim.jobs import hold_campaign
 from pcim.plate import well_name
 from pcim.quality import digest_pixels
 from pcim.stores import FieldImage
+from pcim.tables import rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -14,11 +14,11 @@ import numpy as np
 from pcim import ngff
 from pcim.chunks import Box
 from pcim.fitting import fit
-from pcim.jobs import read_tables, rows_of
 from pcim.plate import FIELD_COLUMNS, KEY_COLUMNS, ViewKey
 from pcim.quality import digest_pixels
 from pcim.regions import boundary_region, label_region, partition
 from pcim.stores import FieldImage
+from pcim.tables import read_tables, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -23,7 +23,7 @@ from pcim.classify import check_failures, classify_views
 from pcim.config import AttributeSettings, IngestSettings, Select
 from pcim.ingest import inspect_field
 from pcim.intensities import Known
-from pcim.jobs import Journal
+from pcim.journal import Journal
 from pcim.mapplates import MapPlate
 from pcim.method_settings import METHODS, PcimSettings, PeerSettings
 from pcim.models import load_classifier, pick_device

@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pytest
 
-from pcim.jobs import Journal, gpus_of, hold_campaign, log, log_to, sole_writer, whole_file, write_table
+from pcim.chunkjob import gpus_of
+from pcim.jobs import hold_campaign, log, log_to, sole_writer, whole_file
+from pcim.journal import Journal
 from pcim.process import importing
+from pcim.tables import write_table
 
 if TYPE_CHECKING:
     from pathlib import Path

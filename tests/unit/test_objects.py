@@ -17,7 +17,7 @@ from pcim.config import AttributeSettings, Crops, IngestSettings
 from pcim.contract import InputContract
 from pcim.ingest import inspect_field
 from pcim.intensities import Known
-from pcim.jobs import Journal
+from pcim.journal import Journal
 from pcim.mapplates import MapPlate
 from pcim.method_settings import PcimSettings
 from pcim.models import load_classifier, pick_device

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pcim.chunkjob import gpus_of
 from pcim.config import EvaluateSettings, regions_of
 from pcim.intervene import intervene
-from pcim.jobs import gpus_of, log_to, sole_writer
+from pcim.jobs import log_to, sole_writer
 from pcim.process import leave
 from pcim.progress import telling
 from pcim.source import Source

@@ -18,12 +18,14 @@ from pcim.chunks import is_selected, thin_wells
 from pcim.classify import check_failures
 from pcim.contract import load_contract
 from pcim.intensities import Known
-from pcim.jobs import Journal, log, rows_of, write_table
+from pcim.jobs import log
+from pcim.journal import Journal
 from pcim.mapplates import MapPlate
 from pcim.objects import read_objects
 from pcim.plate import KEY_COLUMNS
 from pcim.quality import digest_pixels
 from pcim.settings import CALL
+from pcim.tables import rows_of, write_table
 from pcim.views import View, Waiting, batches, read_views, views_of_wells
 
 if TYPE_CHECKING:
@@ -33,8 +35,8 @@ if TYPE_CHECKING:
 
     from pcim.attribute.methods import Attribution
     from pcim.attribute.spool import Done
+    from pcim.chunkjob import ChunkJob
     from pcim.config import AttributeSettings
-    from pcim.jobs import ChunkJob
     from pcim.models import Classifier
     from pcim.views import Reading
 

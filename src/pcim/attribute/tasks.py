@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pcim.config import AttributeSettings
     from pcim.contract import Contract
-    from pcim.jobs import Journal
+    from pcim.journal import Journal
     from pcim.mapplates import MapPlate
     from pcim.models import Classifier
     from pcim.source import Source

@@ -1,0 +1,59 @@
+"""What a job on a chunk is told by the workflow, and the classifier that it loads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pcim.process import importing
+from pcim.source import Source
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pcim.models import Classifier
+
+
+@dataclass(frozen=True)
+class ChunkJob:
+    """What every job on a chunk is told: the source plate, its wells, the classifier, and what it may use."""
+
+    store: Source
+    wells: Sequence[str]
+    model: Path
+    trusted_packages: Sequence[str]
+    accept: Sequence[str]
+    max_failed: float
+    gpus: int
+    workers: int
+    revision: int
+    intensities: Sequence[str] = ()
+    objects: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, snakemake: Any) -> ChunkJob:
+        """Read it from a rule with input `model`, params `chunk` and `revision`, and resource `gpu`."""
+        told = dict(snakemake.params.chunk)
+        return cls(
+            store=Source.of(told.pop("store")),
+            model=Path(snakemake.input.model),
+            gpus=gpus_of(snakemake.resources),
+            workers=int(snakemake.threads),
+            revision=int(snakemake.params.revision),
+            intensities=list(snakemake.input.intensities),
+            objects=list(snakemake.input.get("objects", [])),
+            **told,
+        )
+
+    def load_classifier(self) -> Classifier:
+        """Load the job's classifier onto its device, and torch with it: what can be read before is read meanwhile."""
+        with importing():
+            from pcim.models import load_classifier, pick_device
+
+        return load_classifier(self.model, self.trusted_packages, pick_device(self.gpus))
+
+
+def gpus_of(resources: Any) -> int:
+    """Return how many GPUs a job was given, asked for as ``gpu: 1`` or, where a site wants that, as ``gres: "gpu:1"``."""
+    return int(resources.get("gpu", 0)) or int("gpu" in str(resources.get("gres", "")))

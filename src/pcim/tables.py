@@ -1,0 +1,39 @@
+"""Tables: Parquet that is whole or not there, many files as one table, rows one by one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from pcim.jobs import whole_file
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import pandas as pd
+
+
+def write_table(table: pd.DataFrame, path: str | Path) -> None:
+    """Write a Parquet table, whole or not at all."""
+    with whole_file(path) as partial:
+        table.to_parquet(partial, index=False)
+
+
+def read_tables(paths: Sequence[str], *, job: bool = False, columns: Sequence[str] = ()) -> pd.DataFrame:
+    """Read tables of one kind into one; those without rows have no types to add and are left out, unless all are empty.
+
+    With `job`, a column of that name says which file a row comes from. Of no paths the table is empty, with `columns`.
+    """
+    import pandas as pd
+
+    tables = [pd.read_parquet(path) for path in paths]
+    if job:
+        tables = [table.assign(job=str(path)) for table, path in zip(tables, paths, strict=True)]
+    if not tables:
+        return pd.DataFrame(columns=list(columns))
+    return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
+
+
+def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a table's rows, each as column -> value."""
+    return cast("list[dict[str, Any]]", table.to_dict("records"))
