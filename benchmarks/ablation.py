@@ -18,9 +18,9 @@ from scoring import GIVEN, fidelity, localization
 from tqdm import tqdm
 
 from pcim.attribute import learning, step
-from pcim.attribute.backgrounds import two_backgrounds
-from pcim.attribute.blending import drop, gaussian_blur, keep, smooth
+from pcim.attribute.blending import drop, keep, smooth
 from pcim.attribute.learning import Blend, learn, read_out
+from pcim.backgrounds import gaussian_blur, two_backgrounds
 from pcim.method_settings import PcimSettings
 
 if TYPE_CHECKING:

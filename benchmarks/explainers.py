@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pcim import PCIM
-from pcim.attribute.blending import gaussian_blur
+from pcim.backgrounds import gaussian_blur
 from pcim.forward import Forward
 from pcim.method_settings import PeerSettings
 from pcim.peers import METHODS, Peer

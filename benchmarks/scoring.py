@@ -9,8 +9,7 @@ import numpy as np
 import torch
 
 from pcim import metrics
-from pcim.attribute.backgrounds import make_background
-from pcim.attribute.blending import gaussian_blur
+from pcim.backgrounds import gaussian_blur, make_background
 from pcim.statistics import bootstrap_means
 
 if TYPE_CHECKING:

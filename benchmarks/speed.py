@@ -14,8 +14,8 @@ from networks import Residual, resnet
 from torch import Tensor, nn
 
 from pcim.architectures import small_cnn
-from pcim.attribute.backgrounds import two_backgrounds
 from pcim.attribute.step import Step, margin
+from pcim.backgrounds import two_backgrounds
 from pcim.method_settings import PcimSettings
 
 if TYPE_CHECKING:

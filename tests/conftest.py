@@ -24,7 +24,7 @@ CHECKED = [
     "attribute.step",
     "attribute.learning",
     "attribute.forward_only",
-    "attribute.backgrounds",
+    "backgrounds",
 ]
 install_import_hook([f"pcim.{name}" for name in CHECKED], "beartype.beartype")
 

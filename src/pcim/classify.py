@@ -58,7 +58,7 @@ def _in_batches(
     classifier: Classifier, readings: Iterable[tuple[View, NDArray[Any] | str]], size: int
 ) -> Iterator[Calls]:
     """Classify views batch by batch: its calls, and the views that could not be read."""
-    from pcim.attribute.memory import halving_when_out_of_memory  # torch is not needed before
+    from pcim.halving import halving_when_out_of_memory  # torch is not needed before
 
     classes, (device, device_name), waiting = classifier.contract.classes, classifier.named_device, Waiting()
     for group, pixels, lost in waiting.over(batches(readings, size)):

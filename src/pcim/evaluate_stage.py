@@ -179,7 +179,7 @@ class Scoring:
 
     def scored(self, classifier: Classifier, asked: Sequence[Asked]) -> Iterator[tuple[Asked, list[Rows]]]:
         """Score views; yield each with its rows of scores and of curves."""
-        from pcim.attribute.memory import halving_when_out_of_memory  # torch is not needed before
+        from pcim.halving import halving_when_out_of_memory  # torch is not needed before
 
         size, (device, device_name) = self.settings.batch_size, classifier.named_device
         for one, case in self._cases(asked):

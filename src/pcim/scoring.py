@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from pcim import metrics
-from pcim.attribute.backgrounds import make_background
-from pcim.attribute.blending import gaussian_blur
 from pcim.attribute.methods import backgrounds_given
+from pcim.backgrounds import gaussian_blur, make_background
 from pcim.measured import BLURRED, OBJECTS_MASK, OTHER_VIEW
 from pcim.method_settings import CONTROLS, method_read
 

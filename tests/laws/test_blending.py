@@ -11,9 +11,10 @@ from torch import nn
 
 import pcim
 from pcim.attribute import learning
-from pcim.attribute.blending import drop, gaussian_blur, keep, smooth
+from pcim.attribute.blending import drop, keep, smooth
 from pcim.attribute.learning import Blend, learn, learn_literal, read_out
 from pcim.attribute.step import Step, margin
+from pcim.backgrounds import gaussian_blur
 from pcim.method_settings import PcimSettings
 
 SETTINGS = PcimSettings()

@@ -18,8 +18,9 @@ from torch import nn
 
 import pcim
 from pcim import PCIM
-from pcim.attribute.memory import fitting, halving_when_out_of_memory
+from pcim.attribute.memory import fitting
 from pcim.forward import ScoresError
+from pcim.halving import halving_when_out_of_memory
 
 SPOTS = [(12, 30), (33, 14), (24, 24)]
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pcim.attribute.backgrounds import background_kind, make_background
-from pcim.attribute.memory import each_halving
 from pcim.attribute.pcim import PCIM
 from pcim.attribute.step import target_probability
+from pcim.backgrounds import background_kind, make_background
 from pcim.forward import as_forward
+from pcim.halving import each_halving
 from pcim.metrics import scrambled
 from pcim.peers import METHODS, Peer
 

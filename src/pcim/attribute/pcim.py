@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from pcim.attribute.backgrounds import black, two_backgrounds
 from pcim.attribute.blending import drop, keep
 from pcim.attribute.forward_only import SMALLEST_BUDGET, estimate
 from pcim.attribute.learned import Answer, Learned
 from pcim.attribute.learning import Blend, learn, learn_each, learn_literal, read_out
-from pcim.attribute.memory import each_halving, halving_when_out_of_memory, views_that_fit
+from pcim.attribute.memory import views_that_fit
 from pcim.attribute.step import target_probability
+from pcim.backgrounds import black, two_backgrounds
 from pcim.contract import Contract
 from pcim.forward import as_forward, checked_images, key_of, resolve_targets
+from pcim.halving import each_halving, halving_when_out_of_memory
 from pcim.maps import Maps
 from pcim.method_settings import PcimSettings
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from jaxtyping import Float, Int
 
-    from pcim.attribute.backgrounds import Backgrounds
+    from pcim.backgrounds import Backgrounds
     from pcim.forward import Forward, Scores
     from pcim.method_settings import Background
 

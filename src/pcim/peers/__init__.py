@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from pcim.attribute.backgrounds import two_backgrounds
+from pcim.backgrounds import two_backgrounds
 from pcim.forward import as_forward, checked_images, key_of, resolve_targets
 from pcim.method_settings import PeerSettings
 from pcim.peers import controls, gradients, perturbations
