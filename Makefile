@@ -48,10 +48,11 @@ cluster-test: .venv/.dev ## Run the tests on that SLURM
 cluster-stop: ## End that SLURM and delete its folder
 	@tests/cluster/cluster.sh purge
 
-check: .venv/.dev ## Lint, types, formats, freshness of generated files
+check: .venv/.dev ## Lint, types, direction of imports, formats, freshness of generated files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/snakefmt --check Snakefile workflow/Snakefile workflow/rules
 	$(BIN)/python -m pcim.schema --check
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --lint
