@@ -141,7 +141,6 @@ class Maps(Tensor):
         return [number % len(self) for number in chosen]
 
     def _draw_image(self, ax: Axes, number: int, attribution: NDArray[Any]) -> None:
-        from pcim.attribute.assembly import highest
         from pcim.panels import composite
 
         pixels = _array(self.images[number])
@@ -189,3 +188,9 @@ def _array(tensor: Tensor) -> NDArray[np.float32]:
 
 def _holds_lists(column: pd.Series[Any]) -> bool:
     return bool(column.map(lambda value: isinstance(value, (list, np.ndarray))).any())
+
+
+def highest(attribution: NDArray[np.float32], percent: float) -> NDArray[np.uint8]:
+    """Mark the `percent` highest pixels of a map (y, x) with 1; pixels at 0 are never marked."""
+    threshold = np.percentile(attribution, 100 - percent)
+    return ((attribution >= threshold) & (attribution > 0)).astype(np.uint8)

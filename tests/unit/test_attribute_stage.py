@@ -14,7 +14,6 @@ import torch
 from makers import SIZE, spot_field, write_model, write_plate
 
 from pcim.attribute import methods
-from pcim.attribute.assembly import highest
 from pcim.attribute.methods import Attribution, asked_by, backgrounds_given, explain_each
 from pcim.attribute.spool import Spool
 from pcim.attribute.stage import Job, explain, select_views
@@ -25,6 +24,7 @@ from pcim.ingest import inspect_field
 from pcim.intensities import Known
 from pcim.journal import Journal
 from pcim.mapplates import MapPlate
+from pcim.maps import highest
 from pcim.method_settings import METHODS, PcimSettings, PeerSettings
 from pcim.models import load_classifier, pick_device
 from pcim.plate import ViewKey

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pcim.fitting import fit
+from pcim.maps import highest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -105,9 +106,3 @@ def _distance_to_edge(box: Box) -> NDArray[np.float32]:
     """Return, for each pixel of a box, the product of its distances to the nearest edges in y and x, px, at least 1/4."""
     down, across = (np.minimum(np.arange(n), np.arange(n)[::-1]) + 0.5 for n in (box.height, box.width))
     return np.outer(down, across).astype(np.float32)
-
-
-def highest(attribution: NDArray[np.float32], percent: float) -> NDArray[np.uint8]:
-    """Mark the `percent` highest pixels of a map (y, x) with 1; pixels at 0 are never marked."""
-    threshold = np.percentile(attribution, 100 - percent)
-    return ((attribution >= threshold) & (attribution > 0)).astype(np.uint8)
