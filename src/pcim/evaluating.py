@@ -16,12 +16,12 @@ from pcim.config import EvaluateSettings, Region
 from pcim.explaining import as_a_job
 from pcim.fitting import fit_mask
 from pcim.forward import as_forward, checked_images, key_of, resolve_targets
-from pcim.jobs import rows_of
 from pcim.maps import Maps
 from pcim.plate import KEY_COLUMNS, ViewKey
 from pcim.plates import Plate
 from pcim.scoring import Case, score_images
 from pcim.stores import FieldImage
+from pcim.tables import rows_of
 from pcim.views import read_regions
 
 if TYPE_CHECKING:

@@ -23,13 +23,15 @@ from pcim.exports import OMEZARR
 from pcim.faults import nearest
 from pcim.ingest import fields_of, inspect_field, key_columns, settle_absence
 from pcim.intensities import Known, measure_intensities
-from pcim.jobs import Journal, rows_of, sole_writer, write_table
+from pcim.jobs import sole_writer
+from pcim.journal import Journal
 from pcim.mapplates import MapPlate
 from pcim.maps import Maps
 from pcim.objects import find_objects, read_objects
 from pcim.plate import FIELD_COLUMNS, ViewKey
 from pcim.revisions import REVISIONS
 from pcim.settings import CALL
+from pcim.tables import rows_of, write_table
 from pcim.views import read_views, views_of_wells
 
 if TYPE_CHECKING:
