@@ -1,7 +1,6 @@
 """PCIM: what does an image classifier look at? From OME-Zarr plates to maps, metrics and a report."""
 
 import os
-import shlex
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from pcim.inputs import read_config
 from pcim.jobs import hold_campaign
 from pcim.outline import Outline
 from pcim.revisions import REVISIONS
+from pcim.workflow_files import start_command
 
 min_version("9.18")
 
@@ -36,7 +36,7 @@ campaign = Campaign.load(values, look_at_plates=is_run)
 
 
 # What starts this campaign again: the report tells it, with the failed jobs.
-command = shlex.join(["snakemake", *(["--configfile", *given] if given else [])])
+command = start_command(given)
 
 
 if is_run:

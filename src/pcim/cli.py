@@ -13,6 +13,7 @@ from pcim.commands.doctor import doctor
 from pcim.commands.rescan import rescan
 from pcim.commands.stages import STAGES
 from pcim.commands.status import status
+from pcim.commands.where import where
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +27,7 @@ app = typer.Typer(
 )
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Before a run": (doctor,),
+    "Before a run": (doctor, where),
     "A run, by Snakemake: each stage with all that it needs": STAGES,
     "During a run, and after": (status, rescan),
 }

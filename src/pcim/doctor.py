@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pcim import checks, slurm, testjobs
 from pcim.checks import Check
 from pcim.siteprofile import read_profile, rules_of
-from pcim.workflow_files import workflow_folder
+from pcim.workflow_files import find_profile, workflow_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -36,7 +36,7 @@ def examine(files: Sequence[Path], profile: str, *, with_jobs: bool, timeout_s: 
         return
     yield from checks.check_shared(checks.places_of(campaign, clone), checks.mounts())
     try:
-        told = read_profile(profile, rules_of(clone / "workflow/rules"))
+        told = read_profile(str(find_profile(profile)), rules_of(clone / "workflow/rules"))
     except ValueError as error:
         yield Check("profile", "failed", str(error), "profiles/slurm/README.md takes you through it")
         return

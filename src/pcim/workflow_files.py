@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def workflow_folder() -> Path:
@@ -35,5 +40,29 @@ def profile(name: str) -> Path:
     """
     there = sorted(file.parent.name for file in workflow_folder().glob("profiles/*/profile.yaml"))
     if name not in there:
-        raise ValueError(f"profile {name!r}: not one of those that come with PCIM: {', '.join(there)}")
+        raise ValueError(
+            f"profile {name!r}: not found; a path, a folder here or in ~/.config/snakemake with profile.yaml in it, or one "
+            f"that comes with PCIM: {', '.join(there)}"
+        )
     return workflow_folder() / "profiles" / name
+
+
+def find_profile(name: str) -> Path:
+    """Return a profile as Snakemake finds it, a path, here or among the user's or the site's, else that which comes with the workflow.
+
+    Raises
+    ------
+    ValueError
+        When there is none.
+    """
+    from snakemake.cli import get_profile_dir
+
+    return Path(name) if get_profile_dir(name) else profile(name)
+
+
+def start_command(configfiles: Iterable[Path | str]) -> str:
+    """Return what a person types here to start a campaign again. Where Snakemake would find no workflow here, it is named."""
+    is_here = any(Path(name).is_file() for name in ("Snakefile", "workflow/Snakefile"))
+    files = [str(file) for file in configfiles]
+    named = "" if is_here else '--snakefile "$(pcim where)"'
+    return " ".join(filter(None, ["snakemake", named, shlex.join(["--configfile", *files]) if files else ""]))

@@ -95,7 +95,7 @@ def test_exactly_what_changed_is_told_and_its_plate_is_ingested_again(campaign: 
     result = rescan()
     assert result.exit_code == 1
     assert "A/3/0 (well A03, field 0) changed: other pixels in Reporter" in result.stdout
-    assert "snakemake --configfile 'my config.yaml'" in result.stdout
+    assert """snakemake --snakefile "$(pcim where)" --configfile 'my config.yaml'""" in result.stdout
     assert fields_table("planted", "plate1").exists()
     assert not fields_table("planted", "plate2").exists()
     assert "plate2: not ingested" in rescan().stdout
@@ -171,7 +171,7 @@ def test_faults_of_the_config_are_one_message(campaign: Campaign) -> None:
     Path(CONFIG).write_text("campaign: planted\nplates: nowhere.tsv\n")
     result = rescan()
     assert result.exit_code == 2
-    assert "config: classifiers: missing" in result.stderr
+    assert f"{CONFIG}: classifiers: missing" in result.stderr
     Path(CONFIG).write_text("- 1")
     assert "expected keys and values, got list" in rescan().stderr
     assert "no such file" in CliRunner().invoke(app, ["rescan", "--configfile", "nowhere.yaml"]).stderr

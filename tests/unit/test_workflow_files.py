@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from pcim import workflow_files
+from pcim.cli import app
 
 ROOT = Path(__file__).parents[2]
 FIND = "from pcim.workflow_files import profile, snakefile; print(snakefile(), profile('slurm'))"
@@ -21,8 +23,38 @@ def test_in_a_clone_the_workflow_is_that_of_the_clone() -> None:
 
 
 def test_a_profile_that_does_not_come_along_is_refused_with_those_that_do() -> None:
-    with pytest.raises(ValueError, match=r"'\.\./envs': not one of .*: default, slurm, slurm-plugin"):
+    with pytest.raises(ValueError, match=r"'\.\./envs': not found; .*: default, slurm, slurm-plugin"):
         workflow_files.profile("../envs")
+
+
+def test_a_profile_of_ones_own_comes_before_that_which_comes_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert workflow_files.find_profile("slurm") == ROOT / "profiles/slurm"
+    (tmp_path / "slurm").mkdir()
+    (tmp_path / "slurm/profile.yaml").write_text("cores: 1")
+    assert workflow_files.find_profile("slurm").resolve() == tmp_path / "slurm"
+
+
+def test_where_prints_what_snakemake_is_given() -> None:
+    asked = [CliRunner().invoke(app, ["where", *words]) for words in ([], ["slurm"], ["../envs"])]
+    assert [one.stdout.strip() for one in asked] == [str(ROOT / "Snakefile"), str(ROOT / "profiles/slurm"), ""]
+    assert [one.exit_code for one in asked] == [0, 0, 2]
+    assert "default, slurm, slurm-plugin" in asked[2].stderr
+
+
+def test_the_command_that_starts_a_campaign_again_names_the_workflow_only_where_none_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert workflow_files.start_command(["my a.yaml", "b.yaml"]) == (
+        """snakemake --snakefile "$(pcim where)" --configfile 'my a.yaml' b.yaml"""
+    )
+    assert workflow_files.start_command([]) == 'snakemake --snakefile "$(pcim where)"'
+    (tmp_path / "workflow").mkdir()
+    (tmp_path / "workflow/Snakefile").touch()  # as snakedeploy leaves it
+    assert workflow_files.start_command([]) == "snakemake"
 
 
 def find(package: Path) -> subprocess.CompletedProcess[str]:

@@ -132,13 +132,13 @@ def test_an_installed_package_runs_its_workflow_in_an_empty_folder_and_writes_on
     def digest() -> str:
         return hashlib.sha256(b"".join(str(p).encode() + p.read_bytes() for p in sorted(files_of(site)))).hexdigest()
 
-    def find(function: str) -> str:
-        return call(python, "-c", f"from pcim.workflow_files import *; print({function})", cwd=folder).strip()
+    def where(*words: str) -> str:
+        return call(python.parent / "pcim", "where", *words, cwd=folder).strip()
 
-    before, snakefile = digest(), find("snakefile()")
+    before, snakefile = digest(), where()
     assert snakefile == str(site / "_workflow/Snakefile")
     run = (python, "-m", "snakemake", "--snakefile", snakefile, "--configfile", "config.yaml")
-    told = call(*run, "--profile", find("profile('slurm')"), "--dry-run", cwd=folder)
+    told = call(*run, "--profile", where("slurm"), "--dry-run", cwd=folder)
     assert (
         f"Using profiles {site}/_workflow/profiles/slurm and workflow specific profile {site}/_workflow/profiles/default"
         in told

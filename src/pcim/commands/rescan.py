@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pcim.commands.terminal import AsJson, Configs, console, refuse
+from pcim.workflow_files import start_command
 
 
 def rescan(
@@ -43,7 +43,7 @@ def rescan(
         taken = [] if dry_run else make_rerun(campaign, scans)
     except (ValueError, RuntimeError) as error:
         refuse(error)
-    command = shlex.join(["snakemake", "--configfile", *map(str, configfile)])
+    command = start_command(configfile)
     if as_json:
         typer.echo(json.dumps(plain(campaign.name, scans, taken, command), indent=1))
     else:

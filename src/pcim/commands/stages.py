@@ -57,7 +57,7 @@ def snakemake_words(stage: str, configfiles: Sequence[Path], profile: str, more:
     words = [*_printing(more), *(["--until", *RULES[stage]] if RULES[stage] else [])]
     # No config is left to Snakemake: the report tells the campaign's command, and would be made again for another one.
     words += ["--configfile", *map(str, configfiles)] if configfiles else []
-    words += ["--profile", _profile(profile)] if profile else []
+    words += ["--profile", str(workflow_files.find_profile(profile))] if profile else []
     return [*words, "--snakefile", str(workflow_files.snakefile()), *more]
 
 
@@ -67,13 +67,6 @@ def _printing(more: Sequence[str]) -> list[str]:
         return []
     has_bars = sys.stderr.isatty() and "--dry-run" not in more and find_spec("snakemake_logger_plugin_rich")
     return ["--logger", "rich"] if has_bars else ["--quiet", "host", "reason"]
-
-
-def _profile(name: str) -> str:
-    """Return a profile as Snakemake finds it, here or among the user's or the site's, else that which comes with the workflow."""
-    from snakemake.cli import get_profile_dir
-
-    return name if get_profile_dir(name) else str(workflow_files.profile(name))
 
 
 def verb(stage: str) -> Callable[..., None]:
