@@ -18,6 +18,7 @@ from pcim.meanmaps import MeanMaps, ObjectMaps, find_windows, write_dataset
 from pcim.method_settings import method_read
 from pcim.plate import KEY_COLUMNS, ViewKey
 from pcim.profiles import profile_wells
+from pcim.provenance import KEY, pixels_of, record
 from pcim.stores import FieldImage
 from pcim.tables import read_tables, rows_of, write_table
 from pcim.views import explained_views, read_regions
@@ -104,12 +105,23 @@ def aggregate_plate(  # noqa: PLR0913 - a job's inputs
         plate.add_field(str(path), views)
     columns = [*KEY_COLUMNS, *_KNOWN, *Share.__dataclass_fields__]
     table = pd.DataFrame(plate.rows, columns=columns)
-    write_table(table.assign(revision=revision), shares)
-    write_table(group_shares(table, GROUPINGS).assign(revision=revision), groups)
+    made = record(
+        "aggregate",
+        revision,
+        source=store.plain(),
+        methods=list(methods),
+        regions={name: region.model_dump(mode="json") for name, region in regions.items()},
+        objects_region=objects,
+        settings=settings.model_dump(mode="json"),
+        pixels=pixels_of(zip(plate_map["path"], plate_map["digest"], strict=True)),
+        classifier={name: list(told) for name, told in names.items()},
+    )
+    write_table(table.assign(revision=revision), shares, made)
+    write_table(group_shares(table, GROUPINGS).assign(revision=revision), groups, made)
     wells = profile_wells(plate_map, read_tables(calls), table, classes=names["classes"], method=method_read(methods))
-    write_table(wells.assign(Metadata_revision=revision), profiles)
-    write_dataset(plate.means.dataset(), mean_maps)
-    write_dataset(plate.around.dataset(), object_maps)
+    write_table(wells.assign(Metadata_revision=revision), profiles, made)
+    write_dataset(plate.means.dataset().assign_attrs({KEY: made}), mean_maps)
+    write_dataset(plate.around.dataset().assign_attrs({KEY: made}), object_maps)
     for method, place in maps.items():
         written = set(explained.loc[explained["method"] == method, "path"])
         MapPlate(place).finish(ngff.read_plate(store.place), _by_well(written), place.stem)

@@ -17,6 +17,7 @@ from pcim.objects import read_objects
 from pcim.plate import KEY_COLUMNS
 from pcim.progress import progress
 from pcim.tables import rows_of
+from pcim.provenance import of_chunk
 from pcim.views import View, Waiting, batches, read_views, views_of_wells
 
 if TYPE_CHECKING:
@@ -128,7 +129,8 @@ def classify_chunk(job: ChunkJob, *, fields: str, table: str, settings: Classify
     table_of_calls = _table(views, found)
     log.info("%s: %s", table, table_of_calls["call"].value_counts().to_dict())
     check_failures(table_of_calls, job.max_failed, table)
-    kept.write(table_of_calls.assign(model_sha256=contract.sha256, revision=job.revision))
+    made = of_chunk("classify", job, contract, seen, settings.model_dump(mode="json"), fields=fields)
+    kept.write(table_of_calls.assign(model_sha256=contract.sha256, revision=job.revision), made=made)
 
 
 def _fingerprints(  # noqa: PLR0913, PLR0917 - what a call depends on

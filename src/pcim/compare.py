@@ -17,6 +17,7 @@ from pcim.mapplates import MapPlate
 from pcim.measured import PAIR_COLUMNS
 from pcim.metrics import agreement
 from pcim.plate import KEY_COLUMNS, ViewKey
+from pcim.provenance import record
 from pcim.scoring import TOP_SHARE
 from pcim.tables import rows_of, write_table
 from pcim.views import explained_views
@@ -59,7 +60,8 @@ def compare_classifiers(  # noqa: PLR0913 - a job's inputs
                 said |= {"same_call": row["call"] == row["call_other"]}
                 rows.append(key.columns() | said | compare_maps(*pair, key))
         log.info("%s: %d views", table, len(rows))
-        write_table(pd.DataFrame(rows, columns=COLUMNS).assign(revision=revision), table)
+        made = record("evaluate", revision, classifiers=list(classifiers), method=method)
+        write_table(pd.DataFrame(rows, columns=COLUMNS).assign(revision=revision), table, made)
 
 
 def shared_views(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:

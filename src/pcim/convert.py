@@ -17,6 +17,7 @@ from pcim.jobs import log
 from pcim.plate import well_name, well_order
 from pcim.progress import progress
 from pcim.tables import write_table
+from pcim.provenance import made_by, record
 from pcim.writing import finish_plate, mean_of_four, multiscale, new_field, omero, write_levels
 
 if TYPE_CHECKING:
@@ -88,7 +89,9 @@ def convert_plate(  # noqa: PLR0913 - a job's inputs
     ]  # fmt: skip
     failed = sum(bool(reason) for reason in reasons.values())
     log.info("%s: %d fields converted, %d could not be", plate, len(rows) - failed, failed)
-    write_table(pd.DataFrame(rows), table)
+    write_table(
+        pd.DataFrame(rows), table, record("convert", revision, source=source.plain(), settings={"levels": levels})
+    )
 
 
 def convert_field(job: Conversion, key: Key) -> str:
@@ -108,7 +111,9 @@ def convert_field(job: Conversion, key: Key) -> str:
         write_levels(root, pixels, job.levels, mean_of_four)
         image: dict[str, Any] = {"version": "0.5", "multiscales": [multiscale(field, "cyx", job.levels, space)]}
         shown = {"omero": omero(job.export.channels, lambda n: _COLOURS[n % len(_COLOURS)], job.window)}
-        root.attrs.update({"ome": image | shown, "pcim": {"fingerprint": fingerprint}})
+        root.attrs.update(
+            {"ome": image | shown, "pcim": {"fingerprint": fingerprint, "revision": job.revision, **made_by()}}
+        )
     return ""
 
 

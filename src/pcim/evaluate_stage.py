@@ -22,6 +22,7 @@ from pcim.measured import HOW
 from pcim.method_settings import method_read
 from pcim.plate import KEY_COLUMNS, ViewKey
 from pcim.progress import progress
+from pcim.provenance import of_chunk
 from pcim.stores import FieldImage
 from pcim.tables import rows_of
 from pcim.views import explained_views, read_regions
@@ -95,6 +96,7 @@ def evaluate_chunk(  # noqa: PLR0913 - a job's inputs
     kept.write(
         pd.DataFrame(scores, columns=COLUMNS).assign(revision=job.revision),
         pd.DataFrame(drawn, columns=CURVE_COLUMNS).assign(revision=job.revision),
+        made=scoring.record(seen),
     )
 
 
@@ -134,6 +136,13 @@ class Scoring:
     objects: str | None
     background: Background
     settings: EvaluateSettings
+
+    def record(self, seen: pd.DataFrame) -> dict[str, Any]:
+        """Return the record of the tables of scores and curves; `seen` is the plate's table of fields."""
+        settings = self.settings.model_dump(mode="json", exclude=OF_INTERVENTIONS) | {"background": self.background}
+        regions = {name: region.model_dump(mode="json") for name, region in self.regions.items()}
+        more = {"methods": list(self.stores), "regions": regions, "objects_region": self.objects}
+        return of_chunk("evaluate", self.job, self.contract, seen, settings, **more)
 
     @cached_property
     def read(self) -> str:

@@ -17,6 +17,7 @@ from pcim.inputs import CampaignError, read_platemap
 from pcim.jobs import log
 from pcim.plate import FIELD_COLUMNS, well_name
 from pcim.progress import progress
+from pcim.provenance import file_digest, pixels_of, record
 from pcim.quality import digest_pixels, illumination, judge
 from pcim.stores import FieldImage
 from pcim.tables import rows_of, write_table
@@ -181,7 +182,15 @@ def ingest_plate(  # noqa: PLR0913 - a job's inputs
     ]
     fields_table = pd.DataFrame(rows).sort_values(list(FIELD_COLUMNS), ignore_index=True)
     log.info("%s: %s", plate, fields_table["qc"].value_counts().to_dict())
-    write_table(fields_table, table)
+    made = record(
+        "ingest",
+        revision,
+        source=store.plain(),
+        platemap=file_digest(platemap),
+        settings=settings.model_dump(mode="json", exclude={"accept", "levels"}),
+        pixels=pixels_of(zip(fields_table["path"], fields_table["digest"], strict=True)),
+    )
+    write_table(fields_table, table, made)
 
 
 def fields_of(store: Source) -> tuple[list[tuple[ngff.WellLayout, str]], dict[ngff.WellLayout, str]]:

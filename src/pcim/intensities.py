@@ -14,6 +14,7 @@ import pandas as pd
 from pcim.jobs import log
 from pcim.plate import FIELD_COLUMNS
 from pcim.progress import progress
+from pcim.provenance import record
 from pcim.stores import FieldImage
 from pcim.tables import rows_of, write_table
 
@@ -99,7 +100,12 @@ def measure_intensities(  # noqa: PLR0913 - a job's inputs
         made.append({name: row[name] for name in (*FIELD_COLUMNS, "path")} | ends)
     columns = [*FIELD_COLUMNS, "path", "low", "high"]
     log.info("%s: percentiles of %d groups", store.name, len(pools))
-    write_table(pd.DataFrame(made, columns=columns).assign(clip=percentiles.clip, revision=revision), table)
+    settings = {"channels": list(channels), "percentiles": percentiles.model_dump(mode="json")}
+    write_table(
+        pd.DataFrame(made, columns=columns).assign(clip=percentiles.clip, revision=revision),
+        table,
+        record("ingest", revision, source=store.plain(), settings=settings),
+    )
 
 
 def _group(row: Mapping[str, Any], over: str) -> str:

@@ -25,6 +25,7 @@ from pcim.mapplates import MapPlate
 from pcim.metrics import ranking
 from pcim.models import Classifier, load_classifier, pick_device
 from pcim.plate import KEY_COLUMNS, ViewKey
+from pcim.provenance import pixels_of, record
 from pcim.regions import widen
 from pcim.stores import FieldImage
 from pcim.tables import read_tables, rows_of
@@ -96,7 +97,19 @@ def intervene(  # noqa: PLR0913 - a job's inputs
     log.info("%s: %d views, %d exchanges", table, len(sample), len(rows))
     told = _with_p_before(rows, sample, contract.classes)
     frame = pd.DataFrame([row | {"fingerprint": marks[str(ViewKey.of(row))]} for row in told], columns=COLUMNS)
-    kept.write(frame.assign(revision=revision))
+    kept.write(
+        frame.assign(revision=revision),
+        made=record(
+            "evaluate",
+            revision,
+            classifier=contract.model_dump(mode="json"),
+            settings=settings.model_dump(mode="json", include=DEPENDS_ON | {"intervention_views"})
+            | {"halo_px": halo_px},
+            regions={name: region.model_dump(mode="json") for name, region in regions.items()},
+            objects_region=objects,
+            pixels=pixels_of(zip(plate_maps["plate"] + "/" + plate_maps["path"], plate_maps["digest"], strict=True)),
+        ),
+    )
 
 
 def _fingerprints(sample: pd.DataFrame, shared: Mapping[str, Any]) -> dict[str, str]:

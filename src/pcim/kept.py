@@ -49,10 +49,10 @@ class Kept:
         """Keep finished views: fingerprint -> the view's rows in each of the tables."""
         self._journal.append([{"fingerprint": mark, "rows": list(rows)} for mark, rows in made.items()])
 
-    def write(self, *frames: pd.DataFrame) -> None:
-        """Write the tables, the first one last, and keep a link to each in place of the journal."""
+    def write(self, *frames: pd.DataFrame, made: Mapping[str, Any] | None = None) -> None:
+        """Write the tables and what `made` them, the first one last, and keep a link to each in place of the journal."""
         for table, frame in reversed(list(zip(self.tables, frames, strict=True))):
-            write_table(frame, table)
+            write_table(frame, table, made)
         for table in self.tables:
             _keep(table)
         self._journal.path.unlink(missing_ok=True)

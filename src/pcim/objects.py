@@ -11,6 +11,7 @@ import pandas as pd
 from pcim import ngff
 from pcim.jobs import log
 from pcim.plate import FIELD_COLUMNS, parse_well
+from pcim.provenance import record
 from pcim.stores import FieldImage
 from pcim.tables import rows_of, write_table
 
@@ -98,7 +99,9 @@ def find_objects(  # noqa: PLR0913 - a job's inputs
     ]
     columns = [*FIELD_COLUMNS, "path", "object", "y", "x"]
     log.info("%s: %d objects in %d fields", plate, len(made), len(rows))
-    write_table(pd.DataFrame(made, columns=columns).assign(revision=revision), table)
+    settings = crops.model_dump(mode="json")
+    told = record("ingest", revision, source=store.plain(), settings=settings)
+    write_table(pd.DataFrame(made, columns=columns).assign(revision=revision), table, told)
 
 
 def _of_label(store: Source, path: str, label: str) -> list[Place]:

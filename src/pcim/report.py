@@ -5,7 +5,6 @@ The page holds no date and no timing: identical inputs give the same bytes.
 
 from __future__ import annotations
 
-import importlib.metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,21 +22,6 @@ from pcim.tables import read_tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-SHOWN_SOFTWARE = (
-    "pcim", "torch", "numpy", "pandas", "scipy", "zarr", "dask", "xarray", "captum", "altair", "matplotlib", "snakemake",
-)  # fmt: skip
-
-
-def installed_software() -> dict[str, str]:
-    """Return the versions of the packages that matter for a result, where they are installed: name -> version."""
-    found = {}
-    for name in SHOWN_SOFTWARE:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def report_campaign(  # noqa: PLR0913 - a job's inputs

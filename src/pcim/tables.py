@@ -5,18 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from pcim.jobs import whole_file
+from pcim.provenance import as_metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import pandas as pd
 
 
-def write_table(table: pd.DataFrame, path: str | Path) -> None:
-    """Write a Parquet table, whole or not at all."""
+def write_table(table: pd.DataFrame, path: str | Path, made: Mapping[str, Any] | None = None) -> None:
+    """Write a Parquet table, whole or not at all, with what `made` it (`provenance.record`) in its schema's metadata."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    content = pa.Table.from_pandas(table, preserve_index=False)
+    told = {**(content.schema.metadata or {}), **(as_metadata(made) if made else {})}
     with whole_file(path) as partial:
-        table.to_parquet(partial, index=False)
+        parquet.write_table(content.replace_schema_metadata(told), partial)
 
 
 def read_tables(paths: Sequence[str], *, job: bool = False, columns: Sequence[str] = ()) -> pd.DataFrame:

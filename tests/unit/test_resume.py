@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from pyarrow import parquet
 
 from pcim import chunkjob, journal, scoring
 from pcim.attribute import learning
@@ -212,7 +213,7 @@ def test_a_disk_that_is_full_fails_the_job_and_no_view(
         "map": (MapPlate, "write_field"),
         "journal": (journal.Journal, "append"),
         "spool": (np, "savez"),
-        "table": (pd.DataFrame, "to_parquet"),
+        "table": (parquet, "write_table"),
     }[where]
     with monkeypatch.context() as patch:
         patch.setattr(*target, full)

@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING
 
 from pcim.jobs import log_to, sole_writer
-from pcim.report import installed_software, report_campaign
+from pcim.provenance import software
+from pcim.report import report_campaign
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
@@ -13,5 +14,5 @@ with log_to(snakemake.log[0]), sole_writer(snakemake.output[0]):
         **snakemake.input,
         **snakemake.output,
         **{name: snakemake.params[name] for name in ("config", "stores", "command", "revisions")},
-        software=installed_software(),
+        software=software(),
     )

@@ -13,7 +13,7 @@ from pcim import ngff
 from pcim.attribute.assembly import Assembly
 from pcim.attribute.spool import Spool
 from pcim.attribute.tally import Tally
-from pcim.attribute.tasks import Job, Task, finished_fields, key_of, made_from
+from pcim.attribute.tasks import Job, Task, finished_fields, key_of
 from pcim.chunks import is_selected, thin_wells
 from pcim.classify import check_failures
 from pcim.contract import load_contract
@@ -23,6 +23,7 @@ from pcim.journal import Journal
 from pcim.mapplates import MapPlate
 from pcim.objects import read_objects
 from pcim.plate import KEY_COLUMNS
+from pcim.provenance import of_chunk
 from pcim.quality import digest_pixels
 from pcim.settings import CALL
 from pcim.tables import rows_of, write_table
@@ -86,7 +87,10 @@ def attribute_chunk(  # noqa: PLR0913 - a job's inputs
     table = pd.DataFrame(rows, columns=LEDGER_COLUMNS)
     log.info("%s: %s", ledger, table["status"].value_counts().to_dict())
     check_failures(table, chunk.max_failed, ledger)
-    write_table(table, ledger)
+    shared = settings.model_dump(mode="json", include={"select", "targets", "batch_size"})
+    more = {"method": method, "maps": maps, "fields": fields, "calls": calls}
+    made = of_chunk("attribute", chunk, job.contract, fields_table, settings.of_method(method) | shared, **more)
+    write_table(table, ledger, made)
     spool.close()
 
 
@@ -280,15 +284,7 @@ def _store(job: Job, path: str, assembly: Assembly, tasks: Sequence[Task]) -> li
             levels=job.settings.levels,
             dtype=job.settings.dtype,
             space=layout.space,
-            provenance={
-                "method": job.method,
-                "model": job.contract.name,
-                "model_sha256": job.contract.sha256,
-                "unit": "mean attribution of the view",
-                **made_from(tasks),
-                "settings": job.settings.of_method(job.method),
-                "revision": job.revision,
-            },
+            provenance=job.provenance(tasks),
         )
     return assembly.rows
 

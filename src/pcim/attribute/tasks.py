@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from pcim.kept import fingerprint
 from pcim.plate import ViewKey
+from pcim.provenance import made_by
 from pcim.settings import CALL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from pcim.config import AttributeSettings
     from pcim.contract import Contract
@@ -26,12 +27,13 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class Task:
-    """One map to make: of which view, of which class, in which layers, and the fingerprint of everything it depends on."""
+    """One map to make: of which view and class, in which layers, the fingerprint of all it depends on, the digest of its field."""
 
     view: View
     target: str
     layers: tuple[str, ...]
     fingerprint: str
+    pixels: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,23 @@ class Job:
         for layer in self.settings.targets:
             shown.setdefault(call if layer == CALL else layer, []).append(layer)
         return [
-            Task(view, target, tuple(layers), self.fingerprint(image_digest, view, target, ends))
+            Task(view, target, tuple(layers), self.fingerprint(image_digest, view, target, ends), image_digest)
             for target, layers in shown.items()
         ]
+
+    def provenance(self, tasks: Sequence[Task]) -> dict[str, Any]:
+        """Return what a field's maps say of themselves. No time, no host: equal maps are equal bytes."""
+        return {
+            "method": self.method,
+            "model": self.contract.name,
+            "model_sha256": self.contract.sha256,
+            "unit": "mean attribution of the view",
+            **made_from(tasks),
+            "settings": self.settings.of_method(self.method),
+            "revision": self.revision,
+            "pixels": tasks[0].pixels,
+            **made_by(),
+        }
 
     def fingerprint(self, image_digest: str, view: View, target: str, ends: Any = None) -> str:
         """Return a digest of all that the view's map depends on: settings, model, pixels, target, place, revision."""
