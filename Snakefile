@@ -10,7 +10,7 @@ from pcim import budget
 from pcim.campaign import Campaign
 from pcim.inputs import read_config
 from pcim.jobs import hold_campaign
-from pcim.outline import Outline
+from pcim.outline import Outline, campaign_record
 from pcim.revisions import REVISIONS
 from pcim.workflow_files import start_command
 
@@ -46,7 +46,7 @@ if is_run:
 onstart:
     hold_campaign(campaign.name)
     campaign.write_plans()
-    Outline.of(campaign, command).write()
+    Outline.of(campaign, command).write(campaign_record(campaign, given or ["config/config.yaml"]))
 
 
 # Snakemake calls no handler of a module. Where this is one, it takes its turn after the handler that is there.

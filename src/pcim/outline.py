@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pcim import budget
 from pcim.exports import OMEZARR
 from pcim.jobs import whole_file
+from pcim.provenance import code_digest, file_digest, software
+from pcim.revisions import REVISIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -89,10 +92,13 @@ class Outline:
         about = (campaign.name, command, config.attribute.methods, config.ingest.accept)
         return cls(*about, plates, classifiers, campaign.pairs)
 
-    def write(self) -> None:
-        """Write it, whole or not at all."""
-        with whole_file(outline_file(Path("results") / self.campaign)) as partial:
-            partial.write_text(json.dumps({"form": FORM, **asdict(self)}, indent=1), encoding="utf-8")
+    def write(self, made: Mapping[str, Any] | None = None) -> None:
+        """Write it, whole or not at all, with what the campaign is `made` of (`campaign_record`) and when it was first started."""
+        root = Path("results") / self.campaign
+        told = {"started": read_made(root).get("started", time.time()), **(made or {})}
+        content = {"form": FORM, **asdict(self), "provenance": told}
+        with whole_file(outline_file(root)) as partial:
+            partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
     def tables(self) -> list[str]:
         """Return what the jobs of the campaign write last, the report among them."""
@@ -155,12 +161,45 @@ def read_outline(root: Path) -> Outline:
         told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         if told.pop("form") != FORM:
             raise ValueError("an outline of another version")  # noqa: TRY301 - told below, with what to do
+        told.pop("provenance", None)
         return Outline(**told)
     except FileNotFoundError:
         why = "there is no such file" if root.is_dir() else f"there is no folder {root}"
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         why = f"not readable as an outline: {error}"
     raise ValueError(f"{file}: {why}; a run (snakemake) writes it before its first job")
+
+
+def campaign_record(campaign: Campaign, configfiles: Iterable[str]) -> dict[str, Any]:
+    """Return what a campaign is made of: its whole config, the SHA-256 of every file that a person wrote, revisions, software.
+
+    Plates are not among them: their pixels' digests stand in each table of fields. Weights are: by their contract, which every
+    job checks.
+    """
+    of_crops = (entry.crops.table for entry in campaign.config.classifiers.values() if entry.crops is not None)
+    crops = [table for table in of_crops if table is not None]
+    platemaps = [entry.platemap for entry in campaign.plates.values()]
+    files = [*map(Path, configfiles), campaign.config.plates, *platemaps, *campaign.models, *crops]
+    weights = {
+        str(entry.model.parent / campaign.contracts[name].weights): campaign.contracts[name].sha256
+        for name, entry in campaign.config.classifiers.items()
+    }
+    return {
+        "config": campaign.config.model_dump(mode="json"),
+        "files": {file.as_posix(): file_digest(file) for file in dict.fromkeys(files) if file.is_file()} | weights,
+        "revisions": dict(REVISIONS),
+        "software": software(),
+        "code": code_digest(),
+    }
+
+
+def read_made(root: Path) -> dict[str, Any]:
+    """Read what the campaign with results in `root` is made of, and when it was `started` (s since 1970); nothing where that is not told."""
+    try:
+        found = json.loads(outline_file(root).read_text(encoding="utf-8")).get("provenance", {})
+    except (OSError, ValueError, AttributeError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def rerun_command(command: str, tables: Iterable[str]) -> str:

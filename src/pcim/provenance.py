@@ -51,10 +51,13 @@ def software() -> dict[str, str]:
 
 @cache
 def code_digest() -> str:
-    """Return the SHA-256 of the package's own files, by name and content: the code that runs, whatever its version says."""
+    """Return the SHA-256 of the package's own files, by name and content: the code that runs, whatever its version says.
+
+    The workflow that a wheel carries is not part of it.
+    """
     package, total = Path(__file__).parent, hashlib.sha256()
     for file in sorted(package.rglob("*")):
-        if file.is_file() and "__pycache__" not in file.parts:
+        if file.is_file() and not {"__pycache__", "_workflow"} & set(file.relative_to(package).parts):
             content = hashlib.sha256(file.read_bytes()).hexdigest()
             total.update(f"{file.relative_to(package).as_posix()}\0{content}\n".encode())
     return total.hexdigest()

@@ -16,9 +16,10 @@ from pcim.found import Inputs
 from pcim.jobs import log, whole_file
 from pcim.page import ClassifierPage
 from pcim.pages import Pages
+from pcim.provenance import record
 from pcim.source import Source
 from pcim.summary import as_csv, summary_json
-from pcim.tables import read_tables
+from pcim.tables import read_tables, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -70,7 +71,8 @@ def report_campaign(  # noqa: PLR0913 - a job's inputs
     for shown in pages:
         log.info("%s: %s", shown.name, shown.reading.verdict)
     texts = {Path(page): written.index(Path(page).parent)} | written.plates(Path(plates))
-    _write_beside(pages, written.failures, Path(tables), album, Path(figures))
+    made = record("report", revisions["report"], settings=settings.report.model_dump(mode="json"))
+    _write_beside(pages, written.failures, Path(tables), album, Path(figures), made)
     with whole_file(summary) as partial:
         told = summary_json(settings.campaign, pages, written.failures, revisions=revisions, software=software)
         partial.write_text(told, encoding="utf-8")
@@ -97,8 +99,13 @@ def _classifier_pages(settings: Config, inputs: Inputs, models: Sequence[str], a
     ]
 
 
-def _write_beside(
-    pages: Sequence[ClassifierPage], failures: pd.DataFrame, tables: Path, album: Album, figures: Path
+def _write_beside(  # noqa: PLR0913, PLR0917 - what is written, and where
+    pages: Sequence[ClassifierPage],
+    failures: pd.DataFrame,
+    tables: Path,
+    album: Album,
+    figures: Path,
+    made: Mapping[str, Any],
 ) -> None:
     """Write the tables of all classifiers together, as CSV and Parquet, and the figures."""
     tables.mkdir(parents=True, exist_ok=True)
@@ -111,6 +118,6 @@ def _write_beside(
         named[name] = table[["classifier", *table.columns.drop("classifier")]]
     for name, table in named.items():
         (tables / f"{name}.csv").write_text(as_csv(table), encoding="utf-8")
-        table.to_parquet(tables / f"{name}.parquet", index=False)
+        write_table(table, tables / f"{name}.parquet", made)
     for name, content in album.files.items():
         (figures / name).write_bytes(content)

@@ -7,6 +7,8 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
+from pcim.provenance import code_digest
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -38,6 +40,7 @@ def summary_json(
         "campaign": campaign,
         "revisions": dict(revisions),
         "software": dict(software),
+        "code": code_digest(),
         "classifiers": {one.name: _of_classifier(one) for one in found},
         "failures": records(failures),
     }

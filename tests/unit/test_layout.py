@@ -34,6 +34,7 @@ LIGHT = (
     "expected",
     "pace",
     "outline",
+    "provenance",
 )
 HEAVY = {"torch", "zarr", "dask", "captum", "pandas", "scipy", "matplotlib"}
 
