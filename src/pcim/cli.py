@@ -10,6 +10,7 @@ import typer
 
 from pcim import __version__
 from pcim.commands.doctor import doctor
+from pcim.commands.reproduce import reproduce
 from pcim.commands.rescan import rescan
 from pcim.commands.stages import STAGES
 from pcim.commands.status import status
@@ -29,7 +30,7 @@ app = typer.Typer(
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Before a run": (doctor, where),
     "A run, by Snakemake: each stage with all that it needs": STAGES,
-    "During a run, and after": (status, rescan),
+    "During a run, and after": (status, rescan, reproduce),
 }
 """The panels of ``pcim --help`` and their commands, both in the order of the work. A command's docstring is its help."""
 

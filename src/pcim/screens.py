@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pcim.checks import Check
+    from pcim.reproduce import Reproduction
     from pcim.rescan import PlateScan
     from pcim.status import Status
 
+_STATES = ("different", "unknown", "close")
 _LISTED = 20
 """So many jobs and reasons are listed; `--json` has all."""
 
@@ -179,6 +181,35 @@ def show_scans(console: Console, scans: Sequence[PlateScan], taken: Sequence[Pat
     if any(scan.state == "changed" for scan in scans):
         before = "Done again by" if taken else "Nothing was changed; without --dry-run these are done again by"
         console.print(f"{before}: {command}", soft_wrap=True)
+
+
+def show_reproduction(console: Console, found: Reproduction) -> None:
+    """Print what was made again and is not equal, what changed since, and last what came of it."""
+    unlike = [one for one in found.compared if one.state != "equal"]
+    if unlike:
+        table = _table("Not equal", "", "classifier", "method", "view", "layer")
+        for name in ("largest difference", "Pearson", "why"):
+            table.add_column(name, overflow="fold")
+        worst = sorted(unlike, key=lambda one: (_STATES.index(one.state), one.pearson))
+        for one in worst[:_LISTED]:
+            view = f"{one.plate}/{one.well}/{one.field}/{one.view}"
+            far = ["" if value != value else f"{value:.4g}" for value in (one.largest, one.pearson)]  # noqa: PLR0124 - NaN
+            table.add_row(*map(Text, (one.state, one.model, one.method or one.kind, view, one.layer, *far, one.why)))
+        console.print(table)
+        _show_rest(console, unlike)
+    if found.changes:
+        console.print("Not as it was recorded:", style="bold")
+        for change in found.changes:
+            console.print(f"  {change.what}: {change.recorded}, now {change.now}", soft_wrap=True)
+    counts = Counter((one.kind, one.state) for one in found.compared)
+    told = ", ".join(f"{number:,} {kind}s {state}" for (kind, state), number in sorted(counts.items()))
+    words = {
+        "equal": "equal, byte for byte",
+        "close": "within the tolerance",
+        "different": "different",
+        "unknown": "cannot be told",
+    }
+    console.print(f"Campaign {found.campaign}: {words[found.state]}: {told}", soft_wrap=True)
 
 
 def show_check(console: Console, check: Check) -> None:
