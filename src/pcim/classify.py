@@ -16,8 +16,8 @@ from pcim.kept import Kept, fingerprint
 from pcim.objects import read_objects
 from pcim.plate import KEY_COLUMNS
 from pcim.progress import progress
-from pcim.tables import rows_of
 from pcim.provenance import of_chunk
+from pcim.tables import rows_of
 from pcim.views import View, Waiting, batches, read_views, views_of_wells
 
 if TYPE_CHECKING:

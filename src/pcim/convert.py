@@ -16,8 +16,8 @@ from pcim.exports.export import digest_of, read_page, row_letters
 from pcim.jobs import log
 from pcim.plate import well_name, well_order
 from pcim.progress import progress
-from pcim.tables import write_table
 from pcim.provenance import made_by, record
+from pcim.tables import write_table
 from pcim.writing import finish_plate, mean_of_four, multiscale, new_field, omero, write_levels
 
 if TYPE_CHECKING:

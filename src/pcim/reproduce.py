@@ -17,16 +17,17 @@ import torch
 import yaml
 
 from pcim.attribute.stage import attribute_chunk
+from pcim.chunkjob import ChunkJob
 from pcim.chunks import Box
 from pcim.classify import classify_chunk
 from pcim.config import AttributeSettings, ClassifySettings
 from pcim.differences import Change, Compared, State, calls_differ, changes, maps_differ, stored_maps
 from pcim.faults import nearest
-from pcim.jobs import ChunkJob, rows_of
 from pcim.mapplates import MapPlate
 from pcim.plate import KEY_COLUMNS, parse_well
 from pcim.provenance import file_digest, read_record
 from pcim.source import Source
+from pcim.tables import rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
