@@ -46,7 +46,9 @@ if is_run:
 onstart:
     hold_campaign(campaign.name)
     campaign.write_plans()
-    Outline.of(campaign, command).write(campaign_record(campaign, given or ["config/config.yaml"]))
+    Outline.of(campaign, command).write(
+        campaign_record(campaign, given or ["config/config.yaml"])
+    )
 
 
 # Snakemake calls no handler of a module. Where this is one, it takes its turn after the handler that is there.
