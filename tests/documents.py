@@ -44,14 +44,14 @@ class Block:
 
     @property
     def words(self) -> set[str]:
-        """What a test of these commands must hold: programs, their subcommands and their long options."""
+        """What a test of these commands must hold: programs, their subcommands and the names of their long options."""
         found: set[str] = set()
         for line in self.commands:
             for part in re.split(r"&&|\|\||;|\|", line):
                 words = shlex.split(part, comments=True)
                 found |= {words[0].rpartition("/")[2]} if words else set()
-                found |= {words[1]} if len(words) > 1 and re.fullmatch(r"[a-z-]+", words[1]) else set()
-                found |= {word.partition("=")[0] for word in words if word.startswith("--")}
+                found |= {words[1]} if len(words) > 1 and re.fullmatch(r"[a-z][a-z-]*", words[1]) else set()
+                found |= {word.partition("=")[0].lstrip("-") for word in words if word.startswith("--")}
         return found - {"cd", "."}
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from documents import PAGES, PYTHON, ROOT, SHELL, Block, blocks_of, text_of_test
+from snakemake.cli import get_argument_parser
 from typer.main import get_command
 
 from pcim.cli import app
@@ -48,25 +49,30 @@ def test_python_compiles(block: Block) -> None:
     compile(block.text, str(block), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
 
+def options_of(program: str, words: list[str]) -> set[str] | None:
+    """Return the options of a command of pcim or of snakemake; None where there is no such command."""
+    if program == "snakemake":
+        return {one for action in get_argument_parser()._actions for one in action.option_strings}
+    command = get_command(app).commands.get(words[0])  # type: ignore[attr-defined]
+    return None if command is None else {one for known in command.params for one in known.opts} | {"--help"}
+
+
 def test_commands_in_a_sentence_name_targets_commands_and_options_that_there_are() -> None:
-    commands = get_command(app).commands  # type: ignore[attr-defined]
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     wrong = []
     for page, text in TEXTS.items():
-        for found in re.findall(
-            r"(?<!`)`((?:make|pcim) [^`\n]+)`(?!`)", re.sub(r"```.*?```", "", text, flags=re.DOTALL)
-        ):
-            program, *words = found.split()
-            options = {word.partition("=")[0] for word in words if word.startswith("--")}
+        prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+        spans = re.findall(r"(?<!`)`((?:make|pcim|snakemake) [^`\n]+)`(?!`)", prose)
+        for found in [*spans, *re.findall(r"^    ((?:make|pcim|snakemake) .+)$", prose, re.MULTILINE)]:
+            program, *words = found.partition(" -- ")[0].split()
             if program == "make":
-                wrong += [
-                    (page.name, found) for word in words if re.fullmatch(r"[a-z-]+", word) and word not in targets
-                ]
-            elif words[0] in commands:
-                known = {one for parameter in commands[words[0]].params for one in parameter.opts} | {"--help"}
-                wrong += [(page.name, found)] if not options <= known else []
-            elif words[0].isalpha() and words[0].islower():
-                wrong.append((page.name, found))
+                asked, known = {word for word in words if re.fullmatch(r"[a-z-]+", word)}, targets
+            elif words[0].startswith("-") or words[0].islower():
+                asked = {word.partition("=")[0] for word in words if word.startswith("--")}
+                known = options_of(program, words) if program == "snakemake" or words[0].isalpha() else asked
+            else:
+                continue  # a placeholder, `pcim COMMAND --help`
+            wrong += [(page.name, found)] if known is None or not asked <= known else []
     assert not wrong
 
 
