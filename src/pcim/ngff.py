@@ -25,7 +25,7 @@ __all__ = [
     "read_array", "read_image", "read_labels", "read_plate", "read_well", "well_fields",
 ]  # fmt: skip
 
-_PART = re.compile(r"(?!\.)[^/\\\x00-\x1f\x7f]+")
+_PART = re.compile(r"(?!\.)[^/\\\x00-\x1f\x7f]{1,128}")
 _NAME = re.compile(r"[A-Za-z0-9]+")
 _V2_TYPES = {
     "u1": "uint8",
@@ -36,6 +36,11 @@ _V2_TYPES = {
     "f4": "float32",
     "f8": "float64",
 }
+_MOST = {"rows": 26 * 27, "columns": 999, "wells": 10_000, "images": 10_000}
+_LONGEST = {"c": 1000, "z": 10_000, "t": 100_000, "y": 1_000_000, "x": 1_000_000}
+MAX_READ_BYTES = 2**33
+"""What is read of a field at once may be so large: eight channels of 60 depths of 2900 x 2900 px, 16 bits, as a projection reads them."""
+
 _MICROMETRES = {"micrometer": 1.0, "nanometer": 1e-3, "millimeter": 1e3, "meter": 1e6}
 
 
@@ -101,6 +106,7 @@ def plate_layout(version: str, ome: dict[str, Any], where: str) -> PlateLayout:
     """Return the layout that a plate's OME attributes describe; raises as `read_plate`."""
     if version not in ("0.4", "0.5"):
         raise NgffError(f"{where}: OME-Zarr version {version!r}; read are 0.4 and 0.5")
+    _few(ome["plate"], ("rows", "columns", "wells"), where)
     conform("plate", version, ome, where)
     plate = ome["plate"]
     rows = tuple(row["name"] for row in plate["rows"])
@@ -109,6 +115,13 @@ def plate_layout(version: str, ome: dict[str, Any], where: str) -> PlateLayout:
     if len({(well.row, well.column) for well in wells}) < len(wells):
         raise NgffError(f"{where}: a well is listed twice")
     return PlateLayout(version, rows, columns, tuple(wells))
+
+
+def _few(group: dict[str, Any], names: Sequence[str], where: str) -> None:
+    """Refuse lists that are longer than any plate's, before anything looks at their entries."""
+    for name in names:
+        if isinstance(group.get(name), list) and len(group[name]) > _MOST[name]:
+            raise NgffError(f"{where}: {len(group[name])} {name}; at most {_MOST[name]} are read")
 
 
 def _place_well(
@@ -139,6 +152,7 @@ def well_fields(version: str, ome: dict[str, Any], where: str, acquisition: int 
     """Return the field paths that a well's OME attributes list; raises as `read_well`."""
     if version not in ("0.4", "0.5") or not isinstance(ome.get("well"), dict):
         raise NgffError(f"{where}: no valid 'well' metadata (OME-Zarr {version or 'without version'})")
+    _few(ome["well"], ("images",), where)
     conform("well", version, ome, where)
     images = ome["well"]["images"]
     found = sorted({int(image["acquisition"]) for image in images if "acquisition" in image})
@@ -169,8 +183,8 @@ def read_image(image: Place) -> ImageLayout:
         transforms = [*multiscale["datasets"][0]["coordinateTransformations"]]
         space = _space(len(axes), [*transforms, *multiscale.get("coordinateTransformations", [])])
         unit = str(multiscale["axes"][-1].get("unit") or "")
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        raise NgffError(f"{image}: no valid 'multiscales' metadata ({error!r})") from error
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise NgffError(f"{image}: no valid 'multiscales' metadata ({error!r:.300})") from error
     known = axes[-2:] == ("y", "x") and set(axes) <= set("tczyx") and len(set(axes)) == len(axes)
     if not known or not levels or not all(_PART.fullmatch(level) for level in levels):
         raise NgffError(f"{image}: axes {axes}, levels {levels}; expected axes that end in y, x and plain level names")
@@ -189,6 +203,8 @@ def _space(axes: int, transforms: list[dict[str, Any]]) -> tuple[tuple[float, fl
             origin = [a * b for a, b in zip(origin, values, strict=True)]
         elif transform.get("type") == "translation" and all(map(math.isfinite, values)):
             origin = [a + b for a, b in zip(origin, values, strict=True)]
+    if not all(math.isfinite(value) and value > 0 for value in scale) or not all(map(math.isfinite, origin)):
+        return (1.0, 1.0), (0.0, 0.0)  # their product is beyond any number
     return (scale[0], scale[1]), (origin[0], origin[1])
 
 
@@ -233,11 +249,20 @@ def read_array(path: Place) -> tuple[tuple[int, ...], str]:
     try:
         shape = tuple(int(length) for length in content["shape"])
         dtype = str(content["data_type"] if file.name == "zarr.json" else content["dtype"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise NgffError(f"{file}: no valid array metadata ({error!r})") from error
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise NgffError(f"{file}: no valid array metadata ({error!r:.300})") from error
     if len(shape) < 2:  # noqa: PLR2004 - y and x
         raise NgffError(f"{file}: an array of shape {shape}; expected at least y and x")
     return shape, _V2_TYPES.get(dtype.lstrip("<>|="), dtype)
+
+
+def check_shape(axes: Sequence[str], shape: Sequence[int], where: str) -> None:
+    """Refuse a shape that is not one length an axis, or of which a length is none that a microscope makes."""
+    if len(shape) != len(axes):
+        raise NgffError(f"{where}: axes {tuple(axes)} for an array of shape {tuple(shape)}")
+    for axis, length in zip(axes, shape, strict=True):
+        if not 1 <= length <= _LONGEST[axis]:
+            raise NgffError(f"{where}: axis {axis} is {length} long; expected 1 to {_LONGEST[axis]}")
 
 
 def read_labels(image: Place) -> list[str]:
@@ -247,9 +272,8 @@ def read_labels(image: Place) -> list[str]:
     except NgffError:
         return []
     names = ome.get("labels", [])
-    return (
-        [name for name in names if isinstance(name, str) and _PART.fullmatch(name)] if isinstance(names, list) else []
-    )
+    found = names[: _MOST["images"]] if isinstance(names, list) else []
+    return [name for name in found if isinstance(name, str) and _PART.fullmatch(name)]
 
 
 def map_name(field: str) -> str:

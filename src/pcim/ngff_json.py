@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import cache, lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pcim.bounded import printable, read_bytes
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
@@ -15,9 +19,18 @@ if TYPE_CHECKING:
 MAX_JSON_BYTES = 16_000_000
 """A metadata file may be so large: fifty times what a plate of 1536 wells needs."""
 
+MAX_DEPTH = 32
+"""Lists and objects in a metadata file may lie so deep in one another: a plate's lie six deep."""
+
+_HALF_A_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]")
+_REMEMBERED = 100_000
+
 
 class NgffError(ValueError):
-    """A store that is not what it should be; the message says where and what was expected."""
+    """A store that is not what it should be; the message says where and what was expected, printable."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 def metadata_file(group: Place) -> Place:
@@ -55,17 +68,28 @@ def attributes(group: Place) -> tuple[str, dict[str, Any]]:
 
 
 def read_json(file: Place) -> dict[str, Any]:
-    """Return the object in a JSON file, if it is of a sensible size."""
+    """Return the object in a JSON file, if it is of a sensible size and depth and its texts are whole."""
     try:
-        size = file.stat().st_size
-        content = json.loads(file.read_bytes()) if size <= MAX_JSON_BYTES else None
+        content = plain_json(read_bytes(file, MAX_JSON_BYTES))
     except (OSError, ValueError, RecursionError) as error:
         raise NgffError(f"{file}: not readable as JSON: {error}") from error
-    if size > MAX_JSON_BYTES:
-        raise NgffError(f"{file}: {size} bytes of metadata; at most {MAX_JSON_BYTES} are read")
     if not isinstance(content, dict):
         raise NgffError(f"{file}: expected a JSON object")
     return content
+
+
+def plain_json(text: bytes) -> Any:
+    """Return what JSON says; raises ValueError where it is none, too deep, or holds half a character (a lone surrogate)."""
+    content = json.loads(text)
+    if _HALF_A_CHARACTER.search(text):
+        json.dumps(content, ensure_ascii=False).encode()
+    level = [content]
+    for _ in range(MAX_DEPTH):
+        inner = [one.values() if isinstance(one, dict) else one for one in level]
+        level = [value for values in inner for value in values if isinstance(value, dict | list)]
+        if not level:
+            return content
+    raise ValueError(f"more than {MAX_DEPTH} lists and objects in one another")
 
 
 @cache
@@ -90,12 +114,13 @@ def _faults(kind: str, version: str, text: str) -> tuple[str, ...]:
     """Return where the schema refuses metadata, given as JSON: the wells of a plate mostly say the same, and are asked about once."""
     return tuple(
         f"{'.'.join(str(part) for part in error.absolute_path if part != 'ome')}: {error.message:.200}"
-        for error in _validator(kind, version).iter_errors(json.loads(text))
+        for error in islice(_validator(kind, version).iter_errors(json.loads(text)), 3)
     )
 
 
 def conform(kind: str, version: str, ome: dict[str, Any], where: str) -> None:
     """Refuse metadata that the specification's schema refuses, with the first places where it does."""
-    faults = _faults(kind, version, json.dumps(ome if version == "0.4" else {"ome": ome}))
+    text = json.dumps(ome if version == "0.4" else {"ome": ome})
+    faults = (_faults if len(text) <= _REMEMBERED else _faults.__wrapped__)(kind, version, text)
     if faults:
-        raise NgffError(f"{where}: not valid as the {kind} of OME-Zarr {version}: {'; '.join(faults[:3])}")
+        raise NgffError(f"{where}: not valid as the {kind} of OME-Zarr {version}: {'; '.join(faults)}")

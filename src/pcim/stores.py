@@ -5,6 +5,7 @@ Nothing is ever written into a source plate: its stores are opened read-only.
 
 from __future__ import annotations
 
+import math
 import os
 import struct
 from dataclasses import dataclass, replace
@@ -13,25 +14,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
-from zarr.storage import FsspecStore, LocalStore, StorePath
 
 from pcim import ngff
+from pcim.guard import codec_name, open_array
 from pcim.ngff_json import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import zarr
     from numpy.typing import NDArray
 
     from pcim.source import Place, Source
 
 _CHECKED = {
-    "Crc32cCodec": "crc32c",
-    "CRC32": "crc32",
-    "Adler32": "adler32",
-    "Fletcher32": "fletcher32",
-    "GZip": "crc32",
+    "crc32c": "crc32c",
+    "crc32": "crc32",
+    "adler32": "adler32",
+    "fletcher32": "fletcher32",
+    "gzip": "crc32",
 }
 """Codecs that notice a flipped bit, and what they call their checksum. Zstandard has one only where it was asked for."""
 
@@ -39,20 +40,14 @@ _ABSENT = 2**64 - 1
 """Offset and length of a chunk that a shard's index says is not there."""
 
 
-def _open_array(path: Place) -> zarr.Array[Any]:
+def _open_array(path: Place, plate: Place) -> zarr.Array[Any]:
     """Open an array for reading, on this machine or on a server."""
     modern = (path / "zarr.json").is_file()
     document: Any = read_json(path / ("zarr.json" if modern else ".zarray"))
     if not modern and (path / ".zattrs").is_file():
         document["attributes"] = read_json(path / ".zattrs")
     try:
-        store = (
-            LocalStore(path, read_only=True)
-            if isinstance(path, Path)
-            else FsspecStore.from_url(str(path), read_only=True)
-        )
-        # zarr.open_array would read metadata of any size, and take as long for it as for a tile's pixels
-        return zarr.Array(zarr.AsyncArray(document, StorePath(store)))
+        return open_array(path, document, plate)
     except Exception as error:  # metadata is anybody's: zarr raises what its parts raise
         raise ngff.NgffError(f"{path}: the array cannot be opened: {error}") from error
 
@@ -71,9 +66,8 @@ def _open_level(plate: Place, field: str) -> tuple[ngff.ImageLayout, zarr.Array[
     path = plate / field
     layout = ngff.read_image(path)
     _confined(plate, path / layout.levels[0])
-    array = _open_array(path / layout.levels[0])
-    if len(array.shape) != len(layout.axes):
-        raise ngff.NgffError(f"{path}: axes {layout.axes} for an array of shape {array.shape}")
+    array = _open_array(path / layout.levels[0], plate)
+    ngff.check_shape(layout.axes, array.shape, str(path))
     if array.dtype.kind not in "uif":
         raise ngff.NgffError(f"{path}: pixels are {array.dtype}; expected whole or real numbers")
     return layout, array
@@ -100,8 +94,18 @@ class FieldImage:
         """
         layout, array = _open_level(source.place, field)
         opened = cls(source, field, layout, array)
-        opened._index(0)
+        opened._check_size()
         return opened
+
+    def _check_size(self) -> None:
+        """Refuse a field of which more would be read at once than memory has: what the metadata says is what is allocated."""
+        length = math.prod(
+            self.array.shape[axis] for axis, part in enumerate(self._index(slice(None))) if part == slice(None)
+        )
+        if length * self.array.dtype.itemsize > ngff.MAX_READ_BYTES:
+            raise ngff.NgffError(
+                f"{self.path}: {self.array.dtype} of {self.array.shape}; at most {ngff.MAX_READ_BYTES} bytes are read at once"
+            )
 
     @cached_property
     def path(self) -> Place:
@@ -135,9 +139,9 @@ class FieldImage:
     def checksum(self) -> str:
         """Name of the checksum that guards stored chunks; empty where a flipped bit would go unnoticed."""
         codecs = [*self.array.compressors, *self.array.filters]
-        inner = [codec for codec in codecs if type(codec).__name__ in _CHECKED]
+        inner = [name for name in map(codec_name, codecs) if name in _CHECKED]
         if inner:
-            return _CHECKED[type(inner[0]).__name__]
+            return _CHECKED[inner[0]]
         return "xxh64" if any(getattr(codec, "checksum", False) for codec in codecs) else ""
 
     @property
@@ -193,7 +197,7 @@ class FieldImage:
         sometimes, by chance, pixels.
         """
         level = self.path / self.layout.levels[0]
-        blosc = any("blosc" in type(codec).__name__.lower() for codec in self.array.compressors)
+        blosc = any(codec_name(codec) == "blosc" for codec in self.array.compressors)
         torn = []
         for key in self.array._iter_shard_keys():
             file = level / key
@@ -265,6 +269,7 @@ class FieldImage:
         depth = array.shape[layout.axes.index("z")] if "z" in layout.axes else 1
         used = replace(self.source, z="" if depth == 1 else "max" if self.source.z == "mean" else self.source.z)
         label = FieldImage(used, f"{self.field}/labels/{name}", layout, array)
+        label._check_size()
         pixels: NDArray[Any] = label.read()[0]
         if pixels.shape != self.shape or pixels.dtype.kind not in "iu":
             raise ngff.NgffError(f"{label.path}: {pixels.dtype} of {pixels.shape}; expected integers of {self.shape}")

@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from pcim import ngff
+from pcim.bounded import read_bytes
 from pcim.exports import OMEZARR, read_export
-from pcim.ngff_json import metadata_file
+from pcim.ngff_json import MAX_JSON_BYTES, metadata_file
 from pcim.plate import well_name
 
 if TYPE_CHECKING:
@@ -58,7 +59,11 @@ def metadata_digest(source: Source) -> str:
     """
     if source.format != OMEZARR:
         return read_export(source).digest
-    return hashlib.sha256(metadata_file(source.place).read_bytes()).hexdigest()
+    file = metadata_file(source.place)
+    try:
+        return hashlib.sha256(read_bytes(file, MAX_JSON_BYTES)).hexdigest()
+    except ValueError as error:
+        raise ngff.NgffError(f"{file}: {error}") from error
 
 
 def survey_plate(source: Source) -> Survey:
@@ -116,8 +121,7 @@ def _choose_planes(export: Export) -> None:
 def _with_first_field(source: Source, wells: Mapping[str, tuple[str, tuple[str, ...]]], field: str) -> Survey:
     image = ngff.read_image(source.place / field)
     shape, dtype = ngff.read_array(source.place / field / image.levels[0])
-    if len(shape) != len(image.axes):
-        raise ngff.NgffError(f"{source.place / field}: axes {image.axes} for an array of shape {shape}")
+    ngff.check_shape(image.axes, shape, str(source.place / field))
     lengths = dict(zip(image.axes, shape, strict=True))
     for axis, wanted in (("z", source.z), ("t", source.t)):
         ngff.chosen_plane(axis, lengths.get(axis, 1), wanted, str(source.place / field))
