@@ -186,9 +186,9 @@ def test_a_shard_that_names_one_stretch_for_every_chunk_gives_no_more_than_the_c
     array = written(tmp_path / "p.zarr", 3, shards=GOOD.shape, compressors=None)
     document = json.loads((array / "zarr.json").read_text())
     document["codecs"][0]["configuration"]["chunk_shape"] = [1, 40, 52]
-    document["chunk_grid"]["configuration"]["chunk_shape"] = [2, 4000, 5200]
-    changed(array, codecs=document["codecs"], chunk_grid=document["chunk_grid"], shape=[2, 4000, 5200])
-    stretch = np.tile(np.array([0, 10**7], "<u8"), 2 * 100 * 100).tobytes()
+    document["chunk_grid"]["configuration"]["chunk_shape"] = [2, 400, 520]
+    changed(array, codecs=document["codecs"], chunk_grid=document["chunk_grid"], shape=[2, 400, 520])
+    stretch = np.tile(np.array([0, 10**7], "<u8"), 2 * 10 * 10).tobytes()
     (array / "c/0/0/0").write_bytes(bytes(10**7) + stretch + google_crc32c.value(stretch).to_bytes(4, "little"))
     field = FieldImage.open(Source(str(tmp_path / "p.zarr")), FIELD)
     with pytest.raises(ValueError, match="a part of 10000000 bytes; the array needs at most"):
