@@ -12,7 +12,8 @@ import pandas as pd
 
 from pcim import ngff
 from pcim.exports import read_export
-from pcim.exports.export import digest_of, read_page, row_letters
+from pcim.exports.export import digest_of, row_letters
+from pcim.exports.images import read_page
 from pcim.jobs import log
 from pcim.plate import well_name, well_order
 from pcim.progress import progress

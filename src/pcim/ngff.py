@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from pcim.source import Place
 
 __all__ = [
-    "ImageLayout", "NgffError", "PlateLayout", "Space", "WellLayout", "channel_labels", "chosen_plane", "map_name", "plate_layout",
-    "read_array", "read_image", "read_labels", "read_plate", "read_well", "well_fields",
+    "ImageLayout", "NgffError", "PlateLayout", "Space", "WellLayout", "channel_labels", "check_shape", "chosen_plane", "is_plain",
+    "map_name", "plate_layout", "read_array", "read_image", "read_labels", "read_plate", "read_well", "well_fields",
 ]  # fmt: skip
 
 _PART = re.compile(r"(?!\.)[^/\\\x00-\x1f\x7f]{1,128}")
@@ -274,6 +274,11 @@ def read_labels(image: Place) -> list[str]:
     names = ome.get("labels", [])
     found = names[: _MOST["images"]] if isinstance(names, list) else []
     return [name for name in found if isinstance(name, str) and _PART.fullmatch(name)]
+
+
+def is_plain(name: str) -> bool:
+    """Tell whether a name can be one part of a path in a plate: no separator, no leading dot, nothing unprintable, not long."""
+    return _PART.fullmatch(name) is not None
 
 
 def map_name(field: str) -> str:

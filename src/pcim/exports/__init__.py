@@ -29,9 +29,16 @@ def read_export(source: Source) -> Export:
     Raises
     ------
     NgffError
-        When the index is not there, cannot be read, or names files outside the export.
+        When the index is not there, cannot be read, claims what no plate has, or names files outside the export.
     """
     if source.format not in READERS:
         raise NgffError(f"{source.address}: format {source.format!r}; expected one of {', '.join(FORMATS)}")
-    export: Export = import_module(f"pcim.exports.{source.format}").read(source)
-    return export.checked()
+    try:
+        export: Export = import_module(f"pcim.exports.{source.format}").read(source)
+        return export.checked()
+    except NgffError:
+        raise
+    except (
+        Exception
+    ) as error:  # an index is anybody's: numbers that are none, elements that are missing, paths with a NUL
+        raise NgffError(f"{source.address}: not a valid {source.format} export: {error!r:.300}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import defusedxml.ElementTree as ET  # noqa: N817 - its usual name
 
+from pcim.exports.images import page_looks
+from pcim.ngff import is_plain
 from pcim.ngff_json import NgffError
 from pcim.plate import well_name, well_order
 from pcim.source import PROJECTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
     from pcim.source import Source
 
@@ -26,6 +27,14 @@ PROJECTED = -1
 """`Plane.z` of a projection that the microscope's own software made."""
 
 MAX_XML_BYTES = 512_000_000
+"""An index that is read element by element: ten times that of a plate of 1536 wells, 9 fields and 5 channels."""
+
+MAX_INDEX_BYTES = 64_000_000
+"""An index that is read as a whole."""
+
+MAX_PLANES = 2_000_000
+MAX_CHANNELS = 1000
+_MOST_ROWS, _MOST_COLUMNS = 26 * 27, 999
 _LOOKED_AT = 9
 
 
@@ -57,6 +66,16 @@ class Export:
         """Return the export, or refuse it: nothing in it, files outside it, or labels that are not one a channel."""
         if not self.fields:
             raise NgffError(f"{self.source.address}: no image of a well in this {self.source.format} export")
+        if len(self.numbers) > MAX_CHANNELS:
+            raise NgffError(f"{self.source.address}: {len(self.numbers)} channels; at most {MAX_CHANNELS} are read")
+        if not (0 <= self.rows <= _MOST_ROWS and 0 <= self.columns <= _MOST_COLUMNS):
+            raise NgffError(
+                f"{self.source.address}: {self.rows} rows and {self.columns} columns; a plate has up to {_MOST_ROWS} and {_MOST_COLUMNS}"
+            )
+        for row, column, name in self.fields:
+            well_name(row, column)
+            if not is_plain(name):
+                raise NgffError(f"{self.source.address}: field {name!r:.200} is not a plain name")
         wanted = self.source.channels
         if wanted and (len(wanted) != len(self.numbers) or len(set(wanted)) < len(wanted)):
             raise NgffError(
@@ -112,7 +131,7 @@ class Export:
         for plane in planes[:: max(1, len(planes) // _LOOKED_AT)]:
             try:
                 seen[page_looks(self.root / plane.file, plane.page)] += 1
-            except (OSError, ValueError, IndexError) as error:
+            except Exception as error:  # noqa: BLE001 - decoders raise what they like on broken files: it is the reason
                 reason = reason or f"{self.root / plane.file}: {error}"
         if not seen:
             raise NgffError(f"{self.source.address}: no image can be opened; {reason}")
@@ -162,33 +181,6 @@ class Export:
         return sorted(chosen, key=lambda plane: plane.z)
 
 
-def page_looks(file: Path, page: int) -> tuple[tuple[int, int], str]:
-    """Return shape and data type of one page of an image file, from its header."""
-    if file.suffix.lower() == ".png":
-        pixels = read_page(file, page)
-        return (pixels.shape[0], pixels.shape[1]), pixels.dtype.name
-    from tifffile import TiffFile
-
-    with TiffFile(file) as opened:
-        found: Any = opened.pages[page]
-        return (int(found.shape[0]), int(found.shape[1])), found.dtype.newbyteorder("=").name
-
-
-def read_page(file: Path, page: int) -> NDArray[Any]:
-    """Decode one page (y, x) of a TIFF or PNG file; raises what the decoder raises."""
-    if file.suffix.lower() == ".png":
-        import numpy as np
-        from PIL import Image
-
-        with Image.open(file) as opened:
-            return np.asarray(opened)
-    from tifffile import TiffFile
-
-    with TiffFile(file) as opened:
-        pixels: NDArray[Any] = opened.pages[page].asarray()
-        return pixels
-
-
 def digest_of(texts: Sequence[str | bytes]) -> str:
     """Return a digest of an index: its bytes, or the names of the files that are the index."""
     digest = hashlib.sha256()
@@ -224,12 +216,22 @@ def elements(file: Path, tag: str) -> Iterator[tuple[Mapping[str, str], Mapping[
     """
     try:
         bounded(file)
-        for _, element in ET.iterparse(file, forbid_dtd=True):
-            if _local(element.tag) == tag:
+        above: list[Any] = []
+        wanted = 0
+        for event, element in ET.iterparse(file, events=("start", "end"), forbid_dtd=True):
+            is_one = _local(element.tag) == tag
+            if event == "start":
+                above.append(element)
+                wanted += is_one
+                continue
+            above.pop()
+            wanted -= is_one
+            if is_one:
                 children = {_local(child.tag): (child.text or "").strip() for child in element}
                 attributes = {_local(name): value for name, value in element.attrib.items()}
                 yield attributes, children, (element.text or "").strip()
-                element.clear()
+            if above and not wanted:
+                above[-1].remove(element)  # nothing is kept of what was looked at: memory does not grow with the file
     except NgffError:
         raise
     except FileNotFoundError as error:
@@ -239,9 +241,26 @@ def elements(file: Path, tag: str) -> Iterator[tuple[Mapping[str, str], Mapping[
 
 
 def bounded(file: Path) -> None:
-    """Refuse an index that is too large to be one."""
-    if file.stat().st_size > MAX_XML_BYTES:
-        raise NgffError(f"{file}: {file.stat().st_size} bytes; at most {MAX_XML_BYTES} are read")
+    """Refuse an index that is too large to be one, or no regular file."""
+    told = file.stat()
+    if not stat.S_ISREG(told.st_mode):
+        raise NgffError(f"{file}: not a regular file")
+    if told.st_size > MAX_XML_BYTES:
+        raise NgffError(f"{file}: {told.st_size} bytes; at most {MAX_XML_BYTES} are read")
+
+
+def in_room(planes: Iterable[Plane], room: Iterator[int]) -> Iterator[Plane]:
+    """Yield planes as long as `room`, one for all of an index, has numbers left: a few words of an index may claim any number.
+
+    Raises
+    ------
+    NgffError
+        When there are more.
+    """
+    for plane in planes:
+        if next(room, None) is None:
+            raise NgffError(f"more than {MAX_PLANES} planes")
+        yield plane
 
 
 def _local(name: str) -> str:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pcim.exports.export import PROJECTED, Export, Plane, digest_of
+import defusedxml.ElementTree as ET  # noqa: N817 - its usual name
+
+from pcim.bounded import read_bytes
+from pcim.exports.export import MAX_INDEX_BYTES, PROJECTED, Export, Plane, digest_of
 from pcim.ngff_json import NgffError
 from pcim.plate import parse_well
 
@@ -23,7 +26,7 @@ _FILE = re.compile(
     re.IGNORECASE,
 )
 _FOLDER = re.compile(r"(TimePoint|ZStep)_([0-9]+)", re.IGNORECASE)
-_SETTING = re.compile(r'^"(\w+)",\s*"?(.*?)"?\s*$', re.MULTILINE)
+_SETTING = re.compile(r'"(\w+)",(.*)')
 
 
 def read(source: Source) -> Export:
@@ -72,7 +75,9 @@ def _place(name: str, stacked: set[str]) -> tuple[int, int]:
 def _settings(root: Path) -> dict[str, str]:
     """Return the settings of the first ``.HTD``: lines of ``"Key", value``, in whatever encoding the operator typed."""
     for file in sorted(path for path in root.rglob("*") if path.suffix.lower() == ".htd"):
-        return dict(_SETTING.findall(file.read_bytes().decode("latin-1").replace("\r", "")))
+        lines = read_bytes(file, MAX_INDEX_BYTES).decode("latin-1").splitlines()
+        told = (found for line in lines if (found := _SETTING.fullmatch(line)))
+        return {found[1]: found[2].strip().removeprefix('"').removesuffix('"') for found in told}
     return {}
 
 
@@ -83,10 +88,13 @@ def _pixel_size(root: Path, names: list[str]) -> tuple[float, float] | None:
     for name in names[:20]:
         try:
             with TiffFile(root / name) as opened:
-                told = (opened.metaseries_metadata or {}).get("PlaneInfo", {})
-        except (OSError, ValueError):
+                first: Any = opened.pages[0]
+                told = first.description if opened.is_metaseries else "<MetaData/>"
+            tree = ET.fromstring(told, forbid_dtd=True)
+        except Exception:  # noqa: BLE001, S112 - decoders raise what they like on broken files: another image is asked
             continue
-        if told.get("spatial-calibration-units") == "um":
-            return float(told["spatial-calibration-y"]), float(told["spatial-calibration-x"])
-        return None
+        of = {prop.get("id"): prop.get("value", "") for prop in tree.findall("PlaneInfo/prop")}
+        if of.get("spatial-calibration-units") != "um":
+            return None
+        return float(of["spatial-calibration-y"]), float(of["spatial-calibration-x"])
     return None

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import defusedxml.ElementTree as ET  # noqa: N817 - its usual name
 
-from pcim.exports.export import Export, Plane, bounded, digest_of, row_letters
+from pcim.bounded import read_text
+from pcim.exports.export import MAX_INDEX_BYTES, MAX_PLANES, Export, Plane, digest_of, in_room, row_letters
 from pcim.ngff_json import NgffError
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ _UM = {"µm": 1.0, "μm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "m": 1e6, "pm":
 def read(source: Source) -> Export:
     """Read one OME-TIFF file, a ``*.companion.ome``, or the folder that holds one of them (or the several files of one plate)."""
     file, text = _ome_xml(Path(source.address))
+    room = iter(range(MAX_PLANES))
     try:
         tree = ET.parse(io.StringIO(text), forbid_dtd=True).getroot()
     except (ValueError, SyntaxError) as error:
@@ -49,7 +51,7 @@ def read(source: Source) -> Export:
                         f"{file}: well {row}{column} names image {reference.get('ID')!r}, which is not there"
                     )
                 first = image if first is None else first
-                fields[row, column, str(number)] = list(_planes(image, file.name))
+                fields[row, column, str(number)] = list(in_room(_planes(image, file.name), room))
     labels, size = _looks(first)
     return Export(
         source, file.parent, digest_of([text]), fields, labels,
@@ -68,10 +70,11 @@ def _ome_xml(path: Path) -> tuple[Path, str]:
         path = found[0]
     try:
         if path.suffix == ".ome":
-            bounded(path)
-            return path, path.read_text(encoding="utf-8-sig")
+            return path, read_text(path, MAX_INDEX_BYTES)
         with TiffFile(path) as opened:
-            text = opened.ome_metadata
+            first: Any = opened.pages[0]
+            length = first.tags["ImageDescription"].count if opened.is_ome else 0
+            text = first.description if 0 < length <= MAX_INDEX_BYTES else ""
     except FileNotFoundError as error:
         raise NgffError(f"{path}: no such file") from error
     except NgffError:
@@ -79,7 +82,7 @@ def _ome_xml(path: Path) -> tuple[Path, str]:
     except (OSError, ValueError) as error:
         raise NgffError(f"{path}: not readable as OME-TIFF: {error}") from error
     if not text:
-        raise NgffError(f"{path}: a TIFF without OME-XML")
+        raise NgffError(f"{path}: a TIFF without OME-XML, or with more than {MAX_INDEX_BYTES} bytes of it")
     return path, text
 
 

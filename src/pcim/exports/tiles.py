@@ -8,11 +8,13 @@ Stage positions are not used: a field is one image, so two files for one plane o
 from __future__ import annotations
 
 import csv
+import io
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pcim.exports.export import Export, Plane, digest_of, row_letters
+from pcim.bounded import read_bytes, read_text
+from pcim.exports.export import MAX_INDEX_BYTES, MAX_PLANES, Export, Plane, digest_of, in_room, row_letters
 from pcim.ngff_json import NgffError
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ def read(source: Source) -> Export:
     table, details = _read_table(root / _TABLE), _read_details(root / _DETAILS)
     depths = {axis: _ranks(table, f"start_{axis}") for axis in "czt"}
     axes = ""
+    room = iter(range(MAX_PLANES))
     fields: dict[tuple[str, str, str], list[Plane]] = {}
     for line, tile in enumerate(table, 2):
         try:
@@ -41,13 +44,13 @@ def read(source: Source) -> Export:
             )
             start = {axis: depths[axis].get(tile.get(f"start_{axis}") or "0", 0) for axis in "czt"}
             length = {axis: int(float(tile.get(f"length_{axis}") or 1)) for axis in "czt"}
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise NgffError(f"{root / _TABLE}:{line}: {error}") from error
         axes = axes or _axes_of(root / tile["file_path"], details)
-        fields.setdefault(key, []).extend(_planes(tile["file_path"], axes, start, length))
+        fields.setdefault(key, []).extend(in_room(_planes(tile["file_path"], axes, start, length), room))
     size = details.get("pixelsize")
     labels = [c["channel_label"] if isinstance(c, dict) else str(c) for c in details.get("channels") or []]
-    raw = [(root / name).read_bytes() for name in (_TABLE, _DETAILS) if (root / name).is_file()]
+    raw = [read_bytes(root / name, MAX_INDEX_BYTES) for name in (_TABLE, _DETAILS) if (root / name).is_file()]
     return Export(
         source,
         root,
@@ -74,8 +77,8 @@ def _planes(file: str, axes: str, start: Mapping[str, int], length: Mapping[str,
 
 def _read_table(file: Path) -> list[dict[str, str]]:
     try:
-        with file.open(encoding="utf-8-sig", newline="") as handle:
-            rows = [{k: (v or "").strip() for k, v in row.items() if k} for row in csv.DictReader(handle)]
+        lines = csv.DictReader(io.StringIO(read_text(file, MAX_INDEX_BYTES), newline=""))
+        rows = [{k: (v or "").strip() for k, v in row.items() if k} for row in lines]
     except FileNotFoundError as error:
         raise NgffError(f"{file}: no such file") from error
     except (OSError, ValueError, csv.Error) as error:
@@ -88,10 +91,10 @@ def _read_table(file: Path) -> list[dict[str, str]]:
 
 def _read_details(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
+        return tomllib.loads(read_text(file, MAX_INDEX_BYTES))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise NgffError(f"{file}: not readable as TOML: {error}") from error
 
 
@@ -112,8 +115,8 @@ def _axes_of(file: Path, details: Mapping[str, Any]) -> str:
     from tifffile import TiffFile
 
     try:
-        with TiffFile(file) as opened:
+        with TiffFile(file, _multifile=False) as opened:  # else it opens whatever files the first one names
             found = str(opened.series[0].axes).lower()
-    except (OSError, ValueError, IndexError):
+    except Exception:  # noqa: BLE001 - decoders raise what they like on broken files, and its own page says what is wrong
         return "tczyx"
     return found if set(found) <= set("tczyx") else "tczyx"

@@ -1,0 +1,52 @@
+"""The image files of exports: what one says that it holds, and its pixels, of which no more are made than a plane may have."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pcim.ngff import NgffError, check_shape
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+MAX_PAGE_BYTES = 2**31
+
+
+def page_looks(file: Path, page: int) -> tuple[tuple[int, int], str]:
+    """Return shape and data type of one page of an image file, from its header."""
+    if file.suffix.lower() == ".png":
+        pixels = read_page(file, page)
+        return (pixels.shape[0], pixels.shape[1]), pixels.dtype.name
+    from tifffile import TiffFile
+
+    with TiffFile(file) as opened:
+        return _looks_of(opened.pages[page], file)
+
+
+def _looks_of(page: Any, file: Path) -> tuple[tuple[int, int], str]:
+    """Return shape and data type that a page says it has, if a plane may have them: what is said is what decoding allocates."""
+    shape = tuple(int(length) for length in page.shape)
+    check_shape("yx", shape, str(file))
+    if shape[0] * shape[1] * page.dtype.itemsize > MAX_PAGE_BYTES:
+        raise NgffError(f"{file}: {page.dtype} of {shape}; at most {MAX_PAGE_BYTES} bytes a plane are read")
+    return (shape[0], shape[1]), page.dtype.newbyteorder("=").name
+
+
+def read_page(file: Path, page: int) -> NDArray[Any]:
+    """Decode one page (y, x) of a TIFF or PNG file; raises what the decoder raises."""
+    if file.suffix.lower() == ".png":
+        import numpy as np
+        from PIL import Image
+
+        with Image.open(file, formats=["PNG"]) as opened:
+            check_shape("yx", opened.size[::-1], str(file))
+            return np.asarray(opened)
+    from tifffile import TiffFile
+
+    with TiffFile(file) as opened:
+        found: Any = opened.pages[page]
+        _looks_of(found, file)
+        pixels: NDArray[Any] = found.asarray()
+        return pixels
