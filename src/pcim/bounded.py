@@ -42,6 +42,11 @@ def read_text(file: Place, most: int = MAX_TEXT_BYTES) -> str:
     return read_bytes(file, most).decode("utf-8-sig")
 
 
+def is_printable(text: str) -> bool:
+    """Tell whether a file's text holds nothing but what can be printed, tabs and new lines of any kind."""
+    return _CONTROL.search(text.replace("\r", "\n")) is None
+
+
 def printable(text: str) -> str:
     """Return a text for a log or a terminal: secrets of addresses are left out, what would steer the terminal is escaped.
 

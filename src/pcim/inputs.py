@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pcim.bounded import is_printable, printable, read_text
 from pcim.contract import Contract, read_contract
 from pcim.exports import FORMATS, OMEZARR
 from pcim.faults import nearest
 from pcim.plate import GIVEN_COLUMNS, parse_well
+from pcim.settings import is_name
 from pcim.source import PROJECTIONS, Source, holds_secret
 from pcim.written import Written, read_together
 
@@ -30,8 +33,8 @@ class CampaignError(ValueError):
 
     def __init__(self, faults: list[str]) -> None:
         head = f"{len(faults)} fault{'s' * (len(faults) > 1)} in the campaign's inputs; nothing was started:"
-        super().__init__("\n".join([head, *(f"  {number}. {fault}" for number, fault in enumerate(faults, 1))]))
-        self.faults = faults
+        self.faults = [printable(fault) for fault in faults]
+        super().__init__("\n".join([head, *(f"  {number}. {fault}" for number, fault in enumerate(self.faults, 1))]))
 
 
 def read_config(files: Iterable[Path]) -> Written:
@@ -68,8 +71,11 @@ def read_plates(path: Path, faults: list[str], *, platemaps: bool = True) -> dic
     plates: dict[str, PlateEntry] = {}
     for line, row in rows:
         name = row["plate"]
-        if not name.replace("_", "").replace("-", "").isalnum() or not name.isascii():
-            faults.append(f"{path}:{line}: plate {name!r}: expected letters, digits, '_' and '-'")
+        if not is_name(name):
+            faults.append(
+                f"{path}:{line}: plate {name!r}: expected at most 64 letters, digits, '_' and '-' that begin with a letter or digit, "
+                "and no name of a device such as 'con' or 'nul'"
+            )
         elif name in plates:
             faults.append(f"{path}:{line}: plate {name!r} is listed twice")
         else:
@@ -143,11 +149,11 @@ def _read_rows(
 ) -> list[tuple[int, dict[str, str]]]:
     """Read a table of text; return (line number, row) pairs, or nothing and a fault."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as handle:
-            reader = csv.DictReader(handle, delimiter=delimiter, strict=True)
-            rows = [(reader.line_num, dict(row)) for row in reader]
-            header = list(reader.fieldnames or [])
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        text = read_text(path)
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        rows = [(reader.line_num, dict(row)) for row in reader]
+        header = list(reader.fieldnames or [])
+    except (OSError, ValueError, csv.Error) as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else error
         faults.append(f"{path}: {reason}")
         return []
@@ -156,6 +162,9 @@ def _read_rows(
     missing = [name for name in required if name not in header]
     if missing:
         faults.append(f"{path}: columns {header} lack {missing}{nearest(missing[0], header)}")
+        return []
+    if not is_printable(text):
+        faults.append(f"{path}: a character that cannot be printed")
         return []
     ragged = [line for line, row in rows if None in row or None in row.values()]
     faults.extend(f"{path}:{line}: expected {len(header)} values" for line in ragged)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -31,13 +32,33 @@ def spelled(pattern: str, words: str, max_length: int | None = None) -> StringCo
     return StringConstraints(pattern=pattern, max_length=max_length)
 
 
+def is_name(text: str) -> bool:
+    """Tell whether a text can be a `Name`."""
+    return _NAME.fullmatch(text) is not None and text.lower() not in _DEVICES
+
+
+def _no_device(name: str) -> str:
+    if name.lower() in _DEVICES:
+        raise ValueError("a name of a device, which no folder can have where Windows shares the results")
+    return name
+
+
 CALL = "call"
 """A target: the class that the classifier called the view; any other target is a class's name."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_DEVICES = frozenset(
+    {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(10))}
+)
 Name = Annotated[
-    str, spelled(r"^[A-Za-z0-9][A-Za-z0-9_-]*$", "letters, digits, '_' and '-', a letter or digit first", 64)
+    str,
+    spelled(r"^[A-Za-z0-9][A-Za-z0-9_-]*$", "letters, digits, '_' and '-', a letter or digit first", 64),
+    AfterValidator(_no_device),
 ]
+"""A name that becomes a folder."""
 PlainName = Annotated[
-    str, spelled(r"^[a-z0-9][a-z0-9_]*$", "small letters, digits and '_', a letter or digit first", 64)
+    str,
+    spelled(r"^[a-z0-9][a-z0-9_]*$", "small letters, digits and '_', a letter or digit first", 64),
+    AfterValidator(_no_device),
 ]
 Part = Annotated[
     str,

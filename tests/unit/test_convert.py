@@ -22,7 +22,8 @@ from PIL import Image
 from pcim import ngff
 from pcim.convert import convert_plate
 from pcim.exports import FORMATS, read_export
-from pcim.exports.export import Export, Plane, page_looks, read_page
+from pcim.exports.export import Export, Plane
+from pcim.exports.images import page_looks, read_page
 from pcim.source import Source
 from pcim.stores import FieldImage
 from pcim.survey import survey_plate
