@@ -33,7 +33,7 @@ def read_bytes(file: Place, most: int = MAX_TEXT_BYTES) -> bytes:
     if not stat.S_ISREG(told.st_mode):
         raise ValueError("not a regular file")
     if told.st_size > most:
-        raise ValueError(f"{told.st_size} bytes; at most {most} are read")
+        raise ValueError(f"{told.st_size:,} bytes; at most {most:,} are read")
     return file.read_bytes()
 
 

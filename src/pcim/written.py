@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import yaml
 
+from pcim.bounded import read_text
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
@@ -58,9 +60,7 @@ def _walk(values: Any, path: Keys = ()) -> Iterator[tuple[Keys, Any]]:
 def read_yaml(file: Path, faults: list[str]) -> Written | None:
     """Read a YAML file; None and a fault where it cannot be read, a fault for every key that stands twice."""
     try:
-        if file.stat().st_size > MAX_BYTES:
-            raise ValueError(f"{file.stat().st_size:,} bytes; at most {MAX_BYTES:,} are read")  # noqa: TRY301
-        loader = yaml.SafeLoader(file.read_text(encoding="utf-8"))
+        loader = yaml.SafeLoader(read_text(file, MAX_BYTES))
         root = loader.get_single_node()
         if root is None:
             return Written(None, {}, str(file))
@@ -75,7 +75,8 @@ def read_yaml(file: Path, faults: list[str]) -> Written | None:
         faults.append(f"{file}{line}: not readable as YAML: {told}")
     except RecursionError:
         faults.append(f"{file}: not readable as YAML: nested too deeply")
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, LookupError, AttributeError, TypeError, yaml.YAMLError) as error:
+        # beside its own errors PyYAML raises what a tag makes of a text that it does not fit: !!int of nothing
         faults.append(f"{file}: not readable as YAML: {' '.join(str(error).split())}")
     else:
         return Written(values, {path: f"{file}:{line}" for path, line in _lines(root)}, str(file))

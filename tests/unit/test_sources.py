@@ -180,7 +180,7 @@ def test_metadata_of_a_gigabyte_is_refused_before_it_is_read(tmp_path: Path, pla
     plate = write_plate(tmp_path / "p.zarr", {("A", "1", "0"): GOOD})
     with (plate / place / "zarr.json").open("r+b") as handle:
         handle.truncate(10**9)  # sparse: no disk is used
-    with pytest.raises(ngff.NgffError, match=f"1000000000 bytes; at most {MAX_JSON_BYTES} are read"):
+    with pytest.raises(ngff.NgffError, match=f"1,000,000,000 bytes; at most {MAX_JSON_BYTES:,} are read"):
         survey_plate(source_of(plate))
         FieldImage.open(source_of(plate), "A/1/0")  # the survey opens no array
 

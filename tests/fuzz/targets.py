@@ -1,0 +1,229 @@
+"""What is fuzzed: each reader of what others wrote, as a function of bytes, with valid files to begin from and what callers catch."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pcim.config import Config
+from pcim.contract import read_contract
+from pcim.exports import read_export
+from pcim.faults import parse
+from pcim.inputs import CampaignError, read_config, read_platemap, read_plates
+from pcim.ngff_json import NgffError
+from pcim.source import Source
+from pcim.survey import survey_plate
+
+HERE = Path(__file__).parent
+BETWEEN = b"\n=====\n"
+"""What parts one file from the next, where a target has several."""
+
+_folder = Path(tempfile.mkdtemp(prefix="pcim-fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+
+
+@dataclass(frozen=True)
+class Target:
+    """`read` is given the bytes of files, parted by `BETWEEN`; `caught` is what every caller of it catches."""
+
+    read: Callable[[bytes], None]
+    seeds: Sequence[bytes]
+    caught: tuple[type[Exception], ...]
+
+    def __call__(self, data: bytes) -> bool:
+        """Tell whether the bytes were accepted; any exception but what is caught is a finding."""
+        try:
+            self.read(data)
+        except self.caught as error:
+            words = str(error)
+        else:
+            return True
+        assert not re.search(r"[\x00-\x08\x0e-\x1f]", words), "an error that would steer a terminal"
+        return False
+
+
+def write(files: Sequence[str], data: bytes) -> Path:
+    """Write the parts of the bytes to these files; the folder is the same each time."""
+    for name, part in zip(files, [*data.split(BETWEEN), *[b""] * len(files)], strict=False):
+        file = _folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(part)
+    return _folder
+
+
+def clean() -> None:
+    """Delete what targets wrote."""
+    shutil.rmtree(_folder, ignore_errors=True)
+
+
+def config(data: bytes) -> None:
+    file = write(["config.yaml"], data) / "config.yaml"
+    _, faults = parse(Config, read_config([file]))
+    if faults:
+        raise CampaignError(faults)
+
+
+def model(data: bytes) -> None:
+    folder = write(["m/model.yaml", "m/weights.safetensors", "m/test.safetensors"], data) / "m"
+    contract, faults = read_contract(folder / "model.yaml")
+    assert (contract is None) == bool(faults)
+    if faults:
+        raise CampaignError(faults)
+
+
+def plates(data: bytes) -> None:
+    faults: list[str] = []
+    for name in read_plates(write(["plates.tsv"], data) / "plates.tsv", faults, platemaps=False):
+        assert re.fullmatch("[A-Za-z0-9][A-Za-z0-9_-]*", name)
+    if faults:
+        raise CampaignError(faults)
+
+
+def platemap(data: bytes) -> None:
+    faults: list[str] = []
+    for well, row in read_platemap(write(["map.csv"], data) / "map.csv", faults).items():
+        assert re.fullmatch("[A-Z]{1,2}[0-9]{2,3}", well)
+        assert {"control_type", "dose", "treatment"} <= row.keys()
+        json.dumps(row, ensure_ascii=False).encode()
+    if faults:
+        raise CampaignError(faults)
+
+
+def _survey(form: str, data: bytes) -> None:
+    """Read the metadata of a plate: its own, a well's, a field's, an array's and the labels'."""
+    own, array = (".zattrs", ".zarray") if form == "v2" else ("zarr.json", "zarr.json")
+    files = [
+        f"{form}/{own}",
+        f"{form}/A/1/{own}",
+        f"{form}/A/1/0/{own}",
+        f"{form}/A/1/0/0/{array}",
+        f"{form}/A/1/0/labels/{own}",
+    ]
+    found = survey_plate(Source(str(write(files, data) / form), z="0", t="0"))
+    for path, names in found.wells.values():
+        assert not {"..", ""} & {*path.split("/"), *names}
+        assert not any("/" in name for name in names)
+    json.dumps(found.plain(), ensure_ascii=False).encode()
+    assert all(length > 0 for length in found.shape)
+
+
+def _export(form: str, files: Sequence[str], data: bytes) -> None:
+    """Read a vendor's index and choose the planes of its first fields."""
+    export = read_export.__wrapped__(Source(str(write([f"{form}/{name}" for name in files], data) / form), format=form))
+    for path, names in export.wells.values():
+        assert not {"..", ""} & {*path.split("/"), *names}
+    assert len(export.channels) == len(export.numbers)
+    json.dumps(export.digest)
+    for key in list(export.fields)[:5]:
+        export.planes_of(key)
+
+
+_CONFIG = b"""campaign: demo
+plates: plates.tsv
+minutes_per_chunk: 1.5
+classifiers:
+  worms: {model: m.yaml, plates: [p], objects: worms, regions: {worms: {label: worms}, rim: {boundary_of: well, width_px: 3}}}
+attribute: {methods: [pcim, edge], targets: [call], pcim: {steps: 60}, select: {where: {split: [test]}, fraction: 0.5}}
+report: &r {title: "What it looks at"}
+"""
+_MODEL = b"""name: spots
+architecture: makers:spot_detector
+arguments: {channels: 2}
+weights: weights.safetensors
+sha256: "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+classes: [plain, spot]
+input: {channels: [DNA, GFP], view: tile, size: [48, 48], overlap: 4, dtype: uint16, mean: [200, 200.5], std: [1.0e+2, 100]}
+test: {file: test.safetensors, tolerance: 0.001}
+"""
+
+
+def _small_plate(version: str) -> bytes:
+    """Return the metadata of a plate of one well, one field of three channels, one label."""
+    plate = {
+        "rows": [{"name": "A"}],
+        "columns": [{"name": "1"}],
+        "wells": [{"path": "A/1", "rowIndex": 0, "columnIndex": 0}],
+        "version": version,
+    }
+    scale = [{"type": "scale", "scale": [1, 0.5, 0.5]}, {"type": "translation", "translation": [0, 1, 2]}]
+    image = {
+        "multiscales": [{
+            "axes": [{"name": "c"}, {"name": "y", "unit": "micrometer"}, {"name": "x", "unit": "micrometer"}],
+            "datasets": [{"path": "0", "coordinateTransformations": scale}], "version": version,
+        }],
+        "omero": {"channels": [{"label": "DNA"}, {"label": "GFP"}, {"label": "actin"}]},
+    }  # fmt: skip
+    groups = [{"plate": plate}, {"well": {"images": [{"path": "0", "acquisition": 0}], "version": version}}, image]
+    labels = {"labels": ["cells"]}
+    if version == "0.4":
+        array = {
+            "zarr_format": 2,
+            "shape": [3, 40, 52],
+            "chunks": [1, 40, 52],
+            "dtype": "<u2",
+            "compressor": None,
+            "fill_value": 0,
+        }
+        parts = [*groups, array, labels]
+    else:
+        array = {"zarr_format": 3, "node_type": "array", "shape": [3, 40, 52], "data_type": "uint16"}
+        of = lambda ome: {"zarr_format": 3, "node_type": "group", "attributes": {"ome": ome | {"version": version}}}  # noqa: E731
+        parts = [*map(of, groups), array, of(labels)]
+    return BETWEEN.join(json.dumps(part).encode() for part in parts)
+
+
+_HEAD = b'<?xml version="1.0" encoding="utf-8"?>'
+_OPERETTA = _HEAD + (
+    b'<EvaluationInputData xmlns="http://www.perkinelmer.com/PEHH/HarmonyV5"><Plates><Plate><PlateRows>16</PlateRows>'
+    b'<PlateColumns>24</PlateColumns></Plate></Plates><Maps><Map><Entry ChannelID="1"><ChannelName>DNA</ChannelName></Entry></Map></Maps>'
+    b"<Images><Image><id>x</id><URL>a.tiff</URL><Row>2</Row><Col>3</Col><FieldID>1</FieldID><PlaneID>1</PlaneID><TimepointID>0</TimepointID>"
+    b'<ChannelID>1</ChannelID><ImageResolutionX Unit="m">6.5E-07</ImageResolutionX><ImageResolutionY Unit="m">5E-07</ImageResolutionY></Image>'
+    b"</Images></EvaluationInputData>"
+)
+_CELLVOYAGER = BETWEEN.join([
+    _HEAD + b'<bts:MeasurementData xmlns:bts="http://www.yokogawa.co.jp/BTS/BTSSchema/1.0"><bts:MeasurementRecord bts:Type="IMG" bts:Row="2" '
+    b'bts:Column="3" bts:FieldIndex="1" bts:TimePoint="1" bts:ZIndex="1" bts:Ch="1">a.tif</bts:MeasurementRecord></bts:MeasurementData>',
+    _HEAD + b'<bts:MeasurementDetail xmlns:bts="http://www.yokogawa.co.jp/BTS/BTSSchema/1.0" bts:RowCount="16" bts:ColumnCount="24">'
+    b'<bts:MeasurementChannel bts:HorizontalPixelDimension="0.325" bts:VerticalPixelDimension="0.325"/></bts:MeasurementDetail>',
+])  # fmt: skip
+_OME = _HEAD + (
+    b'<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Plate ID="Plate:0" Rows="8" Columns="12"><Well ID="Well:0" Row="0" '
+    b'Column="1"><WellSample ID="WellSample:0" Index="0"><ImageRef ID="Image:0"/></WellSample></Well></Plate><Image ID="Image:0"><Pixels '
+    b'DimensionOrder="XYCZT" SizeC="2" SizeZ="1" SizeT="1" PhysicalSizeX="650" PhysicalSizeXUnit="nm" PhysicalSizeY="0.5"><Channel Name="DNA"/>'
+    b'<TiffData FirstC="0" IFD="0" PlaneCount="2"><UUID FileName="a.tif">x</UUID></TiffData></Pixels></Image></OME>'
+)
+_TILES = BETWEEN.join([
+    b"file_path,row,column,fov_name,start_c,length_c,start_z,length_z\na.tif,A,1,x,0,2,0,1\nb.tif,2,24,y,0,2,0,1\n",
+    b'pixelsize = 0.65\naxes = ["c", "z", "y", "x"]\nchannels = [{channel_label = "DNA"}, "GFP"]\n',
+])  # fmt: skip
+_HTD = b'"HTSInfoFile", Version 1.0\n"XWells", 24\n"YWells", 16\n"WaveName1", "DAPI"\n"WaveName2", "FITC"\n"EndFile"\n'
+
+
+def imagexpress(data: bytes) -> None:
+    """Read a folder that has one image and whose settings are the bytes."""
+    (_folder / "imagexpress").mkdir(exist_ok=True)
+    (_folder / "imagexpress/p_B02_s1_w1.tif").touch()
+    _export("imagexpress", ["p.HTD"], data)
+
+
+CAMPAIGN = (CampaignError,)
+PLATE = (NgffError, ValueError, OSError)
+"""What `pcim.plan.plan_plates` and `pcim.rescan` catch."""
+
+TARGETS = {
+    "config": Target(config, [_CONFIG], CAMPAIGN),
+    "model": Target(model, [_MODEL], CAMPAIGN),
+    "plates": Target(plates, [b"plate\tpath\tplatemap\tz\tt\tchannels\np\ta.zarr\tm.csv\tmax\t0\tDNA,GFP\n"], CAMPAIGN),
+    "platemap": Target(platemap, [b"well_position,treatment,control_type,dose,label\nA1,DMSO,negcon,,dead\nB12,x,,1.5,live\n"], CAMPAIGN),
+    "plate_04": Target(lambda data: _survey("v2", data), [_small_plate("0.4")], PLATE),
+    "plate_05": Target(lambda data: _survey("v3", data), [_small_plate("0.5")], PLATE),
+    "operetta": Target(lambda data: _export("operetta", ["Images/Index.idx.xml"], data), [_OPERETTA], (NgffError,)),
+    "cellvoyager": Target(lambda data: _export("cellvoyager", ["MeasurementData.mlf", "MeasurementDetail.mrf"], data), [_CELLVOYAGER], (NgffError,)),
+    "ometiff": Target(lambda data: _export("ometiff", ["p.companion.ome"], data), [_OME], (NgffError,)),
+    "tiles": Target(lambda data: _export("tiles", ["tiles.csv", "acquisition_details.toml"], data), [_TILES], (NgffError,)),
+    "imagexpress": Target(imagexpress, [_HTD], (NgffError,)),
+}  # fmt: skip
