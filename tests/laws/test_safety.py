@@ -1,0 +1,111 @@
+"""Laws about the code itself: nothing pickled is loaded, no text is run, XML is parsed by defusedxml alone, no shell is started."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CODE = [
+    path for folder in ("src", "workflow", "example", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))
+]
+RULES = sorted([ROOT / "Snakefile", *(ROOT / "workflow").rglob("*.smk"), ROOT / "workflow/Snakefile"])
+
+FORBIDDEN_MODULES = (
+    "pickle",
+    "cPickle",
+    "dill",
+    "cloudpickle",
+    "joblib",
+    "shelve",
+    "marshal",
+    "xml",
+    "lxml",
+    "pty",
+    "commands",
+    "jsonpickle",
+)
+FORBIDDEN_CALLS = {
+    "eval": "runs text", "exec": "runs text", "compile": "runs text", "__import__": "imports by a text", "os.system": "starts a shell",
+    "os.popen": "starts a shell", "subprocess.getoutput": "starts a shell", "subprocess.getstatusoutput": "starts a shell",
+    "asyncio.create_subprocess_shell": "starts a shell", "yaml.load": "makes objects", "yaml.load_all": "makes objects",
+    "yaml.full_load": "makes objects", "yaml.unsafe_load": "makes objects", "pd.read_pickle": "unpickles", "pandas.read_pickle": "unpickles", "torch.hub.load": "runs code", "tempfile.mktemp": "a name that another may take first",
+}  # fmt: skip
+FORBIDDEN_WORDS = {"UnsafeLoader", "FullLoader", "Unpickler", "read_pickle", "to_pickle"}
+IMPORTS_BY_NAME = {"src/pcim/__init__.py", "src/pcim/exports/__init__.py", "src/pcim/models.py"}
+"""Each asks its list of what may be imported first: the public names, `READERS`, `trusted_packages`."""
+
+
+def dotted(node: ast.expr) -> str:
+    """Return the name that is called, ``torch.load``."""
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else "?"
+
+
+def is_said(call: ast.Call, name: str, value: object) -> bool:
+    return any(k.arg == name and isinstance(k.value, ast.Constant) and k.value.value is value for k in call.keywords)
+
+
+def faults(tree: ast.AST, where: str) -> Iterator[str]:
+    """Yield what a module does that none may."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+            quiet = where.startswith("src") and _only_for_types(tree, node)
+            yield from (
+                f"imports {name}" for name in names if name.partition(".")[0] in FORBIDDEN_MODULES and not quiet
+            )
+        if isinstance(node, ast.Attribute | ast.Name):
+            word = node.attr if isinstance(node, ast.Attribute) else node.id
+            yield from [word] * (word in FORBIDDEN_WORDS)
+        if not isinstance(node, ast.Call):
+            continue
+        name = dotted(node.func)
+        if name in FORBIDDEN_CALLS:
+            yield f"{name} {FORBIDDEN_CALLS[name]}"
+        if name == "torch.load" and not is_said(node, "weights_only", True):
+            yield "torch.load without weights_only=True"
+        if any(k.arg == "allow_pickle" and not is_said(node, "allow_pickle", False) for k in node.keywords):
+            yield "allow_pickle"
+        if any(k.arg == "shell" and not is_said(node, "shell", False) for k in node.keywords):
+            yield "starts a shell"
+        if name.endswith("import_module") and where not in IMPORTS_BY_NAME:
+            yield "imports by a text"
+
+
+def _only_for_types(tree: ast.AST, node: ast.stmt) -> bool:
+    """Tell whether an import is for annotations alone."""
+    blocks = [
+        found.body for found in ast.walk(tree) if isinstance(found, ast.If) and dotted(found.test) == "TYPE_CHECKING"
+    ]
+    return any(node in block for block in blocks)
+
+
+@pytest.mark.parametrize("path", CODE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_module_runs_what_it_reads(path: Path) -> None:
+    where = path.relative_to(ROOT).as_posix()
+    assert not list(faults(ast.parse(path.read_text(encoding="utf-8")), where))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import pickle", "from joblib import load", "import xml.etree.ElementTree as ET", "torch.load(path)", "torch.load(p, weights_only=False)",
+        "np.load(p, allow_pickle=True)", "np.load(p, allow_pickle=asked)", "yaml.load(text, Loader)", "yaml.load(text, yaml.UnsafeLoader)",
+        "eval(text)", "os.system(text)", "subprocess.run(text, shell=True)", "pd.read_pickle(p)", "importlib.import_module(text)",
+    ],
+)  # fmt: skip
+def test_the_law_sees_each_of_these(line: str) -> None:
+    assert list(faults(ast.parse(line), "src/pcim/x.py"))
+
+
+def test_no_rule_starts_a_shell_or_runs_code_of_its_own() -> None:
+    for path in RULES:
+        words = [line.strip().partition("#")[0] for line in path.read_text(encoding="utf-8").splitlines()]
+        assert not [
+            word for word in words if word.startswith(("shell:", "run:", "wrapper:", "notebook:", "cwl:", "shell("))
+        ], path
