@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast cluster cluster-test cluster-stop check docs docs-serve schema bench clean distclean
+.PHONY: help demo test test-fast cluster cluster-test cluster-stop check docs docs-serve fuzz schema bench clean distclean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,10 @@ docs: .venv/.dev ## Build the documentation into site/
 
 docs-serve: .venv/.dev ## Show the documentation while you write it
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
+fuzz: .venv/.dev ## Try a million broken files on every reader of what others wrote (an hour; what breaks one lies in fuzz-found)
+	for name in platemap plates cellvoyager operetta ometiff plate_04 plate_05 tiles imagexpress config model; do \
+		PYTHONPATH=src $(BIN)/python tests/fuzz/run.py $$name --runs 91000 --seconds 1800 || failed=1; done; exit $${failed:-0}
 
 schema: .venv/.run ## Write config/config.schema.json and config/README.md anew
 	$(BIN)/python -m pcim.schema

@@ -8,6 +8,7 @@ import importlib.metadata
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -134,6 +135,15 @@ def _try_file(file: Path) -> Check:
             file.replace(file)
             return Check("results", "ok", f"{file.parent} can be written and locked")
         return Check("results", "failed", f"{file.parent}: a lock is given twice", cure)
+
+
+def check_writers(places: Mapping[str, Path]) -> Iterator[Check]:
+    """Tell where every user of the machine could change what is run or believed: a folder or file that all may write."""
+    seen = [(name, path) for name, place in places.items() for path in (place, place.parent) if path.exists()]
+    modes = [(name, path, path.stat().st_mode) for name, path in seen]
+    open_to_all = [f"{name} ({path})" for name, path, mode in modes if mode & stat.S_IWOTH and not mode & stat.S_ISVTX]
+    told = _some(open_to_all) if open_to_all else f"none of {len(places)} places can be written by everyone"
+    yield Check("permissions", "warning" if open_to_all else "ok", told, "chmod o-w" if open_to_all else "")
 
 
 def check_space(campaign: Campaign) -> Iterator[Check]:

@@ -32,6 +32,7 @@ def examine(files: Sequence[Path], profile: str, *, with_jobs: bool, timeout_s: 
     if campaign:
         yield from checks.check_results(campaign.name)
         yield from checks.check_space(campaign)
+    yield from checks.check_writers(checks.places_of(campaign, clone))
     if not profile:
         return
     yield from checks.check_shared(checks.places_of(campaign, clone), checks.mounts())

@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from pcim.bounded import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -55,6 +57,13 @@ def job_log() -> Told | None:
     return _job_log[-1] if _job_log else None
 
 
+class _Printable(logging.Formatter):
+    """Writes no secret of an address and nothing that would steer a terminal, tracebacks included."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
 @contextlib.contextmanager
 def log_to(path: str | Path) -> Iterator[None]:
     """Send what a job says, and its progress, to its log file; an exception ends in the log with its traceback.
@@ -67,7 +76,7 @@ def log_to(path: str | Path) -> Iterator[None]:
     with file.open("w", encoding="utf-8") as stream:
         told = Told([stream, sys.stderr] if "SLURM_JOB_ID" in os.environ else [stream])
         handler = logging.StreamHandler(told)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        handler.setFormatter(_Printable("%(asctime)s %(levelname)s %(message)s"))
         loggers = (log, logging.getLogger("py.warnings"))
         for logger in loggers:
             logger.addHandler(handler)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
-from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,8 +34,8 @@ def holds_secret(address: str) -> bool:
     """Tell whether an address on a server may carry a secret: a user or password, or a query such as a signature."""
     if not address.startswith(REMOTE):
         return False
-    parts = urlsplit(address)
-    return "@" in parts.netloc or bool(parts.query)
+    rest = address.partition("://")[2].partition("#")[0]  # by hand: urllib refuses some addresses
+    return "@" in re.split("[/?]", rest, maxsplit=1)[0] or bool(rest.partition("?")[2])
 
 
 @dataclass(frozen=True)

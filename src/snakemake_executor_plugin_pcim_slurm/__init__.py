@@ -15,11 +15,13 @@ import errno
 import hashlib
 import json
 import shlex
+import stat
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 from snakemake_interface_executor_plugins.settings import CommonSettings, ExecutorSettingsBase
@@ -64,7 +66,9 @@ class Executor(RemoteExecutor):
 
     def __post_init__(self) -> None:
         self.folder = Path(".snakemake/pcim-slurm").absolute()
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(mode=0o775, parents=True, exist_ok=True)
+        if open_to_all := [str(path) for path in (self.folder, *self.folder.parents[:2]) if anyone_may_write(path)]:
+            raise WorkflowError(f"{open_to_all}: everyone may write there, where what jobs run is kept; chmod o-w")
         self.tasks: dict[str, Task] = {}
         self.cancelled = False
         self.trouble: str | None = None
@@ -163,6 +167,12 @@ class Executor(RemoteExecutor):
         elif self.trouble and not trouble:
             self.logger.warning("it goes on")
         self.trouble = trouble
+
+
+def anyone_may_write(path: Path) -> bool:
+    """Tell whether every user of the machine may put a file of that name in another's place."""
+    mode = path.stat().st_mode
+    return bool(mode & stat.S_IWOTH) and not mode & stat.S_ISVTX
 
 
 def job_name(job: "JobExecutorInterface") -> str:

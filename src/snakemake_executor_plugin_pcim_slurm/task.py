@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass, field
 from enum import Enum
@@ -23,6 +24,7 @@ CLUSTER = {"BOOT_FAIL", "LAUNCH_FAILED", "NODE_FAIL", "PREEMPTED", "RECONFIG_FAI
 """Those of them that are the cluster's doing."""
 
 _LONGEST_PAUSE = 300
+_NODE = re.compile(r"[A-Za-z0-9._-]+")
 
 
 class Do(Enum):
@@ -133,7 +135,10 @@ class Task:
         """Return how its owner, the last of its jobs that began, said that it ended (ok, stopped, failed, behind), "" if it did not, and a detail."""
         if f"{self.name}.result" not in files or f"{self.name}.owner" not in files:
             return "", ""
-        word, who, detail = self._file("result").read_text(encoding="utf-8").split()
+        said = self._file("result").read_text(encoding="utf-8", errors="replace").split()
+        if len(said) != 3 or not _NODE.fullmatch(said[2]):  # noqa: PLR2004 - not the script's: see its `say`
+            return "", ""
+        word, who, detail = said
         is_owner = who == self._file("owner").read_text(encoding="utf-8").strip()
         return (word, detail) if is_owner else ("", "")
 

@@ -22,10 +22,10 @@ from typing import Any
 
 import atheris
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 with atheris.instrument_imports(include=["pcim"]):
-    from targets import TARGETS, clean
-from mutants import mutate
+    from fuzz.targets import TARGETS, clean
+from fuzz.mutants import mutate
 
 _SLOW_S = 20
 

@@ -55,6 +55,17 @@ class Cluster:
         (self.bin / name).chmod(0o755)
 
 
+def test_places_that_everyone_may_write_are_named(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/model.yaml").touch()
+    places = {"results": tmp_path, "classifier a": tmp_path / "models/model.yaml"}
+    (found,) = checks.check_writers(places)
+    assert found.state == "ok"
+    (tmp_path / "models").chmod(0o777)
+    (found,) = checks.check_writers(places)
+    assert (found.state, found.found) == ("warning", f"classifier a ({tmp_path / 'models'})")
+
+
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return write_campaign(tmp_path_factory.mktemp("inputs"))

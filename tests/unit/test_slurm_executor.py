@@ -10,8 +10,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from snakemake_interface_common.exceptions import WorkflowError
 
-from snakemake_executor_plugin_pcim_slurm import job_name, slurm
+from snakemake_executor_plugin_pcim_slurm import Executor, job_name, slurm
 from snakemake_executor_plugin_pcim_slurm.slurm import RefusedError, Seen, UnreachableError
 from snakemake_executor_plugin_pcim_slurm.task import CLUSTER, ENDED, Do, Task
 
@@ -76,6 +77,32 @@ def test_what_an_earlier_owner_says_does_not_count(tmp_path: Path, commands: Any
     task = make(tmp_path, job_id="8")
     ended(task, "ok", owner="8.0", said_by="7.0")
     assert decided(task, Seen("8", "RUNNING")) is Do.WAIT
+
+
+@pytest.mark.parametrize(
+    "said", ["", "ok", "ok 7.0", "behind 7.0 n1;reboot", "behind 7.0 --exclusive=$(x)", "ok 7.0 0 0", "\0\0\0"]
+)
+def test_a_result_that_the_script_did_not_write_says_nothing(tmp_path: Path, commands: Any, said: str) -> None:
+    task = make(tmp_path, job_id="7")
+    ended(task, "ok")
+    (tmp_path / f"{NAME}.result").write_text(said)
+    assert decided(task, Seen("7", "RUNNING")) is Do.WAIT
+    assert not task.avoided
+
+
+@pytest.mark.parametrize("part", ["", ".snakemake", ".snakemake/pcim-slurm"])
+def test_a_folder_that_everyone_may_write_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    executor = Executor.__new__(Executor)
+    executor.__post_init__()
+    assert not executor.folder.stat().st_mode & 0o002
+    (tmp_path / part).chmod(0o777)
+    with pytest.raises(WorkflowError, match="everyone may write there"):
+        executor.__post_init__()
+    (tmp_path / part).chmod(0o1777)  # as /tmp is: each may take away their own alone
+    executor.__post_init__()
 
 
 def test_of_twins_the_oldest_goes_on(tmp_path: Path, commands: list[tuple[str, ...]]) -> None:

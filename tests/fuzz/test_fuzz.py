@@ -1,0 +1,59 @@
+"""Every reader of what others wrote, on what broke one once and on fresh mutants: it accepts or refuses, soon, in words that callers catch."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fuzz.mutants import HOSTILE, mutate
+from fuzz.targets import TARGETS, clean
+from hypothesis import HealthCheck, example, given, seed, settings
+from hypothesis import strategies as st
+
+CASES = sorted((Path(__file__).parent / "cases").iterdir())
+EXAMPLES = 100
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _folder() -> Iterator[None]:
+    yield
+    clean()
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_what_is_valid_is_accepted(name: str) -> None:
+    for data in TARGETS[name].seeds:
+        assert TARGETS[name](data)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda path: path.name)
+def test_what_broke_a_reader_once_is_refused_soon(case: Path) -> None:
+    begun = time.process_time()
+    TARGETS[case.name.partition("-")[0]](case.read_bytes())
+    assert time.process_time() - begun < 5
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_mutants_of_valid_files_are_accepted_or_refused(name: str) -> None:
+    target, draw = TARGETS[name], random.Random(f"{name} 1")
+    accepted = sum(target(mutate(draw.choice(target.seeds), draw, 5000)) for _ in range(EXAMPLES))
+    assert 0 < accepted < EXAMPLES  # mutants are neither all broken nor all harmless
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_any_words_anywhere_in_a_valid_file_are_accepted_or_refused(name: str) -> None:
+    """Hypothesis makes a finding small before it is told."""
+    target = TARGETS[name]
+    valid = target.seeds[0]
+
+    @seed(1)
+    @settings(max_examples=EXAMPLES, database=None, suppress_health_check=list(HealthCheck))
+    @given(st.integers(0, len(valid)), st.integers(0, 30), st.one_of(st.sampled_from(HOSTILE), st.binary(max_size=20)))
+    @example(0, len(valid), b"")
+    def law(place: int, dropped: int, put: bytes) -> None:
+        target(valid[:place] + put + valid[place + dropped :])
+
+    law()
