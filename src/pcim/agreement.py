@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pcim.faults import nearest
+from pcim.config import Config
+from pcim.faults import nearest, parse
+from pcim.inputs import PlateEntry, read_model, read_plates
 from pcim.plate import well_order
 from pcim.settings import CALL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pcim.config import ClassifierSettings, Config
+    from pcim.config import ClassifierSettings
     from pcim.contract import Contract
-    from pcim.inputs import PlateEntry
     from pcim.survey import Survey
     from pcim.written import Written
 
@@ -27,6 +28,20 @@ class Inputs:
     written: Written
     plates: Mapping[str, PlateEntry]
     contracts: Mapping[str, Contract | None]
+
+    @classmethod
+    def read(cls, written: Written, faults: list[str], *, platemaps: bool = True) -> Inputs | None:
+        """Read all that a config names but the plates themselves; None where it says too little for that."""
+        config, found = parse(Config, written)
+        faults.extend(found)
+        if config is None:
+            return None
+        plates = read_plates(config.plates, faults, platemaps=platemaps)
+        contracts = {
+            name: read_model(entry, written.at("classifiers", name, "model"), faults)
+            for name, entry in config.classifiers.items()
+        }
+        return cls(config, written, plates, contracts)
 
     def of_classifiers(self) -> Iterator[str]:
         """Yield the faults between each classifier's settings, its contract, the table of plates and the plate maps."""

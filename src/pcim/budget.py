@@ -17,7 +17,6 @@ from pcim.pace import finished_jobs
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from pcim.budget_settings import BudgetSettings
     from pcim.campaign import Campaign
 
 _LISTED, _REASONS = 30, 5
@@ -147,8 +146,12 @@ def seconds_a_map(campaign: Campaign, results: Path = Path("results")) -> float 
     return sum(job.seconds for job in jobs) / maps if maps else None
 
 
-def excess(total: Cost, budget: BudgetSettings) -> list[str]:
+def excess(campaign: Campaign, results: Path = Path("results")) -> list[str]:
     """Return, in words, every quota that the campaign would exceed."""
+    budget = campaign.config.budget
+    if not budget.is_limited:
+        return []
+    total = sum(costs(campaign, results).values(), Cost())
     limits = (("max_jobs", total.jobs, "jobs"), ("max_files", total.files, "files"), ("max_gb", total.gigabytes, "GB"),
               ("max_hours", total.hours, "device hours"))  # fmt: skip
     return [

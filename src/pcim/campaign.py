@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from pcim import budget
 from pcim.agreement import Inputs
-from pcim.config import Config
 from pcim.expected import Expected
 from pcim.exports import OMEZARR
-from pcim.faults import parse
-from pcim.inputs import CampaignError, PlateEntry, read_model, read_plates
+from pcim.inputs import CampaignError, PlateEntry
 from pcim.method_settings import method_read
 from pcim.plan import Plans, PlatePlan, plan_file, plan_plates, read_plan
 from pcim.source import Source
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from pcim.config import Config
     from pcim.contract import Contract
 
 
@@ -34,7 +33,7 @@ class Campaign:
     """A campaign whose inputs agree with one another."""
 
     config: Config
-    plates: dict[str, PlateEntry]
+    plates: Mapping[str, PlateEntry]
     contracts: dict[str, Contract]
     plans: Mapping[str, PlatePlan]
 
@@ -50,30 +49,29 @@ class Campaign:
         CampaignError
             With every fault found: place, value, what is allowed.
         """
+        faults: list[str] = []
         written = values if isinstance(values, Written) else Written(values)
-        config, faults = parse(Config, written)
-        if config is None:
+        inputs = Inputs.read(written, faults, platemaps=look_at_plates)
+        if inputs is None:
             raise CampaignError(faults)
-        plates = read_plates(config.plates, faults, platemaps=look_at_plates)
-        contracts = {
-            name: read_model(entry, written.at("classifiers", name, "model"), faults)
-            for name, entry in config.classifiers.items()
-        }
-        inputs = Inputs(config, written, plates, contracts)
+        campaign = cls.of(inputs, faults, look_at_plates=look_at_plates)
+        if faults:
+            raise CampaignError(faults)
+        if look_at_plates and (over := budget.excess(campaign)):
+            raise CampaignError([*over, budget.table(campaign)])
+        return campaign
+
+    @classmethod
+    def of(cls, inputs: Inputs, faults: list[str], *, look_at_plates: bool = True) -> Campaign:
+        """Plan the campaign and check that its inputs agree; with faults, it is what the sound ones make."""
+        config, plates = inputs.config, inputs.plates
         faults.extend(inputs.of_classifiers())
-        sound = {name: contract for name, contract in contracts.items() if contract}
+        sound = {name: contract for name, contract in inputs.contracts.items() if contract}
         plans = plan_plates(config, plates, sound, faults) if look_at_plates else Plans(config.campaign, plates)
         for name in plates if look_at_plates else ():
             if name in plans:
                 faults.extend(inputs.of_plate(plates[name], plans[name].survey))
-        if faults:
-            raise CampaignError(faults)
-        campaign = cls(config, plates, sound, plans)
-        if look_at_plates and config.budget.is_limited:
-            over = budget.excess(sum(budget.costs(campaign).values(), budget.Cost()), config.budget)
-            if over:
-                raise CampaignError([*over, budget.table(campaign)])
-        return campaign
+        return cls(config, plates, sound, plans)
 
     def write_plans(self) -> None:
         """Write the plan of every plate whose plan is new or has grown."""

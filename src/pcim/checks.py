@@ -146,6 +146,18 @@ def check_writers(places: Mapping[str, Path]) -> Iterator[Check]:
     yield Check("permissions", "warning" if open_to_all else "ok", told, "chmod o-w" if open_to_all else "")
 
 
+def check_writable(campaign: str) -> Check:
+    """Ask, writing nothing, whether the results may be written where they go."""
+    root = Path("results") / campaign
+    there = next(folder for folder in (root, *root.parents) if folder.exists())
+    cure = "make it a folder that you may write to"
+    if not there.is_dir():
+        return Check("results", "failed", f"{there} is no folder", cure)
+    if not os.access(there, os.W_OK | os.X_OK):
+        return Check("results", "failed", f"{there.absolute()} may not be written to", cure)
+    return Check("results", "ok", f"{root} may be written")
+
+
 def check_space(campaign: Campaign) -> Iterator[Check]:
     """Compare what is free, and what a quota leaves, with what the campaign is still to write."""
     cost = sum(budget.costs(campaign).values(), budget.Cost())

@@ -14,6 +14,7 @@ from pcim.commands.reproduce import reproduce
 from pcim.commands.rescan import rescan
 from pcim.commands.stages import STAGES
 from pcim.commands.status import status
+from pcim.commands.validate import validate
 from pcim.commands.where import where
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ app = typer.Typer(
 )
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Before a run": (doctor, where),
+    "Before a run": (validate, doctor, where),
     "A run, by Snakemake: each stage with all that it needs": STAGES,
     "During a run, and after": (status, rescan, reproduce),
 }

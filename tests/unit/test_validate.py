@@ -1,0 +1,162 @@
+"""What is wrong with a campaign is found before it runs, all of it at once, by really loading what will be loaded."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+from makers import write_campaign, write_model
+from typer.testing import CliRunner
+
+from pcim import checks
+from pcim.cli import app
+from pcim.contract import read_contract
+from pcim.validate import validate
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return write_campaign(tmp_path_factory.mktemp("inputs"), columns=2)
+
+
+@pytest.fixture
+def values(inputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The campaign, in a folder of its own, with a classifier that may be spoilt."""
+    monkeypatch.chdir(tmp_path)
+    model = shutil.copytree(Path(inputs["classifiers"]["spots"]["model"]).parent, tmp_path / "model")
+    entry = inputs["classifiers"]["spots"] | {"model": str(model / "model.yaml")}
+    return copy.deepcopy(inputs | {"classifiers": {"spots": entry}})
+
+
+def check(values: dict[str, Any]) -> list[str]:
+    Path("my.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+    return validate([Path("my.yaml")]).faults
+
+
+def everything(folder: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def test_a_sound_campaign_has_no_fault_says_its_costs_and_leaves_nothing_behind(
+    values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_nets.py").write_text("from makers import spot_detector\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    write_model(tmp_path / "model", architecture="own_nets:spot_detector")
+    values |= {"classify": {"trusted_packages": ["own_nets"]}}
+    Path("my.yaml").write_text(yaml.safe_dump(values))
+    before = everything(tmp_path)
+    result = CliRunner().invoke(app, ["validate", "--configfile", "my.yaml"])
+    assert result.exit_code == 0, result.output
+    assert "ok      classifier spots: tells plain, spot from DNA, Reporter; loaded" in result.stdout
+    assert "To come in campaign 'planted':" in result.stdout
+    assert everything(tmp_path) == before, "not even compiled Python beside a user's package"
+
+
+def test_faults_of_every_kind_come_in_one_numbered_message(values: dict[str, Any], tmp_path: Path) -> None:
+    values["attribute"]["levles"] = 3
+    values["classifiers"]["spots"]["truth"] = "lable"
+    (tmp_path / "model/weights.safetensors").write_bytes(b"other")
+    (tmp_path / "results").write_text("no folder")
+    Path("my.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+    result = CliRunner().invoke(app, ["validate", "--configfile", "my.yaml"])
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    head, *lines = result.stderr.splitlines()
+    assert head == "pcim: 5 faults in the campaign's inputs; nothing was started:"
+    assert [line[:4] for line in lines] == ["  1.", "  2.", "  3.", "  4.", "  5."]
+    for line, told in zip(
+        lines,
+        (
+            "attribute.levles: unknown key",
+            "column 'lable' is not in",
+            "plan/plate1.json: not readable as a plan",
+            "weights.safetensors: SHA-256",
+            "results is no folder",
+        ),
+        strict=True,
+    ):
+        assert told in line
+    assert lines[3].startswith("  4. my.yaml:6: classifiers.spots.model: ")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"sha256": "0" * 64}, "says " + "0" * 64),
+        ({"architecture": "makers:write_model"}, "architecture 'makers:write_model' with {'channels': 2}: write_model() missing"),
+        ({"architecture": "json:loads"}, "package 'json' is not in classify.trusted_packages ['pcim', 'makers']"),
+        ({"architecture": "pcim.architectures:small_cnn", "arguments": {"channels": 0, "classes": 2}}, "channels is 0; allowed: 1 or more"),
+        ({"architecture": "pcim.architectures:small_cnn", "arguments": {"channels": 2, "classes": 2}}, "Missing key(s) in state_dict"),
+        ({"classes": ["plain", "spot", "other"]}, "expected one for each of ['plain', 'spot', 'other']"),
+        ({"input": {"mean": [0.0, 0.0]}}, "the test input gives logits that are off by"),
+    ],
+)  # fmt: skip
+def test_a_classifier_that_is_not_what_its_contract_says_is_named(
+    values: dict[str, Any], tmp_path: Path, change: dict[str, Any], told: str
+) -> None:
+    contract, _ = read_contract(tmp_path / "model/model.yaml")
+    assert contract is not None
+    if "input" in change:
+        change = {"input": contract.model_dump(mode="json")["input"] | change["input"]}
+    write_model(tmp_path / "model", **change)
+    (fault,) = check(values)
+    assert fault.startswith("my.yaml:6: classifiers.spots.model: ")
+    assert told in fault
+    assert "\n" not in fault
+
+
+def test_weights_that_are_no_safetensors_are_named(values: dict[str, Any], tmp_path: Path) -> None:
+    import hashlib
+
+    told = yaml.safe_load((tmp_path / "model/model.yaml").read_text())
+    (tmp_path / "model/weights.safetensors").write_bytes(b"PK\x03\x04 an archive")
+    told["sha256"] = hashlib.sha256(b"PK\x03\x04 an archive").hexdigest()
+    (tmp_path / "model/model.yaml").write_text(yaml.safe_dump(told))
+    (fault,) = check(values)
+    assert "SafetensorError" in fault
+
+
+def test_places_of_crops_are_read(values: dict[str, Any], tmp_path: Path) -> None:
+    told = yaml.safe_load((tmp_path / "model/model.yaml").read_text())
+    told["input"]["view"] = "object"
+    (tmp_path / "model/model.yaml").write_text(yaml.safe_dump(told))
+    Path("places.csv").write_text("well,field,y,x\nA01,0,1,1\nA02,0,north,1\n")
+    values["classifiers"]["spots"]["crops"] = {"table": "places.csv"}
+    (fault,) = check(values)
+    assert "classifiers.spots.crops.table: places.csv:3:" in fault
+
+
+def test_a_campaign_above_its_budget_and_the_free_space_is_refused_with_both(
+    values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks.shutil, "disk_usage", lambda place: SimpleNamespace(free=1000))
+    found = check(values | {"budget": {"max_jobs": 1}})
+    assert len(found) == 2
+    assert "budget.max_jobs: " in found[0]
+    assert found[1].startswith("space: free: 0.0 GB")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere; run as a user")
+def test_results_that_may_not_be_written_are_named(values: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir(mode=0o500)
+    (fault,) = check(values)
+    assert "may not be written to" in fault
+
+
+def test_json_holds_the_faults_or_the_costs(values: dict[str, Any]) -> None:
+    for change, is_valid in (({}, True), ({"max_failed": 3}, False)):
+        Path("my.yaml").write_text(yaml.safe_dump(values | change))
+        result = CliRunner().invoke(app, ["validate", "--configfile", "my.yaml", "--json"])
+        told = json.loads(result.stdout)
+        assert (told["form"], told["campaign"], told["is_valid"]) == (1, "planted", is_valid)
+        assert bool(told["faults"]) is not is_valid
+        assert (told["costs"].get("plate1", {}).get("maps") == 16 * 3) is is_valid
+        assert result.exit_code == (0 if is_valid else 2)
