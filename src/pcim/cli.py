@@ -10,6 +10,7 @@ import typer
 
 from pcim import __version__
 from pcim.commands.doctor import doctor
+from pcim.commands.init import init
 from pcim.commands.reproduce import reproduce
 from pcim.commands.rescan import rescan
 from pcim.commands.stages import STAGES
@@ -29,7 +30,7 @@ app = typer.Typer(
 )
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Before a run": (validate, doctor, where),
+    "Before a run": (init, validate, doctor, where),
     "A run, by Snakemake: each stage with all that it needs": STAGES,
     "During a run, and after": (status, rescan, reproduce),
 }

@@ -114,8 +114,13 @@ def read_source(row: Mapping[str, str], where: str, faults: list[str]) -> Source
 
 def read_platemap(path: Path, faults: list[str]) -> dict[str, dict[str, str]]:
     """Read a plate map: a row a well, keyed by ``well_position``; an empty treatment becomes ``untreated``."""
+    return platemap_of(path, _read_rows(path, ",", ("well_position",), faults), faults)
+
+
+def platemap_of(path: Path, rows: Iterable[tuple[int, dict[str, str]]], faults: list[str]) -> dict[str, dict[str, str]]:
+    """Return the plate map that these (line number, row) pairs of a file make; as `read_platemap`."""
     wells: dict[str, dict[str, str]] = {}
-    for line, row in _read_rows(path, ",", ("well_position",), faults):
+    for line, row in rows:
         position = row.pop("well_position")
         try:
             well = parse_well(position)
@@ -150,12 +155,23 @@ def _read_rows(
     """Read a table of text; return (line number, row) pairs, or nothing and a fault."""
     try:
         text = read_text(path)
+    except (OSError, ValueError) as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else error
+        faults.append(f"{path}: {reason}")
+        return []
+    return rows_in(text, path, delimiter, required, faults)
+
+
+def rows_in(
+    text: str, path: Path, delimiter: str, required: tuple[str, ...], faults: list[str]
+) -> list[tuple[int, dict[str, str]]]:
+    """Return the (line number, row) pairs of a file's text, or nothing and a fault."""
+    try:
         reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         rows = [(reader.line_num, dict(row)) for row in reader]
         header = list(reader.fieldnames or [])
-    except (OSError, ValueError, csv.Error) as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else error
-        faults.append(f"{path}: {reason}")
+    except csv.Error as error:
+        faults.append(f"{path}: {error}")
         return []
     if twice := sorted({name for name in header if header.count(name) > 1}):
         faults.append(f"{path}:1: columns {twice} stand twice")

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
 from pcim.screens import show_check
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
     from rich.console import Console
 
+    from pcim.discover import FoundPlate
+    from pcim.scaffold import Draft
     from pcim.validate import Validation
+
+_LISTED = 20
 
 
 def show_validation(console: Console, told: Validation) -> None:
@@ -18,3 +29,38 @@ def show_validation(console: Console, told: Validation) -> None:
     for check in told.found:
         show_check(console, check)
     console.print(told.table, soft_wrap=True)
+
+
+def show_found(console: Console, plates: Sequence[FoundPlate]) -> None:
+    """Print what was found on plates, a line each."""
+    title = f"{len(plates)} plate{'s' * (len(plates) > 1)} found"
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("plate", "format", "wells", "fields", "px", "type", "um/px", "channels", "labels"):
+        table.add_column(name, justify="right" if name in {"wells", "fields"} else "left", overflow="fold")
+    for plate in plates[:_LISTED]:
+        held = plate.survey
+        fields = sum(len(names) for _, names in held.wells.values())
+        size = f"{held.pixel_size_um:.3g}" if held.pixel_size_um else ""
+        looks = (
+            f"{held.shape[0]} x {held.shape[1]}",
+            held.dtype,
+            size,
+            ", ".join(held.channels),
+            ", ".join(held.labels),
+        )
+        table.add_row(*map(Text, (plate.name, plate.source.format, f"{len(held.wells):,}", f"{fields:,}", *looks)))
+    console.print(table)
+
+
+def show_draft(console: Console, draft: Draft, files: Iterable[Path], renamed: Mapping[str, str]) -> None:
+    """Print what was written, and what to do next, to be copied."""
+    console.print("Written:", style="bold")
+    for file in files:
+        console.print(f"  {file}", soft_wrap=True)
+    for theirs, ours in renamed.items():
+        console.print(f"  column {theirs!r} of the plate map was read as {ours!r}", soft_wrap=True)
+    for told in draft.notes():
+        console.print(f"  {told}", soft_wrap=True)
+    console.print("Next:", style="bold")
+    for told in draft.next_steps():
+        console.print(f"  {told}", soft_wrap=True)

@@ -21,6 +21,15 @@ READERS = ("imagexpress", "operetta", "cellvoyager", "tiles", "ometiff")
 
 FORMATS = (OMEZARR, *READERS)
 
+MARKS = {
+    "operetta": ("Images/Index.idx.xml", "Index.idx.xml"),
+    "cellvoyager": ("MeasurementData.mlf",),
+    "tiles": ("tiles.csv",),
+    "imagexpress": ("*.HTD", "*.htd", "TimePoint_*"),
+    "ometiff": ("*.companion.ome", "*.ome.tif", "*.ome.tiff"),
+}
+"""Format -> what lies in the folder of such an export, as patterns; the first format that fits is it."""
+
 
 @lru_cache(maxsize=64)
 def read_export(source: Source) -> Export:

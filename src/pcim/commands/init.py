@@ -1,0 +1,142 @@
+"""``pcim init``: the files of a new campaign."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from pcim.commands.terminal import console, refuse
+
+if TYPE_CHECKING:
+    from pcim.scaffold import Draft
+
+_NO_MODEL = "--model MODEL.YAML: the classifier's contract. There is none yet? docs/own-model.md makes one from a file of weights"
+
+
+def init(  # noqa: PLR0913, PLR0917 - a command's options
+    folder: Annotated[
+        Path | None, typer.Argument(help="The campaign's own folder; it is made.", show_default=False)
+    ] = None,
+    plates: Annotated[
+        list[str] | None,
+        typer.Option(help="A plate, or a folder that plates are looked for in, of any format; again for another."),
+    ] = None,
+    model: Annotated[Path | None, typer.Option(help="The classifier's model.yaml, or its folder.")] = None,
+    platemap: Annotated[
+        Path | None, typer.Option(help="A plate map that there is, as CSV: its rows are taken over.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="Name of the campaign; without it, after its folder.")] = "",
+    objects: Annotated[str, typer.Option(help="The label image of the plates that holds the biology.")] = "",
+    places: Annotated[Path | None, typer.Option(help="Table of places, for a classifier of crops.")] = None,
+    trust: Annotated[
+        list[str] | None, typer.Option(help="A Python package that makes the classifier: its code will be run.")
+    ] = None,
+    channels: Annotated[
+        str, typer.Option(help="Labels of the channels, comma separated, where plates have none or others.")
+    ] = "",
+    z: Annotated[str, typer.Option(help="Of stacks: the plane, from 0, or max or mean.")] = "",
+    t: Annotated[str, typer.Option(help="Of time series: the time point, from 0.")] = "",
+    acquisition: Annotated[str, typer.Option(help="Of plates with several acquisitions: the id of one.")] = "",
+) -> None:
+    """Make a campaign's files from a folder of plates and a classifier: config, table of plates, plate maps with all wells.
+
+    Plates are looked at, not written to; only their metadata is read. In a terminal, what no option says is asked. Nothing is ever
+    overwritten. What it writes passes pcim validate as it is.
+
+    For example:
+        pcim init my_screen
+        pcim init my_screen --plates /data/screen --model my_model/model.yaml
+        pcim init my_screen --plates /data/p1 --model my_model --platemap layout.csv --objects nuclei
+
+    Exit codes:
+        0  the files are written, and what to do next is told
+        2  something is missing or wrong, and nothing is written
+    """
+    from pcim.contract import read_contract
+    from pcim.discover import survey_plates
+    from pcim.inputs import read_source
+    from pcim.platemaps import read_given
+    from pcim.scaffold import Draft, campaign_name, write_files
+    from pcim.setup_screens import show_draft, show_found
+
+    is_asked = sys.stdin.isatty() and sys.stdout.isatty()
+    if is_asked:
+        folder = folder or _path(typer.prompt("Folder of the campaign"))
+        plates = plates or [str(_path(typer.prompt("Folder of the plates")))]
+        asked = "A plate map as CSV, if there is one; empty: one to fill in is written"
+        platemap = platemap or _path(typer.prompt(asked, default="", show_default=False))
+    model = model or _sole_model(folder)
+    if is_asked and model is None:
+        model = _path(typer.prompt("The classifier's model.yaml"))
+    if folder is None or not plates or model is None:
+        lacking = ["FOLDER: the campaign's own"] * (folder is None) + ["--plates FOLDER: where the plates lie"] * (
+            not plates
+        )
+        _stop([*lacking, *[_NO_MODEL] * (model is None)])
+    faults: list[str] = []
+    model = model / "model.yaml" if model.is_dir() else model
+    contract, unfit = read_contract(model)
+    faults += [f"--model: {fault}" for fault in unfit]
+    known, renamed = read_given(platemap, faults) if platemap else ({}, {})
+    row = {"path": "", "z": z, "t": t, "channels": channels, "acquisition": acquisition}
+    planes = read_source(row, "--z, --t, --channels, --acquisition", faults)
+    found = survey_plates(plates, planes, contract.input.channels if contract else (), faults)
+    if not found and not faults:
+        faults.append(f"no plate at or below {', '.join(plates)}: neither OME-Zarr nor a known export (docs/plates.md)")
+    if faults or contract is None:
+        _stop(faults)
+    screen = console()
+    show_found(screen, found)
+    draft = Draft(
+        folder, name or campaign_name(folder), found, model, contract, known, objects, places, tuple(trust or ())
+    )
+    draft = _ask(draft) if is_asked else _sole_objects(draft)
+    if faults := draft.faults():
+        _stop(faults)
+    try:
+        files = draft.files()
+        write_files(files)
+    except OSError as error:
+        refuse(error)
+    show_draft(screen, draft, files, renamed)
+
+
+def _path(answer: str) -> Path | None:
+    """Return the path that was typed or dropped into a terminal, which quotes it; None for nothing."""
+    return Path(answer.strip().strip("'\"")) if answer.strip() else None
+
+
+def _sole_model(folder: Path | None) -> Path | None:
+    """Return the model.yaml below the campaign's folder, if there is one and one only."""
+    there = [*folder.glob("model.yaml"), *folder.glob("*/model.yaml")] if folder else []
+    return there[0] if len(there) == 1 else None
+
+
+def _ask(draft: Draft) -> Draft:
+    """Ask what no option said and more than one answer fits."""
+    from pcim.scaffold import needed_trust
+
+    objects, trusted = draft.objects, draft.trusted
+    if not objects and draft.labels and draft.places is None:
+        told = f"Which label holds the biology? One of {', '.join(draft.labels)}; empty: none"
+        objects = typer.prompt(told, default=draft.labels[0] if len(draft.labels) == 1 else "")
+    package = needed_trust(draft.contract)
+    if package and package not in trusted and typer.confirm(f"The classifier is code of {package!r}. Run it?"):
+        trusted = (*trusted, package)
+    return replace(draft, objects=objects, trusted=trusted)
+
+
+def _sole_objects(draft: Draft) -> Draft:
+    """Take the one label that there is for the one that holds the biology."""
+    is_clear = len(draft.labels) == 1 and not draft.objects and draft.places is None
+    return replace(draft, objects=draft.labels[0]) if is_clear else draft
+
+
+def _stop(faults: list[str]) -> NoReturn:
+    """Tell every fault, and end."""
+    listed = "\n".join(f"  {number}. {fault}" for number, fault in enumerate(faults, 1))
+    refuse(ValueError(f"missing or wrong, and nothing was written:\n{listed}"))

@@ -1,0 +1,240 @@
+"""Scaffolding: the files of a campaign, from plates that were found and a classifier's contract. What they say passes `pcim validate`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import shlex
+import textwrap
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from pcim.budget_settings import BudgetSettings
+from pcim.config import AttributeSettings, ClassifierSettings, ClassifySettings, Config, ReportSettings
+from pcim.exports import OMEZARR
+from pcim.faults import nearest
+from pcim.inputs import SOURCE_COLUMNS
+from pcim.jobs import whole_file
+from pcim.platemaps import platemap_text
+from pcim.source import REMOTE
+from pcim.workflow_files import start_command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pydantic import BaseModel
+
+    from pcim.contract import Contract
+    from pcim.discover import FoundPlate
+
+_HEAD = """# A campaign of PCIM, written by `pcim init`; it is yours now. Paths are relative to the folder that you run it in.
+# A key with # before it has its default, or is an example. Every key: config/README.md
+"""
+_TAKEN = {"background", "surroundings", "frame", "corners", "map_top"}
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What a campaign is to be made of. `known` is well -> row of a plate map that there is; `objects` the label that holds the biology."""
+
+    folder: Path
+    name: str
+    plates: list[FoundPlate]
+    model: Path
+    contract: Contract
+    known: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    objects: str = ""
+    places: Path | None = None
+    trusted: tuple[str, ...] = ()
+
+    @property
+    def config(self) -> Path:
+        """Where the config goes."""
+        return self.folder / "config.yaml"
+
+    @property
+    def labels(self) -> list[str]:
+        """The label images that all plates have."""
+        first, *others = self.plates
+        return [label for label in first.survey.labels if all(label in plate.survey.labels for plate in others)]
+
+    @property
+    def platemaps(self) -> dict[str, Path]:
+        """Plate -> its plate map: one file for all plates with the same wells."""
+        layouts: dict[frozenset[str], str] = {}
+        for plate in self.plates:
+            layouts.setdefault(frozenset(plate.survey.wells), plate.name)
+        names = {wells: "platemap" if len(layouts) == 1 else f"platemap_{first}" for wells, first in layouts.items()}
+        return {p.name: self.folder / f"{names[frozenset(p.survey.wells)]}.csv" for p in self.plates}
+
+    def faults(self) -> list[str]:
+        """Return why this makes no campaign, a line each."""
+        found = [fault for plate in self.plates for fault in self._of_plate(plate)]
+        package = needed_trust(self.contract)
+        if package and package not in self.trusted:
+            found.append(f"--trust {package}: the classifier is made by code of that package, which would be run")
+        if self.objects and self.objects not in self.labels:
+            there = f"{self.objects!r} is no label of every plate{nearest(self.objects, self.labels)}; allowed: {self.labels}"
+            found.append(f"--objects: {there}")
+        if self.contract.input.view == "object" and not self.objects and self.places is None:
+            found.append("--objects LABEL or --places CSV: the classifier looks at crops around objects (view: object)")
+        stray = {row.get("label", "") for row in self.known.values()} - {"", *self.contract.classes}
+        if stray:
+            found.append(f"--platemap: label: {sorted(stray)} are no classes of {self.contract.classes}")
+        return found
+
+    def notes(self) -> list[str]:
+        """Return what of a given plate map is not as on the plates, in words."""
+        if not self.known:
+            return []
+        wells = {well for plate in self.plates for well in plate.survey.wells}
+        lists = (
+            ("are on no plate and left out", self.known.keys() - wells),
+            ("are not in it and left empty", wells - self.known.keys()),
+        )
+        return [f"of the plate map, {len(found)} wells {words}" for words, found in lists if found]
+
+    def next_steps(self) -> list[str]:
+        """Return the lines that say what to do next; commands can be copied."""
+        maps, config = sorted(set(self.platemaps.values())), shlex.quote(str(self.config))
+        classes = " or ".join(self.contract.classes)
+        return [
+            f"1. Fill in {', '.join(map(str, maps))}; a spreadsheet will do. Every well is there; every other column may stay empty:",
+            "   treatment; control_type (negcon, poscon); dose (a number);",
+            f"   label, the true class where it is known ({classes}); split (train: the classifier saw the well, test: it did not).",
+            "   Plates whose treatments differ need a plate map each: copy it, and name the copy in plates.tsv.",
+            "2. Ask whether all is right, and what it will cost:",
+            f"   pcim validate --configfile {config}",
+            "3. Run it; the first run explains one view a well (select in the config):",
+            f"   {start_command([self.config])}",
+            f"   and open results/{self.name}/report/index.html",
+        ]
+
+    def _of_plate(self, plate: FoundPlate) -> Iterable[str]:
+        survey, wanted = plate.survey, self.contract.input
+        if lacking := [channel for channel in wanted.channels if channel not in survey.channels]:
+            can_be_named = plate.source.format != OMEZARR or all(label.isdecimal() for label in survey.channels)
+            cure = (
+                f"name all {len(survey.channels)} in their order, the classifier's among them, by --channels"
+                if can_be_named
+                else "a model.yaml names channels as they are on the plate"
+            )
+            there = f"the classifier's channels {lacking} are not on it, which has {list(survey.channels)}"
+            yield f"{plate.source.address}: {there}; {cure}"
+        if misfit := wanted.misfit(survey.shape, survey.dtype, survey.pixel_size_um):
+            yield f"{plate.source.address}: {misfit}"
+
+    def files(self) -> dict[Path, str]:
+        """Return path -> text of every file of the campaign, the config last."""
+        maps = {self.platemaps[plate.name]: plate for plate in self.plates}
+        texts = {file: platemap_text(plate.survey.wells, self.known) for file, plate in maps.items()}
+        return texts | {self.folder / "plates.tsv": self._plates_text(), self.config: self._config_text()}
+
+    def _plates_text(self) -> str:
+        rows = [
+            {"plate": plate.name, "path": _shown(plate.source.address), "platemap": _shown(self.platemaps[plate.name])}
+            | {name: _cell(getattr(plate.source, name)) for name in SOURCE_COLUMNS}
+            for plate in self.plates
+        ]
+        used = [n for n in SOURCE_COLUMNS if any(row[n] and (n, row[n]) != ("format", OMEZARR) for row in rows)]
+        text = io.StringIO()
+        columns = ["plate", "path", "platemap", *used]
+        writer = csv.DictWriter(text, columns, delimiter="\t", lineterminator="\n", extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+        return text.getvalue()
+
+    def _config_text(self) -> str:
+        campaign = {"campaign": self.name, "plates": _shown(self.folder / "plates.tsv")}
+        offered = {"minutes_per_chunk": Config.model_fields["minutes_per_chunk"].default}
+        parts = [_HEAD, _keys(Config, campaign, offered), f"classifiers:\n  {self.contract.name}:"]
+        parts.append(textwrap.indent(self._classifier_text(), "    "))
+        package = needed_trust(self.contract)
+        if package:
+            parts.append(
+                f"classify:\n{textwrap.indent(_keys(ClassifySettings, {'trusted_packages': ['pcim', package]}, {}), '  ')}"
+            )
+        for group, settings, keys in (
+            ("attribute", AttributeSettings, {"methods": None, "targets": None, "background": None}),
+            ("budget", BudgetSettings, {"max_hours": 24.0, "max_gb": 100.0}),
+            ("report", ReportSettings, {"title": None, "panels": None}),
+        ):
+            shown = {key: settings.model_fields[key].default if value is None else value for key, value in keys.items()}
+            parts.append(f"#{group}:\n{textwrap.indent(_keys(settings, {}, shown), '  ')}")
+        return "\n".join(parts)
+
+    def _classifier_text(self) -> str:
+        written: dict[str, Any] = {"model": _shown(self.model), "plates": [plate.name for plate in self.plates]}
+        written |= {"truth": "label", "split": "split", "select": {"per_well": 1}}
+        offered: dict[str, Any] = {"halo_px": ClassifierSettings.model_fields["halo_px"].default}
+        names = {label: _region(label) for label in self.labels}
+        if names:
+            written["regions"] = {name: {"label": label} for label, name in names.items()}
+            (written if self.objects else offered)["objects"] = names[self.objects or self.labels[0]]
+        if self.contract.input.view == "object":
+            written["crops"] = {"table": _shown(self.places)} if self.places else {"label": self.objects}
+        return _keys(ClassifierSettings, written, offered)
+
+
+def needed_trust(contract: Contract) -> str:
+    """Return the package whose code makes the classifier, where that is not PCIM's own."""
+    package = contract.architecture.partition(":")[0].partition(".")[0]
+    return "" if package in ClassifySettings().trusted_packages else package
+
+
+def campaign_name(folder: Path) -> str:
+    """Return a campaign's name after its folder: small letters, digits and '_'."""
+    return re.sub(r"[^a-z0-9]+", "_", folder.resolve().name.lower()).strip("_")[:64] or "campaign"
+
+
+def write_files(files: Mapping[Path, str]) -> None:
+    """Write files that are not there yet, each whole or not at all.
+
+    Raises
+    ------
+    FileExistsError
+        With every one that is there; then none is written.
+    """
+    there = [str(file) for file in files if file.exists() or file.is_symlink()]
+    if there:
+        raise FileExistsError(f"nothing is overwritten, and there are already: {', '.join(there)}")
+    for file, text in files.items():
+        with whole_file(file) as hidden:
+            hidden.write_text(text, encoding="utf-8")
+
+
+def _keys(settings: type[BaseModel], written: Mapping[str, Any], offered: Mapping[str, Any]) -> str:
+    """Return YAML of these keys in the order of the settings, each under its explanation; what is offered has a # before it."""
+    lines = []
+    for key, told in settings.model_fields.items():
+        if key not in written and key not in offered:
+            continue
+        lines += textwrap.wrap(told.description or "", 110, initial_indent="# ", subsequent_indent="# ")
+        value = {key: written.get(key, offered.get(key))}
+        is_block = not isinstance(value[key], dict | list)
+        flow = False if is_block else None  # what lies in it is then written in one line
+        text = yaml.safe_dump(value, sort_keys=False, default_flow_style=flow, width=10**6, allow_unicode=True)
+        lines += [line if key in written else f"#{line}" for line in text.splitlines()]
+    return "\n".join([*lines, ""])
+
+
+def _shown(path: str | Path) -> str:
+    """Return a path relative to where we stand, if it lies below; else whole."""
+    if str(path).startswith(REMOTE):
+        return str(path)
+    whole, here = Path(path).absolute(), Path.cwd()
+    return str(whole.relative_to(here) if whole.is_relative_to(here) else whole)
+
+
+def _cell(value: str | tuple[str, ...]) -> str:
+    return value if isinstance(value, str) else ",".join(value)
+
+
+def _region(label: str) -> str:
+    """Return a region's name for a label: letters, digits, '_' and '-', and none of those that every classifier has."""
+    name = re.sub(r"[^A-Za-z0-9_-]+", "_", label).strip("_-")[:50] or "objects"
+    return f"{name}_label" if name in _TAKEN else name

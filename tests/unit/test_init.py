@@ -1,0 +1,278 @@
+"""A campaign's files are made from a folder of plates and a classifier, and what is written is right as it is."""
+
+from __future__ import annotations
+
+import csv
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import exports
+import numpy as np
+import pytest
+import tifffile
+import yaml
+from makers import spot_field, write_campaign, write_model, write_plate
+from typer.testing import CliRunner, Result
+
+from pcim.campaign import Campaign
+from pcim.cli import app
+from pcim.config import Config
+from pcim.discover import find_plates
+from pcim.exports import MARKS, READERS
+from pcim.inputs import CampaignError, read_config
+from pcim.platemaps import platemap_text, read_given
+from pcim.validate import validate
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def screen(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two OME-Zarr plates and a classifier, in folders that people would make."""
+    folder = tmp_path_factory.mktemp("screen") / "Müller's plates [1]"
+    write_campaign(folder, plates=2, columns=2)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def init(*words: str | Path) -> Result:
+    return CliRunner().invoke(app, ["init", *map(str, words)])
+
+
+def tiff_plate(root: Path, channels: int = 2) -> Path:
+    """Write a folder of TIFFs as ImageXpress names them, without its .HTD."""
+    rng = np.random.default_rng(3)
+    for well in ("A01", "A02", "B01"):
+        for wave, plane in enumerate(spot_field(rng, (60, 60), (20, 20) if well == "A02" else None), 1):
+            (root / "TimePoint_1").mkdir(parents=True, exist_ok=True)
+            tifffile.imwrite(root / f"TimePoint_1/day 1_{well}_s1_w{wave}.TIF", plane)
+    return root
+
+
+def test_what_is_written_for_omezarr_plates_passes_validation_as_it_is(screen: Path, here: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in screen.rglob("*")}
+    result = init("my screen", "--plates", screen, "--model", screen / "model", "--trust", "makers")
+    assert result.exit_code == 0, result.output
+    told = validate([Path("my screen/config.yaml")])
+    assert told.faults == []
+    assert {path: path.stat().st_mtime_ns for path in screen.rglob("*")} == before, "sources are only read"
+    campaign = Campaign.load(read_config([Path("my screen/config.yaml")]))
+    assert (campaign.name, list(campaign.plates)) == ("my_screen", ["plate1", "plate2"])
+    (entry,) = campaign.config.classifiers.values()
+    assert (entry.objects, entry.truth, entry.split) == ("spots", "label", "split")
+    text = Path("my screen/platemap.csv").read_text().splitlines()
+    assert text[0] == "well_position,treatment,control_type,dose,label,split"
+    assert [line.strip(",") for line in text[1:]] == ["A01", "A02", "B01", "B02"]
+    assert "pcim validate --configfile 'my screen/config.yaml'" in result.stdout
+    assert """snakemake --snakefile "$(pcim where)" --configfile 'my screen/config.yaml'""" in result.stdout
+
+
+@pytest.mark.parametrize("channels", ["DNA,Reporter", ""])
+def test_what_is_written_for_a_folder_of_tiffs_passes_once_its_channels_are_named(
+    screen: Path, here: Path, channels: str
+) -> None:
+    tiff_plate(here / "raw" / "day 1")
+    words = ["my", "--plates", "raw", "--model", screen / "model/model.yaml", "--trust", "makers"]
+    result = init(*words, *(["--channels", channels] if channels else []))
+    if not channels:
+        assert result.exit_code == 2
+        assert "are not on it, which has ['C01', 'C02']; name all 2 in their order" in result.stderr
+        assert not (here / "my").exists()
+        return
+    assert result.exit_code == 0, result.output
+    assert validate([Path("my/config.yaml")]).faults == []
+    (row,) = csv.DictReader(Path("my/plates.tsv").read_text().splitlines(), delimiter="\t")
+    assert (row["plate"], row["path"], row["format"], row["channels"]) == (
+        "day_1", "raw/day 1", "imagexpress", "DNA,Reporter",
+    )  # fmt: skip
+
+
+def test_every_key_that_is_offered_is_a_key_and_its_value_allowed(screen: Path, here: Path) -> None:
+    assert init("my", "--plates", screen, "--model", screen / "model", "--trust", "makers").exit_code == 0
+    text = Path("my/config.yaml").read_text()
+    offered = re.sub(r"^( *)#(?! )", r"\1", text, flags=re.MULTILINE)
+    assert offered.count("\n#") < text.count("\n#")
+    values = yaml.safe_load(offered)
+    assert {"attribute", "budget", "report", "minutes_per_chunk"} <= values.keys()
+    Config.model_validate(values)
+    described = {re.sub(r"\W+", " ", line) for line in text.splitlines() if line.strip().startswith("# ")}
+    assert any("Name of the campaign" in line for line in described)
+
+
+def test_nothing_is_overwritten_and_nothing_is_written_beside_it(screen: Path, here: Path) -> None:
+    (here / "my").mkdir()
+    (here / "my/plates.tsv").write_text("mine")
+    (here / "my/platemap.csv").symlink_to("nowhere")
+    result = init("my", "--plates", screen, "--model", screen / "model", "--trust", "makers")
+    assert result.exit_code == 2
+    assert "nothing is overwritten, and there are already: my/platemap.csv, my/plates.tsv" in result.stderr
+    assert sorted(path.name for path in (here / "my").iterdir()) == ["platemap.csv", "plates.tsv"]
+    assert (here / "my/plates.tsv").read_text() == "mine"
+
+
+def test_without_a_terminal_all_that_is_missing_is_one_message() -> None:
+    result = init()
+    assert result.exit_code == 2
+    assert [line[:5] for line in result.stderr.splitlines()[1:]] == ["  1. ", "  2. ", "  3. "]
+    assert "docs/own-model.md" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--plates", "{screen}", "--model", "{screen}/model"], "--trust makers: the classifier is made by code of that"),
+        (["--plates", "{screen}", "--model", "{screen}/model", "--objects", "spot"], "allowed: ['spots']"),
+        (["--plates", "nowhere", "--model", "{screen}/model"], "no plate at or below nowhere"),
+        (["--plates", "{screen}", "--model", "nowhere.yaml"], "--model: nowhere.yaml: no such file"),
+        (["--plates", "{screen}", "--model", "{screen}/model", "--z", "first"], "z 'first': expected a number or max or mean"),
+        (["--plates", "https://u:secret@host/p.zarr", "--model", "{screen}/model"], "credentials belong in the environment"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_named_and_nothing_is_written(screen: Path, here: Path, words: list[str], told: str) -> None:
+    result = init("my", *(word.format(screen=screen) for word in words))
+    assert result.exit_code == 2
+    assert told in result.stderr
+    assert "secret" not in result.output
+    assert not list(here.iterdir())
+
+
+def test_a_stack_asks_for_a_plane_by_the_option_that_gives_it(screen: Path, here: Path) -> None:
+    exports.tiles(here / "raw")
+    model = write_model(here / "model", input=inputs(screen) | {"channels": ["DNA", "GFP"], "size": [12, 17]})
+    words = ["my", "--plates", "raw", "--model", model, "--trust", "makers"]
+    assert "3 depths [0, 1, 2]; name one, max or mean in the column 'z' (here: --z)" in init(*words).stderr
+    assert init(*words, "--z", "max").exit_code == 0
+    assert "\ttiles\tmax" in Path("my/plates.tsv").read_text()
+
+
+def inputs(screen: Path) -> dict[str, Any]:
+    told: dict[str, Any] = yaml.safe_load((screen / "model/model.yaml").read_text())["input"]
+    return told
+
+
+def test_plates_of_every_format_are_found_by_their_own_files(here: Path) -> None:
+    made = {"imagexpress", "cellvoyager", "operetta", "tiles", "ometiff"}
+    for name in made:
+        getattr(exports, name)(here / "deep/er" / name)
+    pixels = np.zeros((1, 8, 8), np.uint8)
+    write_plate(here / "deep/p.zarr", {("A", "1", "0"): pixels}, channels=["DNA"], version="0.4")
+    write_plate(here / "p.zarr", {("A", "1", "0"): pixels}, channels=["DNA"])
+    (here / "image.zarr").mkdir()
+    (here / "image.zarr/zarr.json").write_text('{"attributes": {"ome": {"version": "0.5", "multiscales": []}}}')
+    found = [(Path(address).relative_to(here).as_posix(), kind) for address, kind in find_plates(str(here))]
+    assert found == [
+        *((f"deep/er/{name}", name) for name in sorted(made)),
+        ("deep/p.zarr", "omezarr"),
+        ("p.zarr", "omezarr"),
+    ]
+    assert set(MARKS) == set(READERS), "every reader has its marks"
+
+
+def test_plates_of_one_name_get_two_and_wells_that_differ_get_maps_of_their_own(screen: Path, here: Path) -> None:
+    field = np.zeros((2, 60, 60), np.uint16)
+    write_plate(here / "raw/a/p.zarr", {("A", "1", "0"): field})
+    write_plate(here / "raw/b/p.zarr", {("A", "1", "0"): field, ("A", "2", "0"): field})
+    result = init("my", "--plates", "raw", "--model", screen / "model", "--trust", "makers")
+    assert result.exit_code == 0, result.output
+    assert validate([Path("my/config.yaml")]).faults == []
+    assert [line.split("\t")[::2] for line in Path("my/plates.tsv").read_text().splitlines()[1:]] == [
+        ["p", "my/platemap_p.csv"],
+        ["p_2", "my/platemap_p_2.csv"],
+    ]
+
+
+def test_a_given_plate_map_is_taken_over_for_the_wells_that_there_are(screen: Path, here: Path) -> None:
+    rows = 'Well;Treatment;Control Type;Dose;label;Batch\r\na1;DMSO;negcon;;plain;7\r\nA2;"x;y";;1.5;spot;7\r\nH12;z;;;;8\r\n'
+    (here / "given.csv").write_bytes(b"\xef\xbb\xbf" + rows.encode())
+    words = ["my", "--plates", screen, "--model", screen / "model", "--trust", "makers", "--platemap", "given.csv"]
+    result = init(*words)
+    assert result.exit_code == 0, result.output
+    assert Path("my/platemap.csv").read_text().splitlines() == [
+        "well_position,treatment,control_type,dose,label,split,Batch",
+        "A01,DMSO,negcon,,plain,,7",
+        "A02,x;y,,1.5,spot,,7",
+        "B01,,,,,,",
+        "B02,,,,,,",
+    ]
+    assert "column 'Well' of the plate map was read as 'well_position'" in result.stdout
+    assert "of the plate map, 1 wells are on no plate and left out" in result.stdout
+    assert "of the plate map, 2 wells are not in it and left empty" in result.stdout
+    assert validate([Path("my/config.yaml")]).faults == []
+
+
+def test_faults_of_a_given_plate_map_say_their_lines(screen: Path, here: Path) -> None:
+    (here / "given.csv").write_text("well,label,dose\nA1,spott,1\nA1,spot,much\nwhere,,\n")
+    words = ["my", "--plates", screen, "--model", screen / "model", "--trust", "makers", "--platemap", "given.csv"]
+    told = init(*words).stderr
+    for fault in (
+        "given.csv:3: well A01 is listed twice",
+        "given.csv:3: dose 'much'",
+        "given.csv:4: well position 'where'",
+    ):
+        assert fault in told
+    (here / "given.csv").write_text("well,label\nA1,spott\n")
+    assert "label: ['spott'] are no classes of ['plain', 'spot']" in init(*words).stderr
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_plate_map_that_was_written_is_read_as_it_was(here: Path, delimiter: str) -> None:
+    known = {
+        "B02": {"treatment": 'a "b", c', "control_type": "", "dose": "1", "label": "", "split": "train", "own": "ü"}
+    }
+    (here / "map.csv").write_text(
+        platemap_text(["AA01", "B02", "B10"], known).replace(",", delimiter)
+        if delimiter != ","
+        else platemap_text(["AA01", "B02", "B10"], known)
+    )
+    faults: list[str] = []
+    wells, renamed = read_given(here / "map.csv", faults)
+    assert (faults, renamed, list(wells)) == ([], {}, ["B02", "B10", "AA01"])
+    assert {**wells["B02"], "treatment": ""} == {**known["B02"], "treatment": ""}
+
+
+def test_in_a_terminal_it_asks(screen: Path, here: Path) -> None:
+    main, end = pty.openpty()
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "TERM": "dumb"}
+    command = [sys.executable, "-m", "pcim.cli", "init"]
+    asked = subprocess.Popen(command, cwd=here, env=environment, stdin=end, stdout=end, stderr=end)
+    os.close(end)
+    seen = ""
+    for prompt, answer in (
+        ("Folder of the campaign", "my"),
+        ("Folder of the plates", str(screen)),
+        ("A plate map as CSV", ""),
+        ("The classifier's model.yaml", str(screen / "model")),
+        ("Which label holds the biology?", ""),
+        ("Run it?", "y"),
+    ):
+        while prompt not in seen and select.select([main], [], [], 120)[0]:
+            seen += os.read(main, 4096).decode()
+        assert prompt in seen
+        seen = seen.partition(prompt)[2]
+        os.write(main, f"{answer}\n".encode())
+    while asked.poll() is None and select.select([main], [], [], 120)[0]:
+        try:
+            seen += os.read(main, 4096).decode()
+        except OSError:  # the other end is closed
+            break
+    assert asked.wait(120) == 0, seen
+    assert validate([Path("my/config.yaml")]).faults == []
+
+
+def test_a_broken_config_of_a_scaffold_says_its_line(screen: Path, here: Path) -> None:
+    assert init("my", "--plates", screen, "--model", screen / "model", "--trust", "makers").exit_code == 0
+    file = Path("my/config.yaml")
+    file.write_text(file.read_text().replace("objects: spots", "objects: spot"))
+    with pytest.raises(CampaignError, match=r"my/config\.yaml:\d+: classifiers\.spots: objects: 'spot' is not one of"):
+        Campaign.load(read_config([file]))
