@@ -39,7 +39,9 @@ def test_help_and_completion_import_nothing_heavy() -> None:
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     text, _, modules = told.partition("MODULES ")
     assert not HEAVY & {name.partition(".")[0] for name in modules.split()}
-    places = [text.index(f" {name} ") for name in ("doctor", "where", *stages.RULES, "status", "rescan")]
+    places = [
+        text.index(f" {name} ") for name in ("init", "validate", "doctor", "where", *stages.RULES, "status", "rescan")
+    ]
     assert places == sorted(places), "commands stand in the order of the work"
 
 
