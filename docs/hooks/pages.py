@@ -32,6 +32,8 @@ FENCE = re.compile(r"^ *(```|~~~)")
 ITEM = re.compile(r"^ *([-*]|\d+\.) ")
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 CODE = re.compile(r"(`+)(?:.(?!\1))*.?\1")
+AWAY = re.compile(r'href="(https?://[^"]+)"')
+away: set[str] = set()
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -62,8 +64,14 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:  # noqa: ARG001
-    """Give the theme's search dialog the name that a screen reader tells."""
+    """Give the theme's search dialog the name that a screen reader tells, and note the links that lead away."""
+    away.update(AWAY.findall(output))
     return output.replace('role="dialog"', 'role="dialog" aria-label="Search"')
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """List the links that lead away, beside the pages: nobody fetches them here."""
+    (Path(config.site_dir) / "external-links.txt").write_text("".join(f"{link}\n" for link in sorted(away)))
 
 
 def relinked(line: str, source: str, page: str) -> str:

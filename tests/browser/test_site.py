@@ -94,6 +94,12 @@ def look(chromium: Any, address: str) -> Iterator[Any]:
         assert seen.wrong == []
 
 
+def test_links_that_lead_away_are_listed(built: Path) -> None:
+    listed = (built / "external-links.txt").read_text(encoding="utf-8").split()
+    assert "https://captum.ai" in listed
+    assert all(re.fullmatch(r"https://\S+", link) for link in listed)
+
+
 def pages_in(nav: list[Any]) -> list[str]:
     """Return the pages that mkdocs.yml lists, in order."""
     found = []
