@@ -6,11 +6,10 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
+from lent import lent_python
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "containers/Dockerfile").read_text()
@@ -71,8 +70,7 @@ def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(ROOT / name, source)
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", prefix], check=True)
-    (next(prefix.glob("lib/python*/site-packages")) / "lent.pth").write_text(sysconfig.get_path("purelib"))
+    lent_python(prefix)
     step = [source / "containers/install.sh", source, prefix, "https://nowhere.invalid/simple"]
     offline = {"PIP_NO_INDEX": "1", "PATH": "/usr/bin:/bin"}
     done = subprocess.run(step, cwd="/", env=offline, capture_output=True, text=True, check=False)

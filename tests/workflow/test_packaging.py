@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tarfile
 from email import message_from_bytes
 from pathlib import Path
@@ -17,6 +16,7 @@ from zipfile import ZipFile
 import pandas as pd
 import pytest
 import yaml
+from lent import lent_python
 from makers import write_campaign
 from runs import REPOSITORY, TESTS
 
@@ -60,17 +60,25 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def python(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Python of its own: the wheel is installed in it, and all that the package needs is lent by this environment."""
-    venv = tmp_path_factory.mktemp("installed")
-    call(sys.executable, "-m", "venv", "--without-pip", venv, cwd=venv)
-    wheel, python = next(built.glob("*.whl")), venv / "bin/python"
-    call(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", wheel, cwd=venv)
-    site = next(venv.glob("lib/python*/site-packages"))
-    (site / "lent.pth").write_text(
-        sysconfig.get_path("purelib")
-    )  # whose own .pth files, this clone's, are not read then
+    python = lent_python(tmp_path_factory.mktemp("installed"))
+    wheel = next(built.glob("*.whl"))
+    call(python, "-m", "pip", "install", "--no-deps", "--no-index", wheel, cwd=built)
+    site = next(python.parents[1].glob("lib/python*/site-packages"))
     for path in sorted(site.glob("pcim/**/*")):
         path.chmod(path.stat().st_mode & ~0o222)
     return python
+
+
+def test_a_folder_of_wheels_is_enough_where_no_index_can_be_reached(tmp_path: Path) -> None:
+    """What `pip download` would bring is lent: pip finds each pin of the lock there, and that pcim's own bounds allow it."""
+    pip = (lent_python(tmp_path / "venv"), "-m", "pip", "--no-input")
+    wheel = ("--no-deps", "--no-build-isolation", "--wheel-dir", tmp_path / "made")
+    call(*pip, "wheel", *wheel, ".", cwd=REPOSITORY)
+    call(*pip, "download", "--no-deps", "--no-index", "--find-links", "made", "--dest", "wheels", "pcim", cwd=tmp_path)
+    lock = REPOSITORY / "requirements/run.txt"
+    folder = ("--no-index", "--find-links", "wheels")
+    told = call(*pip, "install", *folder, "--requirement", lock, "pcim", cwd=tmp_path)
+    assert f"Successfully installed pcim-{pcim.__version__}\n" in told
 
 
 def test_a_wheel_holds_the_package_and_its_workflow_and_nothing_else(built: Path) -> None:
