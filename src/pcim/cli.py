@@ -16,6 +16,7 @@ from pcim.commands.rescan import rescan
 from pcim.commands.stages import STAGES
 from pcim.commands.status import status
 from pcim.commands.validate import validate
+from pcim.commands.view import view
 from pcim.commands.where import where
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ app = typer.Typer(
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Before a run": (init, validate, doctor, where),
     "A run, by Snakemake: each stage with all that it needs": STAGES,
-    "During a run, and after": (status, rescan, reproduce),
+    "During a run, and after": (status, view, rescan, reproduce),
 }
 """The panels of ``pcim --help`` and their commands, both in the order of the work. A command's docstring is its help."""
 

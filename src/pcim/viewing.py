@@ -1,0 +1,185 @@
+"""What a viewer shows of a campaign: one plate and its plates of maps, told from what lies in the results. No pixel is read."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pcim import ngff
+from pcim.exports import OMEZARR
+from pcim.outline import read_outline
+from pcim.plan import read_plan
+from pcim.serving import Served
+from pcim.source import REMOTE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pcim.outline import Outline
+    from pcim.plan import PlatePlan
+
+_PAGE = Path(__file__).with_name("viewer")
+_POLICY = (
+    "default-src 'none'; script-src 'self' 'unsafe-eval'; style-src 'self' 'nonce-{nonce}'; connect-src 'self'; "
+    "img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""The page runs its own scripts alone and asks nobody but this server. `unsafe-eval`: the decoders of chunks, Emscripten's, make functions."""
+
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True)
+class MapStore:
+    """A plate of maps: by which classifier and method, and where it lies."""
+
+    model: str
+    method: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class View:
+    """A plate as it is shown: its plan, where its images lie on this machine (None: `why` not), and its maps."""
+
+    campaign: str
+    plate: str
+    plan: PlatePlan
+    source: Path | None
+    why: str
+    maps: tuple[MapStore, ...]
+
+    def plain(self, begin: str = "") -> dict[str, Any]:
+        """Return what the page is told, as JSON holds it; `begin` is the path of the field that is shown first.
+
+        Of each plate the fields that are there, and its `grid`: rows, columns, and shape of the smallest level of a field, from which the
+        page knows how to show the plate whole; None where it cannot.
+        """
+        survey, wanted = self.plan.survey, self.plan.source.fields
+        wells = [
+            {
+                "name": name,
+                "path": path,
+                "fields": [[one, ngff.map_name(one)] for one in fields if not wanted or one in wanted],
+            }
+            for name, (path, fields) in survey.wells.items()
+        ]
+        first = next((f"{path}/{fields[0]}" for path, fields in survey.wells.values() if fields), "")
+        source = None if self.source is None else {"version": _version(self.source), "grid": _grid(self.source, first)}
+        maps = [
+            {"model": one.model, "method": one.method, "version": "0.5", "fields": (there := _stored(one.path)),
+             "grid": _grid(one.path, there[0] if there else "")}
+            for one in self.maps
+        ]  # fmt: skip
+        return {"campaign": self.campaign, "plate": self.plate, "source": source, "why": self.why, "maps": maps,
+                "wells": wells, "begin": begin}  # fmt: skip
+
+
+def find_view(results: Path, plate: str = "", models: Sequence[str] = (), methods: Sequence[str] = ()) -> View:
+    """Find a plate of the campaign with results in `results`, and its plates of maps by some classifiers and methods; empty: the first, all.
+
+    Raises
+    ------
+    ValueError
+        When there is no such campaign, plate, classifier or method, or there are no maps yet; names what there is.
+    """
+    outline = read_outline(results)
+    plate = plate or _first_plate(results, outline)
+    _known("plate", [plate], outline.plates)
+    of_plate = [name for name, told in outline.classifiers.items() if plate in told["plates"]]
+    _known("classifier", models, of_plate)
+    _known("method", methods, outline.methods)
+    stores = [
+        MapStore(m, n, _map_plate(results, m, plate, n)) for m in models or of_plate for n in methods or outline.methods
+    ]
+    maps = tuple(one for one in stores if one.path.is_dir())
+    if not maps:
+        raise ValueError(
+            f"plate {plate!r} of {results} has no maps of these yet; pcim status {results} tells how far the campaign is"
+        )
+    plan = read_plan(results / "plan" / f"{plate}.json")
+    if plan is None:
+        raise ValueError(f"{results}/plan/{plate}.json: no such file; a run writes it before its first job")
+    return View(outline.campaign, plate, plan, *_source(results, plate, plan), maps)
+
+
+def _map_plate(results: Path, model: str, plate: str, method: str) -> Path:
+    return results / "maps" / model / f"{plate}_{method}.zarr"
+
+
+def _first_plate(results: Path, outline: Outline) -> str:
+    """Return the first plate that has maps, else the first."""
+    having = [
+        plate
+        for plate in outline.plates
+        if any(
+            _map_plate(results, model, plate, method).is_dir()
+            for model in outline.classifiers
+            for method in outline.methods
+        )
+    ]
+    return next(iter([*having, *outline.plates]), "")
+
+
+def _known(what: str, asked: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse names that are none of the known ones, or that are no names: they become parts of paths."""
+    known = list(known)
+    wrong = [name for name in asked if name not in known or not _NAME.fullmatch(name)]
+    if wrong:
+        raise ValueError(f"{what} {wrong[0]!r}: none of this campaign's; there are {', '.join(known)}")
+    if any(not _NAME.fullmatch(name) for name in known):
+        raise ValueError(f"{what}s {known}: expected names of letters, digits, - and _")
+
+
+def _source(results: Path, plate: str, plan: PlatePlan) -> tuple[Path | None, str]:
+    """Return where a plate's images lie on this machine; None and why where they do not."""
+    if plan.source.format != OMEZARR:
+        found = results / "ingest" / plate / "plate.zarr"
+    elif plan.source.address.startswith(REMOTE):
+        return None, "The images lie on a server (s3 or https), which is not asked: the maps are shown without them."
+    else:
+        found = results.resolve().parents[1] / plan.source.address  # relative to where the campaign runs
+    try:
+        ngff.read_plate(found)
+    except ngff.NgffError as error:
+        return None, f"The images cannot be shown, the maps are shown without them: {error}"
+    return found, ""
+
+
+def _version(plate: Path) -> str:
+    return ngff.read_plate(plate).version
+
+
+def _stored(plate: Path) -> list[str]:
+    """Return the paths of the fields that a plate of maps holds by now."""
+    return sorted(file.parent.relative_to(plate).as_posix() for file in plate.glob("[!.]*/[!.]*/[!.]*/zarr.json"))
+
+
+def _grid(plate: Path, field: str) -> dict[str, Any] | None:
+    """Return a plate's rows and columns, and height, width and channels of the smallest level of one of its fields."""
+    try:
+        layout, image = ngff.read_plate(plate), ngff.read_image(plate / field)
+        shape, _ = ngff.read_array(plate / field / image.levels[-1])
+    except ngff.NgffError:
+        return None  # its metadata comes last, while it is written
+    return {"rows": layout.rows, "columns": layout.columns, "wells": len(layout.wells), "height": shape[-2],
+            "width": shape[-1], "channels": prod(shape[:-2])}  # fmt: skip
+
+
+def served(view: View, begin: str = "") -> Served:
+    """Return what a browser gets of a view: the page with its scripts, and the plates below ``source`` and ``maps/{number}``."""
+    nonce = secrets.token_urlsafe(16)
+    pages = {
+        file.relative_to(_PAGE).as_posix(): file.read_bytes()
+        for file in _PAGE.rglob("*.*")
+        if file.suffix in (".js", ".css")
+    }
+    html = (_PAGE / "index.html").read_text(encoding="utf-8").replace("NONCE", nonce)
+    pages |= {"": html.encode(), "view.json": json.dumps(view.plain(begin)).encode()}
+    folders = {f"maps/{number}": one.path for number, one in enumerate(view.maps)}
+    folders |= {"source": view.source} if view.source else {}
+    return Served(secrets.token_urlsafe(24), pages, folders, _POLICY.format(nonce=nonce))

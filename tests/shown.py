@@ -1,0 +1,51 @@
+"""Results of a campaign as `pcim view` finds them: two plates, of OME-Zarr 0.5 and 0.4, one classifier, and maps of one well of each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from makers import write_plate
+
+from pcim import ngff
+from pcim.mapplates import MapPlate
+from pcim.outline import Outline
+from pcim.plan import PlatePlan
+from pcim.source import Source
+from pcim.survey import survey_plate
+
+SIDE, SPOT = 256, (64, 192)
+
+
+def make_results(folder: Path) -> Path:
+    """Write plates ``p5`` and ``p4`` and ``results/seen``; all attribution lies in a disc around (y, x) = SPOT of well A/1. Runs in `folder`."""
+    results = folder / "results/seen"
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:SIDE, :SIDE]
+    disc = ((y - SPOT[0]) ** 2 + (x - SPOT[1]) ** 2 < 30**2).astype(np.float32)[np.newaxis]
+    for name, version in (("p5", "0.5"), ("p4", "0.4")):
+        grey = {
+            (r, c, "0"): rng.integers(0, 40000, (1, SIDE, SIDE)).astype(np.uint16) for r, c in (("A", "1"), ("B", "3"))
+        }
+        plate = write_plate(folder / f"{name}.zarr", grey, channels=("DNA",), version=version)
+        _set_window(plate, version)
+        source = Source(f"{name}.zarr")
+        (results / "plan").mkdir(parents=True, exist_ok=True)
+        PlatePlan(source, survey_plate(source), {}).write(results / f"plan/{name}.json")
+        maps = MapPlate(results / f"maps/spots/{name}_pcim.zarr")
+        maps.write_field(
+            "A/1/0", 10 * disc, layers={"call": ["pcim DNA"]}, beside={}, top=("top", disc[0].astype(np.uint8)), levels=3,
+            dtype="float32", provenance={}, space=ngff.read_image(plate / "A/1/0").space,
+        )  # fmt: skip
+        maps.finish(ngff.read_plate(plate), {"A/1": ["0"]}, f"{name}_pcim")
+    told = {"intensities": False, "objects": False, "plates": {name: {} for name in ("p5", "p4")}}
+    plates = {name: {"convert": False, "fields": 2} for name in ("p5", "p4")}
+    Outline("seen", "snakemake", ("pcim", "edge"), ("ok",), plates, {"spots": told}, ()).write()
+    return results
+
+
+def _set_window(plate: Path, version: str) -> None:
+    """Give the fields a window that fits their pixels; `active` is left out, as many writers do."""
+    for file in plate.glob("*/*/0/zarr.json" if version == "0.5" else "*/*/0/.zattrs"):
+        text = file.read_text()
+        file.write_text(text.replace('"end": 1', '"end": 60000').replace('"max": 1', '"max": 60000'))
