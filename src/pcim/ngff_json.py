@@ -83,7 +83,7 @@ def plain_json(text: bytes) -> Any:
     content = json.loads(text)
     if _HALF_A_CHARACTER.search(text):
         json.dumps(content, ensure_ascii=False).encode()
-    level = [content]
+    level = [content] if isinstance(content, dict | list) else []
     for _ in range(MAX_DEPTH):
         inner = [one.values() if isinstance(one, dict) else one for one in level]
         level = [value for values in inner for value in values if isinstance(value, dict | list)]

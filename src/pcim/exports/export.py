@@ -18,7 +18,7 @@ from pcim.plate import well_name, well_order
 from pcim.source import PROJECTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from pcim.source import Source
@@ -249,18 +249,18 @@ def bounded(file: Path) -> None:
         raise NgffError(f"{file}: {told.st_size} bytes; at most {MAX_XML_BYTES} are read")
 
 
-def in_room(planes: Iterable[Plane], room: Iterator[int]) -> Iterator[Plane]:
-    """Yield planes as long as `room`, one for all of an index, has numbers left: a few words of an index may claim any number.
+@dataclass
+class Room:
+    """How many planes an index may still claim: a few words of it may claim any number."""
 
-    Raises
-    ------
-    NgffError
-        When there are more.
-    """
-    for plane in planes:
-        if next(room, None) is None:
-            raise NgffError(f"more than {MAX_PLANES} planes")
-        yield plane
+    left: int = MAX_PLANES
+
+    def take(self, count: int) -> int:
+        """Return `count`, taken from what is left; raises NgffError where that is not enough."""
+        self.left -= max(count, 0)
+        if self.left < 0:
+            raise NgffError(f"more than {MAX_PLANES:,} planes")
+        return count
 
 
 def _local(name: str) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import defusedxml.ElementTree as ET  # noqa: N817 - its usual name
 
 from pcim.bounded import read_text
-from pcim.exports.export import MAX_INDEX_BYTES, MAX_PLANES, Export, Plane, digest_of, in_room, row_letters
+from pcim.exports.export import MAX_INDEX_BYTES, Export, Plane, Room, digest_of, row_letters
 from pcim.ngff_json import NgffError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _UM = {"µm": 1.0, "μm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "m": 1e6, "pm":
 def read(source: Source) -> Export:
     """Read one OME-TIFF file, a ``*.companion.ome``, or the folder that holds one of them (or the several files of one plate)."""
     file, text = _ome_xml(Path(source.address))
-    room = iter(range(MAX_PLANES))
+    room = Room()
     try:
         tree = ET.parse(io.StringIO(text), forbid_dtd=True).getroot()
     except (ValueError, SyntaxError) as error:
@@ -51,7 +51,7 @@ def read(source: Source) -> Export:
                         f"{file}: well {row}{column} names image {reference.get('ID')!r}, which is not there"
                     )
                 first = image if first is None else first
-                fields[row, column, str(number)] = list(in_room(_planes(image, file.name), room))
+                fields[row, column, str(number)] = list(_planes(image, file.name, room))
     labels, size = _looks(first)
     return Export(
         source, file.parent, digest_of([text]), fields, labels,
@@ -86,7 +86,7 @@ def _ome_xml(path: Path) -> tuple[Path, str]:
     return path, text
 
 
-def _planes(image: Element, own_file: str) -> Iterator[Plane]:
+def _planes(image: Element, own_file: str, room: Room) -> Iterator[Plane]:
     """Yield the planes of an image: its TiffData elements, each a run of pages in the image's order of dimensions."""
     pixels = next(_all(image, "Pixels"))
     sizes = {axis: int(pixels.get(f"Size{axis}", "1")) for axis in "CZT"}
@@ -97,7 +97,7 @@ def _planes(image: Element, own_file: str) -> Iterator[Plane]:
         page = int(block.get("IFD", "0"))
         bare = "IFD" not in block.attrib and "PlaneCount" not in block.attrib
         count = sizes["C"] * sizes["Z"] * sizes["T"] if bare else int(block.get("PlaneCount", "1"))
-        for offset in range(count):
+        for offset in range(room.take(count)):
             yield Plane(name, page + offset, place["C"], place["Z"], place["T"])
             for axis in order:
                 place[axis] += 1

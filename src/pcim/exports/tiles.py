@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pcim.bounded import read_bytes, read_text
-from pcim.exports.export import MAX_INDEX_BYTES, MAX_PLANES, Export, Plane, digest_of, in_room, row_letters
+from pcim.exports.export import MAX_INDEX_BYTES, Export, Plane, Room, digest_of, row_letters
 from pcim.ngff_json import NgffError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def read(source: Source) -> Export:
     table, details = _read_table(root / _TABLE), _read_details(root / _DETAILS)
     depths = {axis: _ranks(table, f"start_{axis}") for axis in "czt"}
     axes = ""
-    room = iter(range(MAX_PLANES))
+    room = Room()
     fields: dict[tuple[str, str, str], list[Plane]] = {}
     for line, tile in enumerate(table, 2):
         try:
@@ -47,7 +47,7 @@ def read(source: Source) -> Export:
         except (ValueError, OverflowError) as error:
             raise NgffError(f"{root / _TABLE}:{line}: {error}") from error
         axes = axes or _axes_of(root / tile["file_path"], details)
-        fields.setdefault(key, []).extend(in_room(_planes(tile["file_path"], axes, start, length), room))
+        fields.setdefault(key, []).extend(_planes(tile["file_path"], axes, start, length, room))
     size = details.get("pixelsize")
     labels = [c["channel_label"] if isinstance(c, dict) else str(c) for c in details.get("channels") or []]
     raw = [read_bytes(root / name, MAX_INDEX_BYTES) for name in (_TABLE, _DETAILS) if (root / name).is_file()]
@@ -61,13 +61,13 @@ def read(source: Source) -> Export:
     )
 
 
-def _planes(file: str, axes: str, start: Mapping[str, int], length: Mapping[str, int]) -> Iterator[Plane]:
+def _planes(file: str, axes: str, start: Mapping[str, int], length: Mapping[str, int], room: Room) -> Iterator[Plane]:
     """Yield the planes of one file, page by page, in the order of its leading axes."""
     inner = [axis for axis in axes if axis in "czt"]
     total = 1
     for axis in inner:
         total *= length[axis]
-    for page in range(total):
+    for page in range(room.take(total)):
         place, rest = dict(start), page
         for axis in reversed(inner):
             rest, offset = divmod(rest, length[axis])
