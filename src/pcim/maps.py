@@ -149,7 +149,7 @@ class Maps(Tensor):
         ax.contour(highest(attribution, 5.0), [0.5], colors=_OUTLINE, linewidths=0.8)
         names = _COLOUR_NAMES[min(len(pixels), 3)]
         shown = ", ".join(f"{c} {names[n % len(names)]}" for n, c in enumerate(self.channels))
-        _label(ax, f"{self._name(number)}\n{shown}; outlined: the map's highest 5 %")
+        _label(ax, f"{self._name(number)}\n{shown}\noutlined: the map's highest 5 %")
 
     def _draw_map(self, ax: Axes, number: int, attribution: NDArray[Any], top: float) -> None:
         drawn = ax.imshow(attribution, cmap="magma", vmin=0, vmax=top, interpolation="nearest")
@@ -157,7 +157,7 @@ class Maps(Tensor):
         _label(ax, f"{row['method']}: why {row['target']}?\nprobability {row['p_image']:.2f}")
         extend = "max" if attribution.max() > top else "neither"
         bar = ax.get_figure().colorbar(drawn, ax=ax, extend=extend, shrink=0.85)  # type: ignore[union-attr]
-        bar.set_label("attribution; 1 (white line) = the image's mean", fontsize=8)
+        bar.set_label("attribution\n1 (white line) = the image's mean", fontsize=7)
         bar.ax.axhline(1, color="white", linewidth=1)
         bar.ax.tick_params(labelsize=7)
 

@@ -64,7 +64,7 @@ def test_a_figure_shows_image_and_map_on_one_scale_that_it_states(maps: Maps) ->
         (drawn,) = right.get_images()
         np.testing.assert_allclose(drawn.get_array(), maps[number, 0], rtol=1e-5)
         assert (drawn.get_clim(), drawn.get_cmap().name) == ((0, 7.0), "magma")
-        assert drawn.colorbar.ax.get_ylabel() == "attribution; 1 (white line) = the image's mean"
+        assert drawn.colorbar.ax.get_ylabel() == "attribution\n1 (white line) = the image's mean"
         assert drawn.colorbar.extend == ("max" if float(maps[number].max()) > 7 else "neither")
         assert left.get_images()[0].get_array().shape == (*SIZE, 3)
         assert left.get_title(loc="left").startswith(f"image {number}\nchannel 0 green, channel 1 magenta")
