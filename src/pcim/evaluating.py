@@ -83,7 +83,7 @@ def evaluate(  # noqa: PLR0913 - a public function with defaults
     settings, forward = settings or EvaluateSettings(), as_forward(classifier, scores=scores)
     methods = _by_method(maps)
     first = next(iter(methods.values()))
-    fed = checked_images(_images(first, images))
+    fed = checked_images(_images(first, images)).to(getattr(classifier, "device", None))
     arrays = {method: _array(method, of, fed) for method, of in methods.items()}
     masks = _masks(objects, images, first, fed)
     contract = getattr(classifier, "contract", None)

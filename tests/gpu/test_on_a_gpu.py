@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from chunk import SCORED, SETTINGS, Chunk
+from pathlib import Path
+
 import pytest
 import torch
 from makers import SpotDetector, spot_weights
 from torch import nn
 
-from pcim import PCIM
+from pcim import PCIM, attribute_plate, evaluate, load_classifier, open_plate
 from pcim.attribute.memory import MOST, views_that_fit
 from pcim.attribute.step import Step
 from pcim.method_settings import PcimSettings
@@ -89,3 +92,16 @@ def test_a_peer_draws_the_same_numbers_in_any_company(method: str, detector: nn.
     assert ((turned - together).abs().amax((1, 2, 3)) <= 1e-4 * together.amax((1, 2, 3))).all()
     assert together.device.type == "cuda"
     assert torch.equal(torch.cuda.get_rng_state(), state)
+
+
+def test_a_plate_is_explained_and_its_maps_scored_on_the_gpu(tmp_path: Path) -> None:
+    chunk = Chunk.make(tmp_path)
+    plate = open_plate(chunk.inputs / "p.zarr")
+    classifier = load_classifier(chunk.inputs / "model", ["makers"])
+    maps = attribute_plate(plate, classifier, wells=["A01"], settings=SETTINGS)
+    assert classifier.device.type == "cuda"
+    assert set(maps.ledger["device"]) == {"cuda"}
+    assert (maps.device.type, maps.images.device.type) == ("cpu", "cpu")
+    by_plate = evaluate(maps, plate, classifier, objects="spots", settings=SCORED)
+    by_images = evaluate(maps, maps.images, classifier, settings=SCORED)
+    assert set(by_images["metric"]) < set(by_plate["metric"])

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from makers import SpotDetector, spot_weights, write_model
+from safetensors.torch import load_file, save_file
 
 from pcim import attribute_plate, evaluate, load_classifier, open_plate
 from pcim.chunks import Box
@@ -145,3 +147,44 @@ def test_scores_of_a_plates_maps_are_those_of_the_workflow(
 
 def test_the_revision_is_the_workflows(maps: Maps) -> None:
     assert set(maps.ledger["revision"]) == {REVISIONS["attribute"]}
+
+
+@pytest.mark.parametrize("over", ["field", "well", "plate"])
+def test_percentiles_are_counted_over_what_the_contract_says_whatever_is_asked(
+    over: str, plate: Plate, tmp_path: Path
+) -> None:
+    contract = {"channels": ["DNA", "Reporter"], "view": "tile", "size": [48, 48], "dtype": "uint16"}
+    scaled = contract | {"mean": [200.0, 200.0], "std": [100.0, 100.0], "percentiles": {"over": over}}
+    classifier = load_classifier(write_model(tmp_path, input=scaled), ["makers"], "cpu")
+    both = attribute_plate(plate, classifier, method="edge", settings=SETTINGS)
+    alone = attribute_plate(plate, classifier, wells=["A02"], method="edge", settings=SETTINGS)
+    assert torch.equal(alone.images, both.images[4:])
+    ends = [
+        np.percentile(plate.field(well), [1, 99], axis=(1, 2), method="inverted_cdf").astype(float)
+        for well in plate.wells
+    ]
+    if over != "plate":  # one field a well
+        low, high = ends[1][:, :, None, None]
+        seen = np.clip((plate.field("A02")[:, :48, :48].values - low) / (high - low), 0, 1)
+        np.testing.assert_allclose(alone.images[0], (seen - 200) / 100, rtol=1e-6)
+    assert torch.equal(alone, both[4:])
+
+
+def test_a_classifier_of_crops_is_shown_the_objects_of_a_label(plate: Plate, tmp_path: Path) -> None:
+    contract = {"channels": ["DNA", "Reporter"], "view": "object", "size": [16, 16], "dtype": "uint16"}
+    crops = contract | {"mean": [200.0, 200.0], "std": [100.0, 100.0]}
+    path = write_model(tmp_path, input=crops)
+    stored = load_file(tmp_path / "test.safetensors")
+    images = stored["images"][:, :, :16, :16].contiguous()
+    network = SpotDetector()
+    network.load_state_dict(spot_weights())
+    with torch.no_grad():
+        save_file({"images": images, "logits": network((images - 200) / 100)}, tmp_path / "test.safetensors")
+    classifier = load_classifier(path, ["makers"], "cpu")
+    maps = attribute_plate(plate, classifier, crops=Crops(label="spots"), settings=SETTINGS)
+    assert list(maps.ledger["view"]) == ["o1", "o1"]
+    assert maps.shape == (2, 1, 16, 16)
+    centre = plate.field("A01")[:, 12:28, 22:38].values  # the object's middle is (20, 30)
+    np.testing.assert_allclose(maps.images[0], (centre - 200.0) / 100, rtol=1e-6)
+    scores = evaluate(maps, plate, classifier, objects="spots", settings=SCORED)
+    assert np.isfinite(scores.loc[scores["metric"] == "relevance_mass_accuracy", "value"]).all()
