@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pcim.exports import MARKS, OMEZARR
 from pcim.ngff_json import NgffError, attributes
+from pcim.settings import is_name
 from pcim.source import REMOTE, Source, holds_secret
 from pcim.survey import Survey, survey_plate
 
@@ -100,7 +101,8 @@ def _name(address: str, taken: dict[str, FoundPlate]) -> str:
     stem = re.sub(
         r"(\.ome)?(\.zarr|\.tiff?)?$|\.companion\.ome$", "", address.rstrip("/").rpartition("/")[2], flags=re.IGNORECASE
     )
-    name = re.sub(r"[^A-Za-z0-9_-]+", "_", stem).strip("_-")[:60] or "plate"
+    name = re.sub(r"[^A-Za-z0-9_-]+", "_", stem).strip("_-")[:50] or "plate"
+    name = name if is_name(name) else f"plate_{name}"
     number = 2
     while (given := name if number == 2 else f"{name}_{number - 1}") in taken:  # noqa: PLR2004 - the second gets a 2
         number += 1

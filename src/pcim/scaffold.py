@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from pydantic import TypeAdapter, ValidationError
 
 from pcim.budget_settings import BudgetSettings
 from pcim.config import AttributeSettings, ClassifierSettings, ClassifySettings, Config, ReportSettings
@@ -20,6 +21,7 @@ from pcim.faults import nearest
 from pcim.inputs import SOURCE_COLUMNS
 from pcim.jobs import whole_file
 from pcim.platemaps import platemap_text
+from pcim.settings import PlainName, is_name
 from pcim.source import REMOTE
 from pcim.workflow_files import start_command
 
@@ -74,6 +76,12 @@ class Draft:
     def faults(self) -> list[str]:
         """Return why this makes no campaign, a line each."""
         found = [fault for plate in self.plates for fault in self._of_plate(plate)]
+        try:
+            TypeAdapter(PlainName).validate_python(self.name)
+        except ValidationError:
+            found.append(
+                f"--name {self.name!r}: expected at most 64 small letters, digits and '_', a letter or digit first"
+            )
         package = needed_trust(self.contract)
         if package and package not in self.trusted:
             found.append(f"--trust {package}: the classifier is made by code of that package, which would be run")
@@ -237,4 +245,4 @@ def _cell(value: str | tuple[str, ...]) -> str:
 def _region(label: str) -> str:
     """Return a region's name for a label: letters, digits, '_' and '-', and none of those that every classifier has."""
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", label).strip("_-")[:50] or "objects"
-    return f"{name}_label" if name in _TAKEN else name
+    return f"{name}_label" if name in _TAKEN or not is_name(name) else name

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 import tifffile
 import yaml
+from documents import SHELL, blocks_of
 from makers import spot_field, write_campaign, write_model, write_plate
 from typer.testing import CliRunner, Result
 
@@ -133,6 +135,7 @@ def test_without_a_terminal_all_that_is_missing_is_one_message() -> None:
     [
         (["--plates", "{screen}", "--model", "{screen}/model"], "--trust makers: the classifier is made by code of that"),
         (["--plates", "{screen}", "--model", "{screen}/model", "--objects", "spot"], "allowed: ['spots']"),
+        (["--plates", "{screen}", "--model", "{screen}/model", "--name", "My screen"], "--name 'My screen': expected at most"),
         (["--plates", "nowhere", "--model", "{screen}/model"], "no plate at or below nowhere"),
         (["--plates", "{screen}", "--model", "nowhere.yaml"], "--model: nowhere.yaml: no such file"),
         (["--plates", "{screen}", "--model", "{screen}/model", "--z", "first"], "z 'first': expected a number or max or mean"),
@@ -181,13 +184,15 @@ def test_plates_of_every_format_are_found_by_their_own_files(here: Path) -> None
 
 def test_plates_of_one_name_get_two_and_wells_that_differ_get_maps_of_their_own(screen: Path, here: Path) -> None:
     field = np.zeros((2, 60, 60), np.uint16)
+    write_plate(here / "raw/CON.zarr", {("A", "1", "0"): field})
     write_plate(here / "raw/a/p.zarr", {("A", "1", "0"): field})
     write_plate(here / "raw/b/p.zarr", {("A", "1", "0"): field, ("A", "2", "0"): field})
     result = init("my", "--plates", "raw", "--model", screen / "model", "--trust", "makers")
     assert result.exit_code == 0, result.output
     assert validate([Path("my/config.yaml")]).faults == []
     assert [line.split("\t")[::2] for line in Path("my/plates.tsv").read_text().splitlines()[1:]] == [
-        ["p", "my/platemap_p.csv"],
+        ["plate_CON", "my/platemap_plate_CON.csv"],
+        ["p", "my/platemap_plate_CON.csv"],
         ["p_2", "my/platemap_p_2.csv"],
     ]
 
@@ -250,9 +255,9 @@ def test_in_a_terminal_it_asks(screen: Path, here: Path) -> None:
     seen = ""
     for prompt, answer in (
         ("Folder of the campaign", "my"),
-        ("Folder of the plates", str(screen)),
-        ("A plate map as CSV", ""),
+        ("Folder of the plates", f'"{screen}"'),
         ("The classifier's model.yaml", str(screen / "model")),
+        ("A plate map as CSV", ""),
         ("Which label holds the biology?", ""),
         ("Run it?", "y"),
     ):
@@ -276,3 +281,25 @@ def test_a_broken_config_of_a_scaffold_says_its_line(screen: Path, here: Path) -
     file.write_text(file.read_text().replace("objects: spots", "objects: spot"))
     with pytest.raises(CampaignError, match=r"my/config\.yaml:\d+: classifiers\.spots: objects: 'spot' is not one of"):
         Campaign.load(read_config([file]))
+
+
+def test_the_commands_of_the_page_do_what_it_says(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("example", "Snakefile", "workflow", "config", "profiles", "envs"):
+        (here / name).symlink_to(ROOT / name)
+    tiff_plate(here / "raw")
+    (here / "my_nets.py").write_text("from makers import spot_detector\n")
+    monkeypatch.syspath_prepend(here)
+    write_model(here / "my_model", architecture="my_nets:spot_detector")
+    commands = [line for b in blocks_of(ROOT / "docs/init.md") if b.language in SHELL for line in b.commands]
+    for program, *words in map(shlex.split, commands):
+        if program == "pcim":
+            result = CliRunner().invoke(app, words)
+            assert result.exit_code == 0, (words, result.output)
+        else:
+            command = [sys.executable, "-m", program, *words, "--dry-run", "--cores", "1"]
+            ran = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
+            assert ran.returncode == 0, ran.stderr
+            assert "To come in campaign 'my_screen'" in ran.stderr
+    assert [program for program, *_ in map(shlex.split, commands)].count("snakemake") == 1
+    assert validate([Path("tiff_screen/config.yaml")]).faults == []
+    assert "negcon,0,negative" in Path("from_table/platemap.csv").read_text()

@@ -56,58 +56,68 @@ def init(  # noqa: PLR0913, PLR0917 - a command's options
         0  the files are written, and what to do next is told
         2  something is missing or wrong, and nothing is written
     """
-    from pcim.contract import read_contract
-    from pcim.discover import survey_plates
-    from pcim.inputs import read_source
-    from pcim.platemaps import read_given
-    from pcim.scaffold import Draft, campaign_name, write_files
+    from pcim.scaffold import campaign_name, needed_trust, write_files
     from pcim.setup_screens import show_draft, show_found
 
     is_asked = sys.stdin.isatty() and sys.stdout.isatty()
-    if is_asked:
-        folder = folder or _path(typer.prompt("Folder of the campaign"))
-        plates = plates or [str(_path(typer.prompt("Folder of the plates")))]
-        asked = "A plate map as CSV, if there is one; empty: one to fill in is written"
-        platemap = platemap or _path(typer.prompt(asked, default="", show_default=False))
     model = model or _sole_model(folder)
-    if is_asked and model is None:
-        model = _path(typer.prompt("The classifier's model.yaml"))
+    if is_asked:
+        folder = folder or _path("Folder of the campaign")
+        plates = plates or [str(_path("Folder of the plates") or "")]
+        model = model or _path("The classifier's model.yaml")
+        platemap = platemap or _path("A plate map as CSV, if there is one; empty: one to fill in is written")
     if folder is None or not plates or model is None:
-        lacking = ["FOLDER: the campaign's own"] * (folder is None) + ["--plates FOLDER: where the plates lie"] * (
-            not plates
+        wanted = (
+            ("FOLDER: the campaign's own", folder),
+            ("--plates FOLDER: where the plates lie", plates),
+            (_NO_MODEL, model),
         )
-        _stop([*lacking, *[_NO_MODEL] * (model is None)])
-    faults: list[str] = []
-    model = model / "model.yaml" if model.is_dir() else model
-    contract, unfit = read_contract(model)
-    faults += [f"--model: {fault}" for fault in unfit]
-    known, renamed = read_given(platemap, faults) if platemap else ({}, {})
+        _stop([what for what, given in wanted if not given])
     row = {"path": "", "z": z, "t": t, "channels": channels, "acquisition": acquisition}
-    planes = read_source(row, "--z, --t, --channels, --acquisition", faults)
-    found = survey_plates(plates, planes, contract.input.channels if contract else (), faults)
-    if not found and not faults:
-        faults.append(f"no plate at or below {', '.join(plates)}: neither OME-Zarr nor a known export (docs/plates.md)")
-    if faults or contract is None:
-        _stop(faults)
+    draft, renamed = _look(folder, plates, model, platemap, row)
     screen = console()
-    show_found(screen, found)
-    draft = Draft(
-        folder, name or campaign_name(folder), found, model, contract, known, objects, places, tuple(trust or ())
+    show_found(screen, draft.plates)
+    draft = replace(
+        draft, name=name or campaign_name(folder), objects=objects, places=places, trusted=tuple(trust or ())
     )
-    draft = _ask(draft) if is_asked else _sole_objects(draft)
+    draft = _ask(draft, needed_trust(draft.contract)) if is_asked else _sole_objects(draft)
     if faults := draft.faults():
         _stop(faults)
+    files = draft.files()
     try:
-        files = draft.files()
         write_files(files)
     except OSError as error:
         refuse(error)
     show_draft(screen, draft, files, renamed)
 
 
-def _path(answer: str) -> Path | None:
-    """Return the path that was typed or dropped into a terminal, which quotes it; None for nothing."""
-    return Path(answer.strip().strip("'\"")) if answer.strip() else None
+def _look(
+    folder: Path, plates: list[str], model: Path, platemap: Path | None, row: dict[str, str]
+) -> tuple[Draft, dict[str, str]]:
+    """Read the contract, the plate map and the plates; return a draft, and the columns that were read under another name."""
+    from pcim.contract import read_contract
+    from pcim.discover import survey_plates
+    from pcim.inputs import read_source
+    from pcim.platemaps import read_given
+    from pcim.scaffold import Draft
+
+    model = model / "model.yaml" if model.is_dir() else model
+    contract, unfit = read_contract(model)
+    faults = [f"--model: {fault}" for fault in unfit]
+    known, renamed = read_given(platemap, faults) if platemap else ({}, {})
+    planes = read_source(row, "--z, --t, --channels, --acquisition", faults)
+    found = survey_plates(plates, planes, contract.input.channels if contract else (), faults)
+    if not found and not faults:
+        faults.append(f"no plate at or below {', '.join(plates)}: neither OME-Zarr nor a known export (docs/plates.md)")
+    if faults or contract is None:
+        _stop(faults)
+    return Draft(folder, "", found, model, contract, known), renamed
+
+
+def _path(asked: str) -> Path | None:
+    """Ask for a path, which a terminal quotes where it is dropped into it; None for nothing."""
+    answer = str(typer.prompt(asked, default="", show_default=False)).strip().strip("'\"")
+    return Path(answer) if answer else None
 
 
 def _sole_model(folder: Path | None) -> Path | None:
@@ -116,15 +126,12 @@ def _sole_model(folder: Path | None) -> Path | None:
     return there[0] if len(there) == 1 else None
 
 
-def _ask(draft: Draft) -> Draft:
+def _ask(draft: Draft, package: str) -> Draft:
     """Ask what no option said and more than one answer fits."""
-    from pcim.scaffold import needed_trust
-
     objects, trusted = draft.objects, draft.trusted
     if not objects and draft.labels and draft.places is None:
         told = f"Which label holds the biology? One of {', '.join(draft.labels)}; empty: none"
         objects = typer.prompt(told, default=draft.labels[0] if len(draft.labels) == 1 else "")
-    package = needed_trust(draft.contract)
     if package and package not in trusted and typer.confirm(f"The classifier is code of {package!r}. Run it?"):
         trusted = (*trusted, package)
     return replace(draft, objects=objects, trusted=trusted)
