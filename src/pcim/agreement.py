@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pcim.config import Config
+from pcim.contract import PROGRAMS
 from pcim.faults import nearest, parse
 from pcim.inputs import PlateEntry, read_model, read_plates
+from pcim.method_settings import METHODS, NEEDS
 from pcim.plate import well_order
 from pcim.settings import CALL
 
@@ -54,6 +56,8 @@ class Inputs:
             yield from self._of_columns(name, entry)
             yield from self._of_controls(name, entry)
             yield from self._of_classes(name, entry)
+            yield from self._of_code(name)
+            yield from self._of_methods(name)
 
     def _of_crops(self, name: str, entry: ClassifierSettings) -> Iterator[str]:
         contract, crops = self.contracts[name], entry.crops
@@ -104,6 +108,30 @@ class Inputs:
             if target not in allowed:
                 told = f"{target!r}{nearest(target, allowed)}: expected one of {allowed} (classifiers.{name})"
                 yield f"{self.written.at('attribute', 'targets')}: {told}"
+
+    def _of_code(self, name: str) -> Iterator[str]:
+        """Yield what of the classifier's code would be run and is not trusted."""
+        contract, trusted = self.contracts[name], self.config.classify
+        if contract is None:
+            return
+        package = (contract.architecture or "").partition(":")[0].partition(".")[0]
+        if package and package not in trusted.trusted_packages:
+            where = self.written.at("classify", "trusted_packages")
+            yield f"{where}: {package!r}, whose code makes classifiers.{name}, is not in {trusted.trusted_packages}"
+        if contract.format in PROGRAMS and contract.sha256 not in trusted.trusted_programs:
+            where = self.written.at("classify", "trusted_programs")
+            told = f"loading a file of format {contract.format} runs its code; to trust that of classifiers.{name}, add"
+            yield f"{where}: {told} {contract.sha256}"
+
+    def _of_methods(self, name: str) -> Iterator[str]:
+        """Yield the methods that ask for what the classifier does not offer."""
+        contract, methods = self.contracts[name], self.config.attribute.methods
+        if contract and (asked := [method for method in methods if NEEDS[method] not in contract.offers]):
+            left = [method for method in METHODS if NEEDS[method] in contract.offers]
+            needed = ", ".join(f"{method} needs {NEEDS[method]}" for method in asked)
+            what = f"format: {contract.format}, differentiable: {str(contract.differentiable).lower()}"
+            where = self.written.at("attribute", "methods")
+            yield f"{where}: {needed}, which classifiers.{name} does not show ({what}); allowed: {', '.join(left)}"
 
     def of_plate(self, plate: PlateEntry, survey: Survey) -> Iterator[str]:
         """Yield where a plate's metadata is not what its plate map and the classifiers that will see it expect."""

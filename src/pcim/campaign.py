@@ -189,7 +189,7 @@ class Campaign:
         return {
             "store": self.store(wildcards),
             "wells": self.plans[wildcards.plate].chunks[wildcards.chunk],
-            "trusted_packages": self.config.classify.trusted_packages,
+            "trusted_packages": self.config.classify.trusted,
             "accept": self.config.ingest.accept,
             "max_failed": self.config.max_failed,
         }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pcim import __version__
+from pcim.commands.adopt import adopt
 from pcim.commands.doctor import doctor
 from pcim.commands.init import init
 from pcim.commands.reproduce import reproduce
@@ -31,7 +32,7 @@ app = typer.Typer(
 )
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Before a run": (init, validate, doctor, where),
+    "Before a run": (adopt, init, validate, doctor, where),
     "A run, by Snakemake: each stage with all that it needs": STAGES,
     "During a run, and after": (status, view, rescan, reproduce),
 }

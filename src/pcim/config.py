@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, model_validator
 
 from pcim.budget_settings import BudgetSettings
+from pcim.classify_settings import ClassifySettings as ClassifySettings  # noqa: PLC0414 - as the other groups, it is found here
 from pcim.measured import CORNERS, FRAME, MAP_TOP, SURROUNDINGS
 from pcim.method_settings import PEER_CHOICES, Background, Method, PcimSettings, PeerSettings
 from pcim.reading_settings import DoubtSettings, ReadingSettings
@@ -120,15 +121,6 @@ class IngestSettings(Settings):
     )
 
 
-class ClassifySettings(Settings):
-    """The frozen classifier over every view."""
-
-    batch_size: int = Field(32, ge=1, description="Views a forward pass; the last batch is padded to it.")
-    trusted_packages: list[Name] = Field(
-        ["pcim"], description="Python packages that a model.yaml may name as `architecture`: their code is run."
-    )
-
-
 class AttributeSettings(Settings):
     """Attribution maps of the selected views by every method."""
 
@@ -161,6 +153,11 @@ class AttributeSettings(Settings):
     blur: float = Field(0.125, gt=0, le=1, description="Standard deviation of that blur, share of the view's height.")
     pcim: PcimSettings = Field(PcimSettings(), description="PCIM's default preset.")
     peers: PeerSettings = Field(PeerSettings(), description="The methods that PCIM is compared with.")
+    forward_passes: int = Field(
+        1000,
+        ge=128,
+        description="Forward passes a view with which PCIM explains a classifier that is not differentiable.",
+    )
     batch_size: int = Field(8, ge=1, description="Views learnt together; the last batch is padded to it.")
     dtype: Literal["float32", "float16"] = Field("float32", description="How maps are stored.")
     levels: int = Field(3, ge=1, le=8, description="Resolution levels of the stored maps.")
@@ -170,9 +167,12 @@ class AttributeSettings(Settings):
 
     def of_method(self, method: str) -> dict[str, Any]:
         """Return what one method's maps depend on, in plain form: a change of another method's settings is none of it."""
-        chosen = self.model_dump(mode="json", exclude={"select", "methods", "targets", "batch_size", "peers", "pcim"})
+        apart = {"select", "methods", "targets", "batch_size", "peers", "pcim", "forward_passes"}
+        chosen = self.model_dump(mode="json", exclude=apart)
         if method in {"pcim", "randomised_model"}:
             chosen["pcim"] = self.pcim.model_dump(mode="json")
+        if method == "pcim" and self.forward_passes != type(self).model_fields["forward_passes"].default:
+            chosen["forward_passes"] = self.forward_passes  # as by default, it is no part of maps made without it
         if method in PEER_CHOICES:
             chosen["peers"] = self.peers.model_dump(mode="json", include=PEER_CHOICES[method])
         return chosen

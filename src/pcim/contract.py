@@ -8,11 +8,33 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_v
 
 from pcim.chunks import Box, tile_field
 from pcim.faults import parse
-from pcim.settings import CALL, Distinct, PlainName, Settings, spelled
+from pcim.settings import CALL, Digest, Distinct, PlainName, Settings, spelled
 from pcim.written import read_yaml
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from pcim.method_settings import Need
+
+Format = Literal["state_dict", "torch_export", "torchscript", "onnx"]
+SUFFIXES: dict[Format, tuple[str, ...]] = {
+    "state_dict": (".safetensors", ".pt", ".pth", ".ckpt"),
+    "torch_export": (".pt2",),
+    "torchscript": (".pt", ".pth", ".ts", ".torchscript"),
+    "onnx": (".onnx",),
+}
+PROGRAMS: tuple[Format, ...] = ("torch_export", "torchscript")
+"""Formats whose files hold code, which loading runs: their digest must be in `classify.trusted_programs`."""
+LIBRARIES = ("timm", "torchvision")
+"""Packages whose networks are asked for by name, ``timm:resnet18``; what would make them download is refused."""
+_DOWNLOADS = {
+    "pretrained",
+    "pretrained_cfg",
+    "pretrained_cfg_overlay",
+    "checkpoint_path",
+    "weights",
+    "weights_backbone",
+}
 
 FileName = Annotated[
     str,
@@ -20,6 +42,11 @@ FileName = Annotated[
         r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", "the name of a file beside model.yaml: letters, digits, '_', '-' and '.'"
     ),
 ]
+Architecture = Annotated[str, spelled(r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", "module:factory, as in my_package.nets:make")]
+
+
+class ModelError(ValueError):
+    """A classifier that cannot be loaded or is not what its contract says."""
 
 
 class Percentiles(Settings):
@@ -114,35 +141,87 @@ class TestContract(Settings):
 class TrainingRecord(Settings):
     """Where the classifier comes from, as its makers state it."""
 
-    data: str
-    split: str
-    held_out_accuracy: float | None = Field(None, ge=0, le=1)
-    held_out_n: int | None = Field(None, ge=0)
-    script: str = ""
+    data: str = Field(description="What it was trained on.")
+    split: str = Field(description="How training and test data were told apart.")
+    held_out_accuracy: float | None = Field(None, ge=0, le=1, description="Its accuracy on the test data.")
+    held_out_n: int | None = Field(None, ge=0, description="How many views that was measured on.")
+    script: str = Field("", description="What trained it.")
 
 
 class Contract(Settings):
     """A classifier's model.yaml."""
 
-    name: PlainName
-    description: str = ""
-    architecture: Annotated[
-        str, spelled(r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", "module:factory, as in my_package.nets:make")
-    ] = Field(description="module:factory; the package must be in `classify.trusted_packages`.")
-    arguments: dict[str, Any] = Field({}, description="Keyword arguments of the factory.")
-    weights: FileName = Field(description="State dict as safetensors, beside model.yaml.")
-    sha256: Annotated[str, spelled(r"^[0-9a-f]{64}$", "64 hexadecimal digits in small letters")] = Field(
-        description="Digest of the weights file."
+    name: PlainName = Field(description="Results are told under the config's name for it.")
+    description: str = Field("", description="What it tells apart, in words.")
+    format: Format = Field(
+        "state_dict",
+        description="What `weights` is: 'state_dict': tensors for the network of `architecture` (.safetensors, .pt, .pth, .ckpt); 'torch_export': a program of torch.export (.pt2); 'torchscript': a scripted or traced module; 'onnx': an ONNX model in one file.",
     )
+    architecture: Architecture | None = Field(
+        None,
+        description="For a state dict: module:factory, or timm:name or torchvision:name; the package must be in `classify.trusted_packages`.",
+    )
+    arguments: dict[str, Any] = Field({}, description="Keyword arguments of the factory.")
+    weights: FileName = Field(description="The file beside model.yaml.")
+    state_dict_key: str | None = Field(
+        None, description="Under which key the state dict lies in a .pt, .pth or .ckpt file (none: it is the file)."
+    )
+    prefix: str = Field(
+        "", description="What each name of the state dict begins with and the network's own do not, e.g. 'module.'."
+    )
+    differentiable: bool = Field(
+        True,
+        description="Maps are learnt by gradients; an ONNX model is converted to torch for it. false: it is asked for scores alone, and explained by methods that need no more.",
+    )
+    scores: Literal["logits", "probabilities"] = Field(
+        "logits", description="What the network returns. Of probabilities, whose rows sum to 1, the logarithm is taken."
+    )
+    sha256: Digest = Field(description="Digest of the weights file.")
     classes: Distinct[str] = Field(min_length=2, description="Class names in the order of the logits; none is 'call'.")
     input: InputContract
     test: TestContract
     training: TrainingRecord | None = None
-    licence: str = ""
+    licence: str = Field("", description="Under which it may be used.")
 
     def depends_on(self) -> dict[str, Any]:
         """Return what the classifier's answers depend on, in plain form: not its name, nor what is told of its training."""
-        return self.model_dump(mode="json", include={"architecture", "arguments", "sha256", "classes", "input"})
+        always = self.model_dump(mode="json", include={"architecture", "arguments", "sha256", "classes", "input"})
+        told = {"format", "state_dict_key", "prefix", "differentiable", "scores"}
+        return always | self.model_dump(mode="json", include=told, exclude_defaults=True)
+
+    def map_depends_on(self) -> dict[str, Any]:
+        """Return what a map of a given class depends on: the names of the classes are none of it."""
+        return {name: value for name, value in self.depends_on().items() if name != "classes"}
+
+    @property
+    def offers(self) -> set[Need]:
+        """What attribution methods may ask of it: a gradient only where it is differentiable, layers only of a state dict's network."""
+        offered: set[Need] = {"nothing", "scores"}
+        if self.differentiable:
+            offered |= {"gradient", "parameters"}
+            offered |= {"layers"} if self.format == "state_dict" else set()
+        return offered
+
+    @model_validator(mode="after")
+    def _fits_its_format(self) -> Contract:
+        if not self.weights.endswith(allowed := SUFFIXES[self.format]):
+            raise ValueError(f"weights: {self.weights!r}: expected {' or '.join(allowed)} for format: {self.format}")
+        if (self.architecture is not None) != (self.format == "state_dict"):
+            raise ValueError(f"architecture: given if, and only if, format is state_dict; it is {self.format}")
+        if self.format != "state_dict" and (self.arguments or self.prefix):
+            raise ValueError(f"arguments, prefix: for format: state_dict alone, it is {self.format}")
+        if self.format == "onnx" and "differentiable" not in self.model_fields_set:
+            raise ValueError("differentiable: for format: onnx, say true (converted to torch) or false (scores alone)")
+        if self.state_dict_key and (self.format != "state_dict" or self.weights.endswith(".safetensors")):
+            raise ValueError("state_dict_key: for a state dict in a .pt, .pth or .ckpt file alone")
+        return self
+
+    @model_validator(mode="after")
+    def _downloads_nothing(self) -> Contract:
+        package = (self.architecture or "").partition(":")[0]
+        if package in LIBRARIES and (loads := sorted(_DOWNLOADS & self.arguments.keys())):
+            raise ValueError(f"arguments: {loads}: nothing is downloaded, {package} makes the network without weights")
+        return self
 
     @field_validator("classes")
     @classmethod

@@ -88,7 +88,7 @@ def _told(campaign: Campaign, clone: Path) -> dict[str, Any]:
         "folder": str(Path.cwd()),
         "places": {name: str(place.absolute()) for name, place in places.items()},
         "model_yaml": str(first.model.absolute()),
-        "trusted_packages": campaign.config.classify.trusted_packages,
+        "trusted_packages": campaign.config.classify.trusted,
         "attribute": campaign.config.attribute.model_dump(mode="json"),
         "model": next(iter(campaign.config.classifiers)),
     }

@@ -12,13 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pcim.contract import Contract
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from jaxtyping import Float
 
 Scores = Literal["logits", "probabilities"]
-Kind = Literal["module", "torchscript", "exported", "onnx", "callable"]
+Kind = Literal["module", "torchscript", "exported", "converted", "onnx", "callable"]
 
 ACCEPTED = (
     "a torch.nn.Module, a TorchScript module, a torch.export program, an onnxruntime.InferenceSession, "
@@ -49,7 +51,7 @@ class Forward:
     @property
     def differentiable(self) -> bool:
         """Whether a gradient with respect to the images can be had."""
-        return self.kind in {"module", "torchscript", "exported"}
+        return self.kind in {"module", "torchscript", "exported", "converted"}
 
     def __call__(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k"]:
         """Return the logits of normalised images.
@@ -118,7 +120,9 @@ class Forward:
             return
         modes = [(module, module.training) for module in self.network.modules()]
         flags = [(parameter, parameter.requires_grad) for parameter in self.network.parameters()]
-        self.network.eval().requires_grad_(False)
+        self.network.eval()
+        for parameter, _ in flags:  # one by one: a TorchScript module refuses to be told as a whole
+            parameter.requires_grad_(False)
         try:
             yield
         finally:
@@ -146,15 +150,23 @@ def as_forward(classifier: Any, *, scores: Scores = "logits") -> Forward:
         return Forward(_exported(classifier), "exported", scores=scores)
     is_module = isinstance(classifier, nn.Module)  # whose own `network` would be a part of it
     network = classifier if is_module else getattr(classifier, "network", classifier)
-    if isinstance(network, torch.jit.ScriptModule):
-        return Forward(network, "torchscript", network, scores)
     if isinstance(network, nn.Module):
-        return Forward(network, "module", network, scores)
+        return Forward(network, _kind(network, getattr(classifier, "contract", None)), network, scores)
     if all(hasattr(classifier, name) for name in ("run", "get_inputs", "get_outputs")):
-        return Forward(_session(classifier), "onnx", scores=scores)
+        return Forward(of_session(classifier), "onnx", scores=scores)
     if callable(classifier) and not isinstance(classifier, type):
         return Forward(_on_arrays(classifier), "callable", scores=scores)
     raise TypeError(f"classifier is a {type(classifier).__name__}; accepted: {ACCEPTED}")
+
+
+def _kind(network: nn.Module, contract: Any) -> Kind:
+    """Return what kind a network is; that of a `pcim.models.Classifier` is what its contract says."""
+    if not isinstance(contract, Contract):
+        return "torchscript" if isinstance(network, torch.jit.ScriptModule) else "module"
+    if not contract.differentiable:
+        return "onnx" if contract.format == "onnx" else "callable"
+    kinds: dict[str, Kind] = {"torchscript": "torchscript", "torch_export": "exported", "onnx": "converted"}
+    return kinds.get(contract.format, "module")
 
 
 def checked_images(images: Tensor) -> Float[Tensor, "b c h w"]:
@@ -225,12 +237,20 @@ def _exported(program: torch.export.ExportedProgram) -> Callable[[Tensor], Tenso
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch's own, about its own pytree
         module = program.module()
+    return in_batches(module, *batches_of(program))
+
+
+def batches_of(program: torch.export.ExportedProgram) -> tuple[int, int | None]:
+    """Return the least and the most images (None: any number) that an exported program takes at once."""
     shapes = [node.meta["val"].shape for node in program.graph.nodes if node.op == "placeholder"]
     size = shapes[-1][0]  # parameters come first
-    return _in_batches(module, size if isinstance(size, int) else None)
+    if isinstance(size, int):
+        return size, size
+    bounds = program.range_constraints[size.node.expr]
+    return max(1, int(bounds.lower)), int(bounds.upper) if bounds.upper.is_Integer else None
 
 
-def _session(session: Any) -> Callable[[Tensor], Tensor]:
+def of_session(session: Any) -> Callable[[Tensor], Tensor]:
     """Return an ONNX Runtime session as a function of any number of images."""
     inputs, outputs = session.get_inputs(), session.get_outputs()
     if len(inputs) != 1 or inputs[0].type != "tensor(float)":
@@ -241,7 +261,7 @@ def _session(session: Any) -> Callable[[Tensor], Tensor]:
     def run(batch: Any) -> Any:
         return session.run([outputs[0].name], {name: batch})[0]
 
-    return _in_batches(_on_arrays(run), size if isinstance(size, int) else None)
+    return in_batches(_on_arrays(run), *((size, size) if isinstance(size, int) else (1, None)))
 
 
 def _on_arrays(function: Callable[[Any], Any]) -> Callable[[Tensor], Tensor]:
@@ -259,15 +279,18 @@ def _on_arrays(function: Callable[[Any], Any]) -> Callable[[Tensor], Tensor]:
     return call
 
 
-def _in_batches(call: Callable[[Tensor], Any], size: int | None) -> Callable[[Tensor], Any]:
-    """Return a function that takes exactly `size` images (None: any number) as one that takes any number."""
-    if size is None:
+def in_batches(call: Callable[[Tensor], Any], least: int, most: int | None) -> Callable[[Tensor], Any]:
+    """Return a function that takes `least` to `most` images (None: any number) as one that takes any number.
+
+    Too many are asked about in parts, too few are filled up with repeats.
+    """
+    if most is None and least == 1:
         return call
 
     def whole(images: Tensor) -> Any:
         parts = []
-        for part in images.split(size):
-            missing = size - len(part)
+        for part in images.split(most or len(images)):
+            missing = max(0, least - len(part))
             filled = torch.cat([part, part[-1:].expand(missing, -1, -1, -1)]) if missing else part
             parts.append(call(filled)[: len(part)])
         return torch.cat(parts)

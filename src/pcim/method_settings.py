@@ -17,10 +17,34 @@ Method = Literal[
     "random", "edge", "contrast", "randomised_model",
 ]  # fmt: skip
 Background = Literal["auto", "mean", "blur"]
+Need = Literal["nothing", "scores", "gradient", "layers", "parameters"]
 
 METHODS: tuple[Method, ...] = get_args(Method)
 CONTROLS: tuple[Method, ...] = ("random", "edge", "contrast", "randomised_model")
 """Methods that know nothing of the classifier: the first three never ask it, the last asks one whose parameters are shuffled."""
+
+NEEDS: dict[str, Need] = {
+    "pcim": "scores",
+    "pcim_literal": "gradient",
+    "saliency": "gradient",
+    "input_x_gradient": "gradient",
+    "integrated_gradients": "gradient",
+    "gradient_shap": "gradient",
+    "deep_lift": "layers",
+    "guided_backprop": "layers",
+    "smooth_grad": "gradient",
+    "grad_cam": "layers",
+    "occlusion": "scores",
+    "kernel_shap": "scores",
+    "lime": "scores",
+    "rise": "scores",
+    "deletion_mask": "gradient",
+    "random": "nothing",
+    "edge": "nothing",
+    "contrast": "nothing",
+    "randomised_model": "parameters",
+}
+"""What a method asks of a classifier. PCIM learns by gradients where there are some, and from scores alone where there are none."""
 
 
 def method_read(methods: Sequence[str]) -> str:

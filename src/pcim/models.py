@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib
+import logging
 import platform
 from dataclasses import dataclass
 from functools import cache
@@ -14,19 +14,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from pcim.contract import Contract, load_contract
+from pcim.contract import Contract, ModelError, load_contract
+from pcim.forward import as_forward
+from pcim.weights import load_network
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jaxtyping import Float
     from numpy.typing import NDArray
+    from torch import nn
 
-
-class ModelError(ValueError):
-    """A classifier that cannot be loaded or is not what its contract says."""
+log = logging.getLogger("pcim")
+__all__ = ["Classifier", "ModelError", "load_classifier", "pick_device", "processor"]
 
 
 @dataclass(frozen=True)
@@ -107,36 +109,34 @@ def pick_device(gpus: int) -> torch.device:
 
 
 def load_classifier(
-    model_yaml: str | Path, trusted_packages: Sequence[str] = ("pcim",), device: str | torch.device = "auto"
+    model_yaml: str | Path, trusted: Sequence[str] = ("pcim",), device: str | torch.device = "auto"
 ) -> Classifier:
     """Load a classifier from its model.yaml, or the folder that holds it, frozen, and check it against its contract.
 
-    `trusted_packages` are the Python packages whose code the contract may name as its architecture: it is run. `device` is ``cpu``,
-    ``cuda``, ``cuda:1``, or ``auto``: a GPU where one is visible.
+    `trusted` names whose code may be run: Python packages, and programs by the SHA-256 of their file (`classify.trusted`). `device`
+    is ``cpu``, ``cuda``, ``cuda:1``, or ``auto``: a GPU where one is visible. A model that ONNX Runtime computes stays on the CPU.
 
     Raises
     ------
     ValueError
         When model.yaml is not valid, with every fault in words, or the device is no name of one.
     ModelError
-        When a GPU was asked for and is not visible, the weights are not the ones of the contract, do not fit the architecture,
+        When a GPU was asked for and is not visible, the weights are not the ones of the contract or not what it says they are,
         or the stored test input does not give the expected logits; names what was found and what was expected.
     """
     device, model_yaml = _device(device), Path(model_yaml)
     model_yaml = model_yaml / "model.yaml" if model_yaml.is_dir() else model_yaml
     contract = load_contract(model_yaml)
-    weights = model_yaml.parent / contract.weights
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    file = model_yaml.parent / contract.weights
+    weights = file.read_bytes()
+    digest = hashlib.sha256(weights).hexdigest()
     if digest != contract.sha256:
-        raise ModelError(f"{weights}: SHA-256 {digest}, but {model_yaml} says {contract.sha256}")
-    network = _build(contract, trusted_packages)
-    try:
-        network.load_state_dict(load_file(weights))
-    except RuntimeError as error:
-        raise ModelError(f"{weights} does not fit {contract.architecture}{contract.arguments}: {error}") from error
-    network.requires_grad_(False).eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    classifier = Classifier(network, contract, device)
-    _check_test_input(classifier, model_yaml.parent / contract.test.file)
+        raise ModelError(f"{file}: SHA-256 {digest}, but {model_yaml} says {contract.sha256}")
+    if contract.format == "onnx" and not contract.differentiable and device.type != "cpu":
+        log.warning("%s: differentiable: false: ONNX Runtime computes it on the CPU; the %s idles", file, device.type)
+        device = torch.device("cpu")
+    classifier = Classifier(load_network(contract, file, weights, trusted, device), contract, device)
+    check_test_input(classifier, model_yaml.parent / contract.test.file)
     return classifier
 
 
@@ -152,31 +152,21 @@ def _device(wanted: str | torch.device) -> torch.device:
     return device
 
 
-def _build(contract: Contract, trusted_packages: Sequence[str]) -> nn.Module:
-    """Call the architecture's factory; only modules of trusted packages are imported."""
-    module, _, factory = contract.architecture.partition(":")
-    if module.partition(".")[0] not in trusted_packages:
-        raise ModelError(
-            f"architecture {contract.architecture!r}: package {module.partition('.')[0]!r} is not in "
-            f"classify.trusted_packages {list(trusted_packages)}"
-        )
-    try:
-        network = getattr(importlib.import_module(module), factory)(**contract.arguments)
-    except (ImportError, AttributeError, TypeError) as error:
-        raise ModelError(f"architecture {contract.architecture!r} with {contract.arguments}: {error}") from error
-    if not isinstance(network, nn.Module):
-        raise ModelError(f"architecture {contract.architecture!r} made a {type(network).__name__}, no torch module")
-    return network
+def check_test_input(classifier: Classifier, file: Path) -> None:
+    """Feed the stored test input, compare with the stored logits, and see that the network is one that can be explained.
 
-
-def _check_test_input(classifier: Classifier, file: Path) -> None:
-    """Feed the stored test input and compare with the stored logits."""
+    Raises
+    ------
+    ModelError
+        When the logits differ, depend on the other images of a batch, or have no gradient where the contract says so.
+    """
     contract, stored = classifier.contract, load_file(file)
     if stored.keys() != {"images", "logits"}:
         raise ModelError(f"{file}: holds {sorted(stored)}; expected 'images' and 'logits'")
     expected_shape = (len(contract.input.channels), *contract.input.size)
     if tuple(stored["images"].shape[1:]) != expected_shape:
         raise ModelError(f"{file}: images of {tuple(stored['images'].shape[1:])}; the contract says {expected_shape}")
+    check_behaviour(classifier, stored["images"].numpy())
     found = torch.from_numpy(classifier.logits_of(stored["images"].numpy(), len(stored["images"])))
     if found.shape != (len(stored["images"]), len(contract.classes)) or found.shape != stored["logits"].shape:
         raise ModelError(f"{file}: logits of {tuple(found.shape)}; expected one for each of {contract.classes}")
@@ -186,3 +176,34 @@ def _check_test_input(classifier: Classifier, file: Path) -> None:
             f"{file}: the test input gives logits that are off by {off:.3g}; allowed is {contract.test.tolerance:g}: "
             "the weights, the architecture or the normalisation is not the one that was stored"
         )
+
+
+def check_behaviour(classifier: Classifier, raw: NDArray[np.float32]) -> None:
+    """See that raw views (n, c, h, w) get finite scores that know nothing of the batch, and a gradient where one is promised."""
+    contract, images = classifier.contract, classifier.normalise(raw)
+    where = f"{contract.weights} (format: {contract.format})"
+    company = torch.cat([images, 1 + images.flip(-1)])  # other statistics than the images' own
+    try:
+        with torch.no_grad():
+            alone, together = as_forward(classifier).checked(images.repeat(2, 1, 1, 1)), classifier(company)
+    except (RuntimeError, ValueError, TypeError, AssertionError) as error:
+        raise ModelError(f"{where}: fed images of {tuple(images.shape)}: {type(error).__name__}: {error}") from error
+    off = float((alone - together)[: len(images)].abs().max())
+    if not off <= contract.test.tolerance:
+        raise ModelError(
+            f"{where}: the logits of a view change by {off:.3g} with the other views of its batch: a network in training mode?"
+        )
+    if contract.differentiable and contract.format != "state_dict":
+        _check_gradient(classifier, images[:1], where)
+
+
+def _check_gradient(classifier: Classifier, images: Tensor, where: str) -> None:
+    leaf = images.clone().requires_grad_()
+    try:
+        with torch.enable_grad():
+            (gradient,) = torch.autograd.grad(classifier(leaf).sum(), [leaf])
+    except RuntimeError as error:
+        told = str(error).partition("\n")[0]
+        raise ModelError(f"{where}: no gradient reaches its input ({told}); say differentiable: false") from error
+    if not bool(gradient.isfinite().all()):
+        raise ModelError(f"{where}: the gradient of its logits is not finite; say differentiable: false")

@@ -19,6 +19,7 @@ from typer.cli import get_docs_for_click
 
 from pcim.cli import app
 from pcim.config import ClassifierSettings, Config, Region, Select
+from pcim.contract import Contract, InputContract, Percentiles, TestContract, TrainingRecord
 
 _HEAD = """# Configuration
 
@@ -55,6 +56,14 @@ def readme_text() -> str:
     groups.append(("`classifiers.NAME`", "classifiers.NAME.", ClassifierSettings))
     groups.append(("`classifiers.NAME.regions.NAME`", "", Region))
     groups.append(("`select`", "", Select))
+    groups.append(("`model.yaml`", "", Contract))
+    for name, model in (
+        ("input", InputContract),
+        ("input.percentiles", Percentiles),
+        ("test", TestContract),
+        ("training", TrainingRecord),
+    ):
+        groups.append((f"`model.yaml`: `{name}`", f"{name}.", model))
     return "\n".join([_HEAD, *(_table(title, prefix, model) for title, prefix, model in groups)])
 
 

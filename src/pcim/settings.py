@@ -65,6 +65,8 @@ Part = Annotated[
     spelled(r"^[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*$", "one part of a path: no '/', no '\\', no '.' first", 128),
 ]
 """A name inside a plate: whatever its writer gave, but one part of a path."""
+Digest = Annotated[str, spelled(r"^[0-9a-f]{64}$", "64 hexadecimal digits in small letters")]
+"""A SHA-256, in hexadecimal digits."""
 Distinct = Annotated[list[Item], AfterValidator(_none_twice)]
 """A list in which nothing stands twice."""
 

@@ -19,7 +19,7 @@ rule classify:
         runtime=60,
         gpu=0,
     params:
-        settings=campaign.config.classify.model_dump(),
+        settings=campaign.config.classify.model_dump(exclude={"trusted_programs"}),
         chunk=campaign.chunk,
         revision=REVISIONS["classify"],
     script:

@@ -69,7 +69,7 @@ rule interventions:
         halo_px=campaign.halo_px,
         maps=campaign.read_maps,
         stores=campaign.stores,
-        trusted_packages=campaign.config.classify.trusted_packages,
+        trusted_packages=campaign.config.classify.trusted,
         revision=REVISIONS["evaluate"],
     script:
         "../scripts/interventions.py"

@@ -11,6 +11,7 @@ from torch import Tensor
 from pcim.attribute.pcim import PCIM
 from pcim.attribute.step import target_probability
 from pcim.backgrounds import background_kind, make_background
+from pcim.contract import ModelError
 from pcim.forward import as_forward
 from pcim.halving import each_halving
 from pcim.metrics import scrambled
@@ -41,9 +42,19 @@ class Attribution:
 
 
 def asked_by(method: str, classifier: Classifier) -> Classifier:
-    """Return the classifier that a method asks: itself, or for ``randomised_model`` one whose parameters are shuffled, made once."""
+    """Return the classifier that a method asks: itself, or for ``randomised_model`` one whose parameters are shuffled, made once.
+
+    Raises
+    ------
+    ModelError
+        When there are no parameters to shuffle.
+    """
     if method != "randomised_model":
         return classifier
+    if not any(True for _ in classifier.network.parameters()):
+        raise ModelError(
+            f"{method}: {classifier.contract.weights} has no parameters that could be shuffled, but constants"
+        )
     return replace(classifier, network=scrambled(classifier.network, key=0))
 
 
@@ -95,6 +106,7 @@ def _by_pcim(
 ) -> Iterator[tuple[list[int], Attribution]]:
     if method != "pcim_literal":
         choices = {"background": settings.background, "blur": settings.blur, **settings.pcim.model_dump()}
+        choices["budget"] = settings.forward_passes
     else:
         choices = {"preset": "literal"}
     for items, learned in PCIM(classifier, batch_size=settings.batch_size, **choices).learn_each(images, targets):

@@ -78,7 +78,7 @@ class Job:
         parts = {
             "settings": self.settings.of_method(self.method),
             "method": self.method,
-            "model": self.contract.model_dump(mode="json", include={"architecture", "arguments", "sha256", "input"}),
+            "model": self.contract.map_depends_on(),
             "pixels": image_digest,
             "view": str(view.key),
             "target": target,

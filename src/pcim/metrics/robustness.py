@@ -62,7 +62,7 @@ def randomised(network: nn.Module, *, key: int, cascade: bool = True) -> Iterato
     for number, name in reversed(list(enumerate(_layers(network)))):
         if not cascade:
             changed = copy.deepcopy(network)
-        _shuffle(changed.get_submodule(name), key + number)
+        _shuffle(dict(changed.named_modules())[name], key + number)
         yield name, copy.deepcopy(changed)
 
 
@@ -70,7 +70,7 @@ def scrambled(network: nn.Module, *, key: int) -> nn.Module:
     """Return a copy of a network of which every layer is randomised, as the last that a cascade of `randomised` yields."""
     changed = copy.deepcopy(network)
     for number, name in enumerate(_layers(network)):
-        _shuffle(changed.get_submodule(name), key + number)
+        _shuffle(dict(changed.named_modules())[name], key + number)
     return changed
 
 

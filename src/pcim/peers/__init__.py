@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pcim.backgrounds import two_backgrounds
 from pcim.forward import as_forward, checked_images, key_of, resolve_targets
-from pcim.method_settings import PeerSettings
+from pcim.method_settings import NEEDS, PeerSettings
 from pcim.peers import controls, gradients, perturbations
 from pcim.peers.batch import Batch, Method
 from pcim.peers.controls import blurred
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
 __all__ = ["METHODS", "Batch", "Method", "Peer", "blurred"]
 
 METHODS: dict[str, Method] = {
-    "saliency": Method(gradients.saliency, "absolute", "gradient"),
-    "input_x_gradient": Method(gradients.input_x_gradient, "absolute", "gradient"),
-    "integrated_gradients": Method(gradients.integrated_gradients, "absolute", "gradient", compares=True),
-    "gradient_shap": Method(gradients.gradient_shap, "absolute", "gradient", compares=True),
-    "deep_lift": Method(gradients.deep_lift, "absolute", "layers", compares=True),
-    "guided_backprop": Method(gradients.guided_backprop, "absolute", "layers"),
-    "smooth_grad": Method(gradients.smooth_grad, "absolute", "gradient"),
-    "grad_cam": Method(gradients.grad_cam, "positive", "layers"),
-    "occlusion": Method(perturbations.occlusion, "positive", "scores", compares=True),
-    "kernel_shap": Method(perturbations.kernel_shap, "positive", "scores", compares=True),
-    "lime": Method(perturbations.lime, "positive", "scores", compares=True),
-    "rise": Method(perturbations.rise, "positive", "scores", compares=True),
-    "deletion_mask": Method(perturbations.deletion_mask, "positive", "gradient", compares=True),
-    "random": Method(controls.random, "positive", "nothing"),
-    "edge": Method(controls.edge, "positive", "nothing"),
-    "contrast": Method(controls.contrast, "positive", "nothing"),
+    "saliency": Method(gradients.saliency, "absolute"),
+    "input_x_gradient": Method(gradients.input_x_gradient, "absolute"),
+    "integrated_gradients": Method(gradients.integrated_gradients, "absolute", compares=True),
+    "gradient_shap": Method(gradients.gradient_shap, "absolute", compares=True),
+    "deep_lift": Method(gradients.deep_lift, "absolute", compares=True),
+    "guided_backprop": Method(gradients.guided_backprop, "absolute"),
+    "smooth_grad": Method(gradients.smooth_grad, "absolute"),
+    "grad_cam": Method(gradients.grad_cam, "positive"),
+    "occlusion": Method(perturbations.occlusion, "positive", compares=True),
+    "kernel_shap": Method(perturbations.kernel_shap, "positive", compares=True),
+    "lime": Method(perturbations.lime, "positive", compares=True),
+    "rise": Method(perturbations.rise, "positive", compares=True),
+    "deletion_mask": Method(perturbations.deletion_mask, "positive", compares=True),
+    "random": Method(controls.random, "positive"),
+    "edge": Method(controls.edge, "positive"),
+    "contrast": Method(controls.contrast, "positive"),
 }
 """Every peer and control by its name in the config."""
 
@@ -91,11 +91,11 @@ class Peer:
         offered = {"nothing", "scores"}
         offered |= {"gradient"} if self.forward.differentiable else set()
         offered |= {"layers"} if self.forward.kind == "module" else set()
-        if self.method.needs not in offered:
-            left = ", ".join(name for name, one in METHODS.items() if one.needs in offered)
+        if NEEDS[method] not in offered:
+            left = ", ".join(name for name in METHODS if NEEDS[name] in offered)
             kind = self.forward.kind
             raise TypeError(
-                f"{method} needs {self.method.needs}; a classifier of kind {kind!r} shows none; allowed: {left}"
+                f"{method} needs {NEEDS[method]}; a classifier of kind {kind!r} shows none; allowed: {left}"
             )
 
     def attribute(

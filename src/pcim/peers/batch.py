@@ -41,14 +41,13 @@ class Batch:
 
 @dataclass(frozen=True)
 class Method:
-    """A peer: its function, the part of its signed answer that is the map, and what it needs of a classifier.
+    """A peer: its function, and the part of its signed answer that is the map; what it needs is in `method_settings.NEEDS`.
 
     The function returns signed attributions (b, c or 1, h, w), float32, without a graph; > 0 speaks for the class.
     """
 
     function: Callable[[Forward, Batch, PeerSettings], Tensor]
     reading: Literal["absolute", "positive"]
-    needs: Literal["nothing", "scores", "gradient", "layers"]
     compares: bool = False  # with the background
 
 

@@ -1,0 +1,186 @@
+"""BioImage Model Zoo: a package on this disk, as the draft of a model folder. What PCIM would do otherwise is refused by name."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import io
+import zipfile
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+
+from pcim.contract import Format, InputContract, ModelError
+from pcim.modelfolder import Draft
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+_FORMATS: dict[str, Format] = {"pytorch_state_dict": "state_dict", "onnx": "onnx", "torchscript": "torchscript"}
+"""The zoo's weights that PCIM reads, those that it prefers first: no code of the package is run for the first two."""
+_MOST_BYTES = 2**33  # a file of a package
+_RTOL = 1e-3  # the zoo's own, of its reproducibility tests
+
+
+def read_package(path: Path, chosen: Format | None, told: dict[str, Any]) -> Draft:
+    """Read an rdf.yaml or a zipped package; `told` overrides what it says, `chosen` picks one of its weights.
+
+    Raises
+    ------
+    ModelError
+        When bioimageio.spec is missing or finds faults, or the model is no classifier of (b, c, y, x) that PCIM can feed.
+    """
+    model = _describe(path)
+    given, answer = _only(model.inputs, "input"), _only(model.outputs, "output")
+    values = _input(given) | {key: one for key, one in told.items() if key in InputContract.model_fields}
+    axes = [axis.type for axis in answer.axes]
+    if axes != ["batch", "channel"]:
+        raise ModelError(
+            f"{path}: output {answer.id} has axes {axes}; a classifier's are batch and channel, its scores"
+        )
+    images, expected = (_array(path, one.test_tensor) for one in (given, answer))
+    weights, suffix, network = _weights(path, model.weights, chosen)
+    draft: dict[str, Any] = {
+        "name": "".join(letter if letter.isalnum() else "_" for letter in model.name.lower()).strip("_"),
+        "description": str(model.description or model.name),
+        "classes": [str(name) for name in answer.axes[1].channel_names],
+        "licence": str(model.license or ""),
+    }
+    of_model = {key: one for key, one in told.items() if key not in InputContract.model_fields}
+    values = {"view": "tile", "size": list(images.shape[2:])} | values
+    softmax = _softmax(path, answer)
+    return Draft(draft | network | of_model | {"input": values}, weights, suffix, images, expected, softmax, _RTOL)
+
+
+def _describe(path: Path) -> Any:
+    try:
+        spec = importlib.import_module("bioimageio.spec")
+    except Exception as error:
+        raise ModelError(f"{path}: needs bioimageio.spec (pip install 'pcim[bioimageio]'): {error}") from error
+    try:
+        model = spec.load_model_description(path.absolute(), format_version="latest", perform_io_checks=False)
+    except Exception as error:  # what is wrong with the description, in its own words
+        raise ModelError(f"{path}: no model that bioimageio.spec reads: {error}") from error
+    return model
+
+
+def _only(tensors: Any, what: str) -> Any:
+    if len(tensors) != 1:
+        raise ModelError(f"{len(tensors)} {what}s, {[str(one.id) for one in tensors]}; PCIM feeds one and reads one")
+    return tensors[0]
+
+
+def _input(given: Any) -> dict[str, Any]:
+    """Return the contract's `input`, but its size: axes, channels, type and normalisation."""
+    axes = [str(axis.id) if axis.type == "space" else axis.type for axis in given.axes]
+    if axes != ["batch", "channel", "y", "x"]:
+        raise ModelError(f"input {given.id} has axes {axes}; PCIM feeds batch, channel, y, x")
+    channels = [str(name) for name in given.axes[1].channel_names]
+    mean, std = normalisation(given.preprocessing, len(channels))
+    allowed = get_args(InputContract.model_fields["dtype"].annotation)
+    kind = getattr(given.data, "type", None)
+    if kind not in allowed:
+        raise ModelError(f"input {given.id} is of {kind}; PCIM feeds {', '.join(allowed)}")
+    return {"channels": channels, "dtype": kind, "mean": mean, "std": std}
+
+
+def normalisation(steps: Any, channels: int) -> tuple[list[float], list[float]]:
+    """Return mean and std a channel of the steps in a row, each of which is linear in the intensity.
+
+    Raises
+    ------
+    ModelError
+        At a step that looks at the image itself, or is not linear.
+    """
+    gain, offset = np.ones(channels), np.zeros(channels)  # y = gain x + offset
+    for step in steps:
+        if step.id == "ensure_dtype" and str(step.kwargs.dtype) == "float32":
+            continue
+        if step.id not in {"scale_linear", "fixed_zero_mean_unit_variance"}:
+            raise ModelError(
+                f"preprocessing {step.id}: PCIM normalises with constants of the training set; supported are "
+                "scale_linear, fixed_zero_mean_unit_variance and ensure_dtype float32"
+            )
+        axis = getattr(step.kwargs, "axis", "channel")
+        if axis is not None and str(axis) != "channel":
+            raise ModelError(f"preprocessing {step.id} along {axis!s}; PCIM has one value a channel")
+        if step.id == "scale_linear":
+            by, plus = np.asarray(step.kwargs.gain, float), np.asarray(step.kwargs.offset, float)
+        else:
+            by = 1 / np.asarray(step.kwargs.std, float)
+            plus = -np.asarray(step.kwargs.mean, float) * by
+        gain, offset = gain * by, offset * by + plus
+    if not (gain > 0).all() or gain.shape != (channels,):
+        raise ModelError(f"preprocessing: gains {gain.tolist()}; expected one above 0 for each of {channels} channels")
+    return (-offset / gain).tolist(), (1 / gain).tolist()
+
+
+def _softmax(path: Path, answer: Any) -> bool:
+    """Tell whether the package takes a softmax after its network, which alone is taken here: its scores are logits."""
+    steps = [step.id for step in answer.postprocessing if step.id != "ensure_dtype"]
+    if steps not in ([], ["softmax"]):
+        raise ModelError(f"{path}: postprocessing {steps}: supported is none, or softmax")
+    return steps == ["softmax"]
+
+
+def _weights(path: Path, offered: Any, chosen: Format | None) -> tuple[bytes, str, dict[str, Any]]:
+    """Return the content and suffix of the first of the package's weights that PCIM can use, and what they are."""
+    refused = []
+    for name, form in _FORMATS.items():
+        entry = getattr(offered, name)
+        if entry is None or chosen not in {None, form}:
+            continue
+        network: dict[str, Any] = {"format": form} | ({"differentiable": True} if form == "onnx" else {})
+        if form == "state_dict":
+            source = getattr(entry.architecture, "import_from", None)
+            if source is None:
+                refused.append(f"{name}: its architecture is a file of the package, whose code is not run")
+                continue
+            network |= {"architecture": f"{source}:{entry.architecture.callable}"}
+            network |= {"arguments": dict(entry.architecture.kwargs)}
+        content = _content(path, entry)
+        suffix = PurePosixPath(str(entry.source)).suffix
+        return content, suffix, network
+    there = [name for name in type(offered).model_fields if getattr(offered, name) is not None]
+    raise ModelError(
+        f"{path}: weights {there}; PCIM reads {', '.join(_FORMATS)}" + "".join(f"; {reason}" for reason in refused)
+    )
+
+
+def _array(path: Path, tensor: Any) -> NDArray[Any]:
+    if tensor is None:
+        raise ModelError(f"{path}: has no test tensors; PCIM compares with them")
+    try:
+        array: NDArray[Any] = np.load(io.BytesIO(_content(path, tensor)), allow_pickle=False)
+    except ValueError as error:
+        raise ModelError(f"{path}: {tensor.source}: no NumPy array: {error}") from error
+    return array
+
+
+def _content(path: Path, entry: Any) -> bytes:
+    """Return the bytes of a file of the package, whose digest is the one it states; nothing is downloaded."""
+    name = str(getattr(entry.source, "path", entry.source))
+    if "://" in str(entry.source):
+        raise ModelError(f"{path}: {entry.source} lies elsewhere; PCIM downloads nothing: get the whole package")
+    content = b"".join(_read(path, PurePosixPath(name)))
+    if entry.sha256 is not None and hashlib.sha256(content).hexdigest() != str(entry.sha256):
+        raise ModelError(f"{path}: {name}: its SHA-256 is not the one that the package states, {entry.sha256}")
+    return content
+
+
+def _read(path: Path, name: PurePosixPath) -> Iterator[bytes]:
+    if name.is_absolute() or ".." in name.parts:
+        raise ModelError(f"{path}: {name} lies outside of the package")
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive, archive.open(str(name)) as file:
+                if archive.getinfo(str(name)).file_size > _MOST_BYTES:
+                    raise ModelError(f"{path}: {name} is larger than {_MOST_BYTES:,} bytes")
+                yield file.read(_MOST_BYTES)
+        else:
+            yield (path.parent / name).read_bytes()
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        raise ModelError(f"{path}: {name}: {error}") from error
