@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+import zipfile
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 import yaml
 from makers import SIZE, write_model
@@ -109,6 +111,53 @@ def let_torchvision_in() -> None:
         for kind in kinds:
             library.define(f"{kind}(Tensor one) -> Tensor")
         _LIBRARIES.append(library)
+
+
+def write_package(folder: Path, **changes: Any) -> Path:
+    """Write a package of the BioImage Model Zoo, an rdf.yaml with ONNX and TorchScript weights; `changes` are of its keys."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_onnx(folder / "weights.onnx")
+    save_script(detector(), folder / "weights.pt", traced=True)
+    images = np.random.default_rng(0).normal(200, 100, (2, *SHAPE)).astype(np.float32)
+    np.save(folder / "in.npy", images)
+    with torch.no_grad():
+        np.save(folder / "out.npy", detector()(torch.from_numpy((images - 200) / 100)).softmax(1).numpy())
+    (folder / "readme.md").write_text("# Spots\n")
+
+    def file(name: str) -> dict[str, str]:
+        return {"source": name, "sha256": digest_of(folder / name)}
+
+    space = [{"type": "space", "id": "y", "size": SIZE[0]}, {"type": "space", "id": "x", "size": SIZE[1]}]
+    channels = {"type": "channel", "channel_names": ["DNA", "Reporter"]}
+    told: dict[str, Any] = {
+        "type": "model", "format_version": "0.5.3", "name": "Spot classifier", "description": "Tells spots.",
+        "authors": [{"name": "A. Maker"}], "cite": [{"text": "none", "doi": "10.1234/abcd"}], "license": "MIT",
+        "documentation": "readme.md", "timestamp": "2026-01-01T00:00:00Z",
+        "inputs": [{
+            "id": "raw", "axes": [{"type": "batch"}, channels, *space], "data": {"type": "float32"},
+            "test_tensor": file("in.npy"), "preprocessing": [
+                {"id": "scale_linear", "kwargs": {"axis": "channel", "gain": [0.1, 0.1], "offset": [1.0, 1.0]}},
+                {"id": "fixed_zero_mean_unit_variance", "kwargs": {"axis": "channel", "mean": [21.0, 21.0], "std": [10.0, 10.0]}},
+            ],
+        }],
+        "outputs": [{
+            "id": "classes", "axes": [{"type": "batch"}, {"type": "channel", "channel_names": ["plain", "spot"]}],
+            "test_tensor": file("out.npy"), "postprocessing": [{"id": "softmax", "kwargs": {"axis": "channel"}}],
+        }],
+        "weights": {
+            "onnx": file("weights.onnx") | {"opset_version": 15},
+            "torchscript": file("weights.pt") | {"pytorch_version": "2.13.0"},
+        },
+    }  # fmt: skip
+    (folder / "rdf.yaml").write_text(yaml.safe_dump(told | changes))
+    return folder / "rdf.yaml"
+
+
+def zipped(folder: Path, file: Path) -> Path:
+    with zipfile.ZipFile(file, "w") as archive:
+        for path in folder.iterdir():
+            archive.write(path, path.name)
+    return file
 
 
 _LIBRARIES: list[Any] = []  # an operator lives as long as its library

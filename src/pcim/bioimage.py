@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
+import yaml
 
 from pcim.contract import Format, InputContract, ModelError
 from pcim.modelfolder import Draft
@@ -60,11 +61,24 @@ def _describe(path: Path) -> Any:
         spec = importlib.import_module("bioimageio.spec")
     except Exception as error:
         raise ModelError(f"{path}: needs bioimageio.spec (pip install 'pcim[bioimageio]'): {error}") from error
-    try:
-        model = spec.load_model_description(path.absolute(), format_version="latest", perform_io_checks=False)
-    except Exception as error:  # what is wrong with the description, in its own words
-        raise ModelError(f"{path}: no model that bioimageio.spec reads: {error}") from error
+    told = yaml.safe_load(b"".join(_read(path, PurePosixPath(_description_file(path)))))
+    context = spec.ValidationContext(root=path.parent.absolute(), perform_io_checks=False)
+    model = spec.build_description(told, context=context, format_version="latest")
+    if getattr(model, "type", None) != "model" or isinstance(model, spec.InvalidDescr):
+        faults = [f"{'.'.join(map(str, one.loc))}: {one.msg}" for one in model.validation_summary.errors]
+        raise ModelError(f"{path}: no valid model description: {'; '.join(faults[:8]) or getattr(model, 'type', '')}")
     return model
+
+
+def _description_file(path: Path) -> str:
+    """Return the name of the description in a package: of a zip's own, or the file itself."""
+    if not zipfile.is_zipfile(path):
+        return path.name
+    with zipfile.ZipFile(path) as archive:
+        found = [name for name in archive.namelist() if name in {"rdf.yaml", "bioimageio.yaml"}]
+    if not found:
+        raise ModelError(f"{path}: holds no rdf.yaml")
+    return found[0]
 
 
 def _only(tensors: Any, what: str) -> Any:
@@ -79,16 +93,16 @@ def _input(given: Any) -> dict[str, Any]:
     if axes != ["batch", "channel", "y", "x"]:
         raise ModelError(f"input {given.id} has axes {axes}; PCIM feeds batch, channel, y, x")
     channels = [str(name) for name in given.axes[1].channel_names]
-    mean, std = normalisation(given.preprocessing, len(channels))
     allowed = get_args(InputContract.model_fields["dtype"].annotation)
-    kind = getattr(given.data, "type", None)
+    kind = str(getattr(given.data, "type", None))
     if kind not in allowed:
         raise ModelError(f"input {given.id} is of {kind}; PCIM feeds {', '.join(allowed)}")
+    mean, std = normalisation(given.preprocessing, len(channels), kind)
     return {"channels": channels, "dtype": kind, "mean": mean, "std": std}
 
 
-def normalisation(steps: Any, channels: int) -> tuple[list[float], list[float]]:
-    """Return mean and std a channel of the steps in a row, each of which is linear in the intensity.
+def normalisation(steps: Any, channels: int, dtype: str) -> tuple[list[float], list[float]]:
+    """Return mean and std a channel of the steps in a row, each of which is linear in the intensity, on images of `dtype`.
 
     Raises
     ------
@@ -96,8 +110,9 @@ def normalisation(steps: Any, channels: int) -> tuple[list[float], list[float]]:
         At a step that looks at the image itself, or is not linear.
     """
     gain, offset = np.ones(channels), np.zeros(channels)  # y = gain x + offset
-    for step in steps:
-        if step.id == "ensure_dtype" and str(step.kwargs.dtype) == "float32":
+    for number, step in enumerate(steps):
+        as_it_is = {"float32", dtype} if number == 0 else {"float32"}
+        if step.id == "ensure_dtype" and str(step.kwargs.dtype) in as_it_is:
             continue
         if step.id not in {"scale_linear", "fixed_zero_mean_unit_variance"}:
             raise ModelError(
