@@ -16,10 +16,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from pcim.budget_settings import BudgetSettings
 from pcim.config import AttributeSettings, ClassifierSettings, ClassifySettings, Config, ReportSettings
+from pcim.contract import PROGRAMS
 from pcim.exports import OMEZARR
 from pcim.faults import nearest
 from pcim.inputs import SOURCE_COLUMNS
 from pcim.jobs import whole_file
+from pcim.method_settings import NEEDS
 from pcim.platemaps import platemap_text
 from pcim.settings import PlainName, is_name
 from pcim.source import REMOTE
@@ -84,7 +86,9 @@ class Draft:
             )
         package = needed_trust(self.contract)
         if package and package not in self.trusted:
-            found.append(f"--trust {package}: the classifier is made by code of that package, which would be run")
+            found.append(
+                f"--trust {package}: the classifier is made by code of that package or file, which would be run"
+            )
         if self.objects and self.objects not in self.labels:
             there = f"{self.objects!r} is no label of every plate{nearest(self.objects, self.labels)}; allowed: {self.labels}"
             found.append(f"--objects: {there}")
@@ -161,19 +165,26 @@ class Draft:
         offered = {"minutes_per_chunk": Config.model_fields["minutes_per_chunk"].default}
         parts = [_HEAD, _keys(Config, campaign, offered), f"classifiers:\n  {self.contract.name}:"]
         parts.append(textwrap.indent(self._classifier_text(), "    "))
-        package = needed_trust(self.contract)
-        if package:
-            parts.append(
-                f"classify:\n{textwrap.indent(_keys(ClassifySettings, {'trusted_packages': ['pcim', package]}, {}), '  ')}"
-            )
+        if code := needed_trust(self.contract):
+            is_program = self.contract.format in PROGRAMS
+            trusted = {"trusted_programs": [code]} if is_program else {"trusted_packages": ["pcim", code]}
+            parts.append(f"classify:\n{textwrap.indent(_keys(ClassifySettings, trusted, {}), '  ')}")
+        parts.append(self._methods_text())
         for group, settings, keys in (
-            ("attribute", AttributeSettings, {"methods": None, "targets": None, "background": None}),
             ("budget", BudgetSettings, {"max_hours": 24.0, "max_gb": 100.0}),
             ("report", ReportSettings, {"title": None, "panels": None}),
         ):
             shown = {key: settings.model_fields[key].default if value is None else value for key, value in keys.items()}
             parts.append(f"#{group}:\n{textwrap.indent(_keys(settings, {}, shown), '  ')}")
         return "\n".join(parts)
+
+    def _methods_text(self) -> str:
+        """Return the group `attribute`, set only where the classifier does not show what some methods need."""
+        offered = {key: AttributeSettings.model_fields[key].default for key in ("methods", "targets", "background")}
+        fit = [method for method in offered["methods"] if NEEDS[method] in self.contract.offers]
+        written = {"methods": fit} if len(fit) < len(offered["methods"]) else {}
+        mark = "" if written else "#"
+        return f"{mark}attribute:\n{textwrap.indent(_keys(AttributeSettings, written, offered), '  ')}"
 
     def _classifier_text(self) -> str:
         written: dict[str, Any] = {"model": _shown(self.model), "plates": [plate.name for plate in self.plates]}
@@ -189,7 +200,9 @@ class Draft:
 
 
 def needed_trust(contract: Contract) -> str:
-    """Return the package whose code makes the classifier, where that is not PCIM's own."""
+    """Return the package whose code makes the classifier, where that is not PCIM's own, or the digest of its program."""
+    if contract.architecture is None:
+        return contract.sha256 if contract.format in PROGRAMS else ""
     package = contract.architecture.partition(":")[0].partition(".")[0]
     return "" if package in ClassifySettings().trusted_packages else package
 

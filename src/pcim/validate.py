@@ -84,7 +84,7 @@ def _try_classifiers(inputs: Inputs) -> Iterator[Check]:
             if contract is None:
                 continue
             try:
-                load_classifier(inputs.config.classifiers[name].model, inputs.config.classify.trusted_packages, device)
+                load_classifier(inputs.config.classifiers[name].model, inputs.config.classify.trusted, device)
             except Exception as error:  # noqa: BLE001 - an architecture is a user's code: it may raise anything
                 kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
                 yield Check(where, "failed", f"{kind}{' '.join(str(error).split())}")

@@ -33,7 +33,10 @@ def init(  # noqa: PLR0913, PLR0917 - a command's options
     objects: Annotated[str, typer.Option(help="The label image of the plates that holds the biology.")] = "",
     places: Annotated[Path | None, typer.Option(help="Table of places, for a classifier of crops.")] = None,
     trust: Annotated[
-        list[str] | None, typer.Option(help="A Python package that makes the classifier: its code will be run.")
+        list[str] | None,
+        typer.Option(
+            help="A Python package that makes the classifier, or its program's SHA-256: its code will be run."
+        ),
     ] = None,
     channels: Annotated[
         str, typer.Option(help="Labels of the channels, comma separated, where plates have none or others.")
