@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import collections
+import logging
+from collections.abc import Iterator
 from typing import Any
 
 import hypothesis
+import pytest
 import torch
 from jaxtyping import install_import_hook
 
@@ -27,6 +30,15 @@ CHECKED = [
     "backgrounds",
 ]
 install_import_hook([f"pcim.{name}" for name in CHECKED], "beartype.beartype")
+
+
+@pytest.fixture(autouse=True)
+def _log_level() -> Iterator[None]:
+    """Leave the level of PCIM's log as it was: a command that runs inside a test sets it."""
+    logger = logging.getLogger("pcim")
+    level = logger.level
+    yield
+    logger.setLevel(level)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
