@@ -23,6 +23,12 @@ help: ## Show this list
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements/dev.txt
 	@touch $@
 
+# roc-validator wants another rich than the rest: tools that only look at what is finished have an environment of their own.
+.venv/.tools: .venv/.run requirements/tools.txt
+	test -x .venv/tools/bin/python || $(BIN)/python -m venv .venv/tools
+	.venv/tools/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements/tools.txt
+	@touch $@
+
 # The bars are for a terminal: elsewhere they would be silent until the end, so Snakemake writes its own lines.
 demo: .venv/.run ## Run the example campaign and print where its report lies
 	@logger="--quiet host reason"; if [ -t 2 ]; then logger="--logger rich"; fi; \
@@ -30,7 +36,7 @@ demo: .venv/.run ## Run the example campaign and print where its report lies
 	@echo
 	@echo "The report: $(CURDIR)/results/demo/report/index.html"
 
-test: .venv/.dev ## Run every test that this machine can run
+test: .venv/.dev .venv/.tools ## Run every test that this machine can run
 	$(BIN)/python -m pytest -q -n 2 -m "not workflow"
 	$(BIN)/python -m pytest -q -m workflow
 

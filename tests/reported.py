@@ -56,6 +56,7 @@ def fields_table() -> pd.DataFrame:
         key_of(row, column)
         | {
             "path": f"{row}/{column}/0",
+            "digest": f"{row}{column}",
             "treatment": HOSTILE if column == 2 else f"drug {column % 3}",
             "control_type": {1: "negcon", 2: "poscon"}.get(column, ""),
             "dose": float(column),
@@ -216,6 +217,8 @@ def make_campaign(folder: Path) -> Made:
         "summary": str(root / "report/report.json"),
         "tables": str(root / "report/tables"),
         "figures": str(root / "report/figures"),
+        "workflow": str(root / "workflow"),
+        "crate": str(root / "ro-crate-metadata.json"),
         "config": config_of(folder, model),
         "stores": {"p1": Source(str(store)).plain()},
         "command": "snakemake --configfile made.yaml",

@@ -23,8 +23,8 @@ _LISTED, _REASONS = 30, 5
 _LAST = "(at the end)"
 _BESIDE = 4
 """Files of a job beside its outputs: log, benchmark, and, hidden, lock and progress."""
-_OF_A_REPORT, _OF_A_CLASSIFIER, _OF_A_PAGE = 42, 4, 13
-"""Files of a report: its tables and what a run leaves once (lock, outline, Snakemake's log); figures; a plate's page and figures."""
+_OF_A_REPORT, _OF_A_CLASSIFIER, _OF_A_PAGE = 60, 4, 13
+"""Files of a report: its tables and what a run leaves once (lock, outline, Snakemake's log, a copy of the workflow); figures; a plate's page and figures."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def _at(campaign: Campaign, rate: float | None, results: Path) -> dict[str, Cost
     last = [(root / "evaluate" / model / "interventions.parquet", 1) for model in campaign.config.classifiers]
     is_reported = (root / "report/index.html").exists()
     figures = len(campaign.config.classifiers) * _OF_A_CLASSIFIER + len(campaign.explained_plates) * _OF_A_PAGE
-    found[_LAST] = _jobs(*last, (root / "report/index.html", 5)) + Cost(
+    found[_LAST] = _jobs(*last, (root / "report/index.html", 7)) + Cost(
         files=0 if is_reported else _OF_A_REPORT + figures
     )
     return {name: replace(cost, hours=cost.maps * rate / 3600) for name, cost in found.items()}

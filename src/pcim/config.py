@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from pcim.budget_settings import BudgetSettings
 from pcim.classify_settings import ClassifySettings as ClassifySettings  # noqa: PLC0414 - as the other groups, it is found here
+from pcim.crate_settings import Person  # noqa: TC001 - pydantic needs the name at run time
 from pcim.measured import CORNERS, FRAME, MAP_TOP, SURROUNDINGS
 from pcim.method_settings import PEER_CHOICES, Background, Method, PcimSettings, PeerSettings
 from pcim.reading_settings import DoubtSettings, ReadingSettings
@@ -279,6 +280,10 @@ class Config(Settings):
     max_failed: float = Field(0.2, ge=0, le=1, description="A job fails when more than this share of its views failed.")
     classifiers: dict[Name, ClassifierSettings] = Field(
         min_length=1, description="The classifiers to explain, by name."
+    )
+    people: list[Person] = Field([], description="Who answers for the campaign: name, orcid, affiliation each.")
+    licence: str = Field(
+        "", max_length=256, description="Licence of the results, a URL or SPDX's name (none: not stated)."
     )
     ingest: IngestSettings = IngestSettings()
     classify: ClassifySettings = ClassifySettings()

@@ -101,8 +101,9 @@ class Outline:
             partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
     def tables(self) -> list[str]:
-        """Return what the jobs of the campaign write last, the report among them."""
-        return [f"results/{self.campaign}/{job.table}" for job in self.jobs()]
+        """Return what the jobs of the campaign write last, the report and the RO-Crate among them."""
+        names = [*(job.table for job in self.jobs()), "ro-crate-metadata.json"]
+        return [f"results/{self.campaign}/{name}" for name in names]
 
     def jobs(self) -> Iterator[Job]:
         """Yield every job of the campaign, in the order of the stages."""

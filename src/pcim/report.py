@@ -5,15 +5,18 @@ The page holds no date and no timing: identical inputs give the same bytes.
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from pcim.config import Config
+from pcim.crate import Told, copy_workflow, write_crate
 from pcim.figures import Album
 from pcim.found import Inputs
 from pcim.jobs import log, whole_file
+from pcim.outline import read_made
 from pcim.page import ClassifierPage
 from pcim.pages import Pages
 from pcim.provenance import record
@@ -44,6 +47,8 @@ def report_campaign(  # noqa: PLR0913 - a job's inputs
     summary: str,
     tables: str,
     figures: str,
+    workflow: str,
+    crate: str,
     config: Mapping[str, Any],
     stores: Mapping[str, Mapping[str, Any]],
     command: str,
@@ -51,6 +56,8 @@ def report_campaign(  # noqa: PLR0913 - a job's inputs
     software: Mapping[str, str],
 ) -> None:
     """Write the page (and, of a campaign of many plates, a page a plate), the same for machines (`summary`), its tables and figures.
+
+    Last comes the campaign as an RO-Crate: its metadata (`crate`), with a copy of the `workflow` in a folder beside it.
 
     The paths are the campaign's, laid out as ``results/{campaign}/{stage}/{model}/...``; `maps` are the ``zarr.json`` of the plates of
     maps, `models` the classifiers' model.yaml in the order of the config, `stores` plate -> plain form of its source, `command` what
@@ -80,6 +87,33 @@ def report_campaign(  # noqa: PLR0913 - a job's inputs
     for place, html in reversed(texts.items()):  # the page that links to the others comes last
         with whole_file(place) as partial:
             partial.write_text(html, encoding="utf-8")
+    _write_crate(Path(crate), Path(workflow), settings, inputs, pages, software=software, revisions=revisions)
+
+
+def _write_crate(  # noqa: PLR0913 - what it says
+    crate: Path,
+    workflow: Path,
+    settings: Config,
+    inputs: Inputs,
+    pages: Sequence[ClassifierPage],
+    *,
+    software: Mapping[str, str],
+    revisions: Mapping[str, int],
+) -> None:
+    """Write the campaign as an RO-Crate."""
+    contracts = {shown.name: shown.evidence.contract for shown in pages}
+    copy_workflow(workflow)
+    told = Told(
+        settings,
+        contracts,
+        inputs.stores,
+        inputs.fields,
+        read_made(crate.parent),
+        software=software,
+        revisions=revisions,
+        ended=time.time(),
+    )
+    write_crate(crate, workflow, told)
 
 
 def _classifier_pages(settings: Config, inputs: Inputs, models: Sequence[str], album: Album) -> list[ClassifierPage]:

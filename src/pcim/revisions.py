@@ -12,5 +12,5 @@ REVISIONS: dict[str, int] = {
     "attribute": 4,
     "aggregate": 2,
     "evaluate": 3,
-    "report": 2,
+    "report": 3,
 }

@@ -61,6 +61,8 @@ rule report:
             caption="../report/figures.rst",
             category="Figures",
         ),
+        workflow=directory("results/{campaign}/workflow"),
+        crate="results/{campaign}/ro-crate-metadata.json",
     log:
         "results/{campaign}/logs/report.log",
     benchmark:
