@@ -177,13 +177,13 @@ class _Crate:
             )
             for plate, source in self.told.sources.items()
         ]  # fmt: skip
-        yield "plates", self.collection("#plates", "Source plates", plates)
+        yield "source-plates", self.collection("#plates", "Source plates", plates)
         written = [
             self.add(f"#file-{number}", "CreativeWork", name, sha256=digest)
             for number, (name, digest) in enumerate(digests)
         ]
         if written:
-            yield "files", self.collection("#files", "Config, plate maps, contracts, weights", written)
+            yield "source-files", self.collection("#files", "Config, plate maps, contracts, weights", written)
         models = [
             self.add(
                 f"#classifier-{name}", "CreativeWork", name, sha256=contract.sha256, license=contract.licence or UNSTATED,
@@ -191,7 +191,7 @@ class _Crate:
             )
             for name, contract in self.told.contracts.items()
         ]  # fmt: skip
-        yield "classifiers", self.collection("#classifiers", "Classifiers", models)
+        yield "source-classifiers", self.collection("#classifiers", "Classifiers", models)
 
     def parameters(self) -> dict[str, tuple[str, list[Reference]]]:
         """Add every setting as a value; of files the name alone. Name -> kind, entity."""

@@ -8,68 +8,181 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 HERE = Path(__file__).parent
 GOLDEN = HERE / "golden.json"
 sys.path[:0] = [str(HERE.parent), str(HERE.parents[1] / "src")]
 
 
-def measure() -> dict[str, dict[str, object]]:
-    """Return stage -> its revision and its numbers."""
-    from makers import CHANNELS, SIZE, spot_field, write_model
+class View:
+    """The fixed view, its classifier, and the maps that most methods make of it."""
+
+    METHODS = (
+        "pcim",
+        "pcim_literal",
+        "integrated_gradients",
+        "occlusion",
+        "rise",
+        "smooth_grad",
+        "edge",
+        "contrast",
+        "random",
+    )
+
+    def __init__(self) -> None:
+        from makers import SIZE, spot_field, write_model
+
+        from pcim.models import load_classifier, pick_device
+        from pcim.plate import ViewKey
+
+        rng = np.random.default_rng(4)
+        self.pixels = spot_field(rng, SIZE, (20, 30))
+        self.plain = spot_field(rng, SIZE, None)
+        self.mask = np.zeros(SIZE, bool)
+        self.mask[17:24, 27:34] = True
+        self.key = ViewKey("p", "A", "1", "0", "0_0")
+        with tempfile.TemporaryDirectory() as folder:
+            self.classifier = load_classifier(write_model(Path(folder)), ["makers"], pick_device(0))
+
+    @cached_property
+    def maps(self) -> dict[str, np.ndarray]:
+        from pcim.attribute.methods import explain_each
+        from pcim.config import AttributeSettings
+        from pcim.method_settings import PeerSettings
+
+        images = self.classifier.normalise(self.pixels[np.newaxis])
+        target = self.classifier.class_index(["spot"])
+        settings = AttributeSettings(peers=PeerSettings(occlusion_px=8, rise_masks=100), batch_size=1)
+        return {
+            name: next(iter(explain_each(self.classifier, name, images, target, [1], settings)))[1]
+            .channel_maps[0]
+            .numpy()
+            for name in self.METHODS
+        }
+
+
+def _convert(view: View) -> list[float]:
+    from pcim.writing import mean_of_four
+
+    halved = mean_of_four(view.pixels)
+    return [float(value) for value in (*halved[:, ::6, ::6].ravel(), *mean_of_four(halved.astype(np.float32))[:, 5, 5])]
+
+
+def _ingest(view: View) -> list[float]:
+    from makers import CHANNELS
+
+    from pcim.config import IngestSettings
+    from pcim.intensities import count_values, percentile
+    from pcim.objects import middles
+    from pcim.quality import _contrast, _fine_share, illumination, judge
+
+    pixels = view.pixels
+    return [
+        float(judge(pixels, CHANNELS, IngestSettings()).verdict == "ok"),
+        *(f(plane.astype(np.float32)) for plane in pixels for f in (_contrast, _fine_share)),
+        *(value for plane in pixels for value in illumination(plane)),
+        *(percentile(count_values(plane), percent, "uint16") for plane in pixels for percent in (1, 50, 99)),
+        *(float(value) for _, *middle in middles(view.mask.astype(np.uint8)) for value in middle),
+    ]
+
+
+def _classify(view: View) -> list[float]:
+    return list(view.classifier.logits_of(view.pixels[np.newaxis], 2)[0].tolist())
+
+
+def _attribute(view: View) -> list[float]:
+    return [value for maps in view.maps.values() for value in _blocks(maps)]
+
+
+def _aggregate(view: View) -> list[float]:
+    from makers import CHANNELS, SIZE
 
     from pcim.aggregate import region_shares
-    from pcim.attribute.methods import explain_each
     from pcim.chunks import Box
-    from pcim.config import AttributeSettings, EvaluateSettings, IngestSettings
     from pcim.meanmaps import ObjectMaps, find_windows
-    from pcim.method_settings import PeerSettings
-    from pcim.models import load_classifier, pick_device
-    from pcim.plate import ViewKey
-    from pcim.quality import _contrast, _fine_share, illumination, judge
     from pcim.regions import partition
-    from pcim.revisions import REVISIONS
+
+    maps = view.maps["pcim"]
+    shares = region_shares(maps, CHANNELS, partition({"spots": view.mask}))
+    windows = find_windows(view.mask.astype(np.uint8), {view.key: Box(0, 0, *SIZE)}, side=9, most=1)
+    around = ObjectMaps(9, CHANNELS)
+    around.add("pcim", {"call": "spot"}, windows[view.key.view], maps.sum(0) / maps.sum(), view.pixels)
+    return [
+        *(value for share in shares for value in (share.share, share.lift)),
+        *around.dataset()["object_map"].sum("x").values[0].astype(float).tolist(),
+    ]
+
+
+def _evaluate(view: View) -> list[float]:
+    from pcim.compare import compare_maps
+    from pcim.config import EvaluateSettings
+    from pcim.exchanges import Subject, exchange_regions
+    from pcim.interventions import Scene
+    from pcim.plate import ViewKey
+    from pcim.regions import partition
     from pcim.scoring import Case, score
 
-    pixels = spot_field(np.random.default_rng(4), SIZE, (20, 30))
-    mask = np.zeros(SIZE, bool)
-    mask[17:24, 27:34] = True
-    with tempfile.TemporaryDirectory() as folder:
-        classifier = load_classifier(write_model(Path(folder)), ["makers"], pick_device(0))
-    images = classifier.normalise(pixels[np.newaxis])
-    target = classifier.class_index(["spot"])
-    settings = AttributeSettings(peers=PeerSettings(occlusion_px=8, rise_masks=100), batch_size=1)
-    methods = ("pcim", "pcim_literal", "integrated_gradients", "occlusion", "rise", "smooth_grad", "edge",
-               "contrast", "random")  # fmt: skip
-    maps = {
-        name: next(iter(explain_each(classifier, name, images, target, [1], settings)))[1].channel_maps[0].numpy()
-        for name in methods
-    }
-    case = Case(ViewKey("p", "A", "1", "0", "0_0"), pixels, "spot", {k: m.sum(0) for k, m in maps.items()}, mask)
-    scores, _ = score(classifier, case, EvaluateSettings(steps=6, batch_size=4), "mean")
-    shares = region_shares(maps["pcim"], CHANNELS, partition({"spots": mask}))
-    windows = find_windows(mask.astype(np.uint8), {case.key: Box(0, 0, *SIZE)}, side=9, most=1)
-    around = ObjectMaps(9, CHANNELS)
-    around.add("pcim", {"call": "spot"}, windows[case.key.view], maps["pcim"].sum(0) / maps["pcim"].sum(), pixels)
-    verdict = judge(pixels, CHANNELS, IngestSettings()).verdict == "ok"
-    numbers = {
-        "ingest": [
-            float(verdict),
-            *(f(plane.astype(np.float32)) for plane in pixels for f in (_contrast, _fine_share)),
-            *(value for plane in pixels for value in illumination(plane)),
-        ],
-        "classify": classifier.logits_of(pixels[np.newaxis], 2)[0].tolist(),
-        "attribute": [value for m in maps.values() for value in _blocks(m)],
-        "aggregate": [
-            *(value for share in shares for value in (share.share, share.lift)),
-            *around.dataset()["object_map"].sum("x").values[0].astype(float).tolist(),
-        ],
-        "evaluate": [row["value"] for row in scores],
-    }
-    return {stage: {"revision": REVISIONS[stage], "numbers": values} for stage, values in numbers.items()}
+    settings = EvaluateSettings(steps=6, batch_size=4, partners=1)
+    case = Case(view.key, view.pixels, "spot", {name: maps.sum(0) for name, maps in view.maps.items()}, view.mask)
+    scores, _ = score(view.classifier, case, settings, "mean")
+    regions = partition({"spots": view.mask})
+    subjects = [
+        Subject(key, call, [0.5, 0.5], Scene(pixels, view.mask, 4.0), regions)
+        for key, call, pixels in (
+            (view.key, "spot", view.pixels),
+            (ViewKey("p", "A", "2", "0", "0_0"), "plain", view.plain),
+        )
+    ]
+    exchanged = exchange_regions(view.classifier, subjects, "spots", settings)
+    alike = compare_maps(view.maps["pcim"], view.maps["edge"], view.key)
+    return [*(row["value"] for row in scores), *(row["p_after"] for row in exchanged), *alike.values()]
+
+
+def _report(view: View) -> list[float]:
+    from pcim.permutations import effects
+    from pcim.statistics import cluster_bootstrap_mean, holm, proportion_interval
+
+    values = view.pixels[1, ::6, ::6].ravel().astype(float)
+    wells = [number % 8 for number in range(len(values))]
+    interval, share = cluster_bootstrap_mean(values, wells, draws=500), proportion_interval(7, 9)
+    rows = {"row": np.arange(len(values)) % 4}
+    tested = effects(values, rows, np.zeros(len(values), int), draws=500, seed=0)
+    return [
+        interval.mean,
+        interval.low,
+        interval.high,
+        share.low,
+        share.high,
+        *holm([0.01, 0.04, 0.03]),
+        *tested["row"],
+    ]
+
+
+STAGES = {
+    "convert": _convert,
+    "ingest": _ingest,
+    "classify": _classify,
+    "attribute": _attribute,
+    "aggregate": _aggregate,
+    "evaluate": _evaluate,
+    "report": _report,
+}
+
+
+def measure(stages: Iterable[str] = tuple(STAGES)) -> dict[str, dict[str, object]]:
+    """Return stage -> its revision and its numbers."""
+    from pcim.revisions import REVISIONS
+
+    view = View()
+    return {stage: {"revision": REVISIONS[stage], "numbers": STAGES[stage](view)} for stage in stages}
 
 
 def _blocks(attribution: np.ndarray) -> list[float]:

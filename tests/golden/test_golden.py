@@ -10,6 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pcim import aggregate, compare, exchanges, intensities, models, objects, quality, scoring, statistics, writing
+from pcim.attribute import learning, step
+from pcim.revisions import REVISIONS
+
 _SPEC = importlib.util.spec_from_file_location("measure", Path(__file__).with_name("measure.py"))
 assert _SPEC is not None
 assert _SPEC.loader is not None
@@ -24,9 +28,47 @@ def measured() -> Any:
     return golden.measure()
 
 
-@pytest.mark.parametrize("stage", KNOWN)
-def test_numbers_move_only_with_a_raised_revision(stage: str, measured: Any) -> None:
-    new, old = measured[stage], KNOWN[stage]
+def assert_still(stage: str, new: Any) -> None:
+    old = KNOWN[stage]
     assert new["revision"] == old["revision"], f"REVISIONS[{stage!r}] was raised: run python tests/golden/measure.py"
     advice = f"the numbers of {stage!r} moved: raise REVISIONS[{stage!r}] and run python tests/golden/measure.py"
     np.testing.assert_allclose(new["numbers"], old["numbers"], rtol=2e-3, atol=2e-4, err_msg=advice)
+
+
+def test_every_stage_that_has_a_revision_has_numbers() -> None:
+    assert KNOWN.keys() == REVISIONS.keys() == golden.STAGES.keys()
+
+
+@pytest.mark.parametrize("stage", KNOWN)
+def test_numbers_move_only_with_a_raised_revision(stage: str, measured: Any) -> None:
+    assert_still(stage, measured[stage])
+
+
+def scaled(function: Any, by: float) -> Any:
+    return lambda *arguments, **more: function(*arguments, **more) * by
+
+
+MOVES: list[tuple[str, Any, str, Any]] = [
+    ("convert", writing, "mean_of_four", scaled(writing.mean_of_four, 1.01)),
+    ("ingest", quality, "_BAND", quality._BAND * 1.01),
+    ("ingest", objects, "middles", lambda labels: [("1", 20.1, 30.0)]),
+    ("ingest", intensities, "percentile", scaled(intensities.percentile, 1.01)),
+    ("classify", models.Classifier, "normalise", scaled(models.Classifier.normalise, 1.01)),
+    ("attribute", step, "SOFTNESS", step.SOFTNESS * 1.1),
+    ("attribute", learning, "TAIL", learning.TAIL * 10),
+    ("aggregate", aggregate, "ALL_CHANNELS", "DNA"),
+    ("evaluate", scoring, "CELLS", 8),
+    ("evaluate", compare, "TOP_SHARE", 0.06),
+    ("evaluate", exchanges, "softmax", lambda scores, axis: exchanges.np.exp(scores / 2)),
+    ("report", statistics, "stdtrit", scaled(statistics.stdtrit, 1.05)),
+]
+"""A constant or a step of a stage, and what would be another."""
+
+
+@pytest.mark.parametrize(("stage", "owner", "name", "other"), MOVES, ids=[f"{m[0]}-{m[2]}" for m in MOVES])
+def test_whatever_moves_in_a_stage_is_noticed(
+    stage: str, owner: Any, name: str, other: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(owner, name, other)
+    with pytest.raises(AssertionError):
+        assert_still(stage, golden.measure([stage])[stage])
