@@ -99,7 +99,7 @@ def _classify(view: View) -> list[float]:
 
 
 def _attribute(view: View) -> list[float]:
-    return [value for maps in view.maps.values() for value in _blocks(maps)]
+    return [value for maps in view.maps.values() for value in (*_blocks(maps), *_faint(maps))]
 
 
 def _aggregate(view: View) -> list[float]:
@@ -190,6 +190,12 @@ def _blocks(attribution: np.ndarray) -> list[float]:
     flat = attribution.sum(0)
     blocks = flat.reshape(flat.shape[0] // 12, 12, flat.shape[1] // 12, 12).sum((1, 3)) / flat.sum()
     return [float(value) for value in blocks.ravel()]
+
+
+def _faint(attribution: np.ndarray) -> list[float]:
+    """Return quantiles of a map on a logarithmic scale: what blocks of a map of one bright spot do not show."""
+    flat = attribution.sum(0) / attribution.sum(0).mean()
+    return [float(value) for value in np.log10(np.quantile(flat, (0.1, 0.5, 0.9, 0.99)) + 1e-6)]
 
 
 if __name__ == "__main__":

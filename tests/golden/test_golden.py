@@ -70,5 +70,7 @@ def test_whatever_moves_in_a_stage_is_noticed(
     stage: str, owner: Any, name: str, other: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(owner, name, other)
-    with pytest.raises(AssertionError):
+    with pytest.raises(
+        (AssertionError, models.ModelError)
+    ):  # a job itself refuses a classifier that gives other logits
         assert_still(stage, golden.measure([stage])[stage])
