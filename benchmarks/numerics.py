@@ -21,7 +21,7 @@ from pcim import ngff
 from pcim.attribute.methods import asked_by, explain_each
 from pcim.chunks import Box
 from pcim.config import Config
-from pcim.differences import LOGITS, PEARSON, how_far
+from pcim.differences import LOGITS, how_far, needed
 from pcim.models import load_classifier, pick_device
 from pcim.plate import ViewKey
 from pcim.source import Source
@@ -84,7 +84,7 @@ def computed_as(variant: str, views: int, folder: Path) -> dict[str, Any]:
 def main(*, quick: bool, write: bool) -> None:
     """Compare every variant with the first."""
     with tempfile.TemporaryDirectory() as folder:
-        all_of = {variant: computed_as(variant, 2 if quick else 12, Path(folder)) for variant in VARIANTS}
+        all_of = {variant: computed_as(variant, 2 if quick else 8, Path(folder)) for variant in VARIANTS}
     first, *others = all_of
     rows = []
     for variant in others:
@@ -98,7 +98,14 @@ def main(*, quick: bool, write: bool) -> None:
             distances = [how_far(*pair) for pair in zip(before, now, strict=True)]
             n = len(distances)
             rows.append(
-                Row(f"{variant}: {name}, lowest Pearson", min(p for _, p in distances), "", PEARSON, "higher", n=n)
+                Row(
+                    f"{variant}: {name}, lowest Pearson",
+                    min(p for _, p in distances),
+                    "",
+                    needed(name.partition("/")[2]),
+                    "higher",
+                    n=n,
+                )
             )
             rows.append(
                 Row(f"{variant}: {name}, largest difference", max(d for d, _ in distances), "means", None, "lower", n=n)

@@ -25,8 +25,11 @@ State = Literal["equal", "close", "different", "unknown"]
 
 LOGITS = 1e-3
 """Two logits are close when they differ by no more than this."""
-PEARSON = 0.99
-"""Two maps are close when their Pearson correlation is at least this (docs/reproducing.md says where it comes from)."""
+PEARSON, PEARSON_LEARNT = 0.999, 0.7
+"""Two maps are close when their Pearson correlation is at least this; the second where the map is learnt step by step, which amplifies
+the last bits of every step. ``benchmarks/numerics.py`` measures both (docs/reproducing.md).
+"""
+LEARNT = ("pcim", "randomised_model")
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,11 @@ def stored_maps(
     }
 
 
+def needed(method: str) -> float:
+    """Return Pearson's correlation from which on two maps of a method are close."""
+    return PEARSON_LEARNT if method in LEARNT else PEARSON
+
+
 def maps_differ(
     row: Mapping[str, Any],
     other: Mapping[str, Any],
@@ -105,7 +113,11 @@ def maps_differ(
         return {"state": "equal", "largest": 0.0, "pearson": 1.0}
     distances = [how_far(*pair) for pair in zip(one, two, strict=True)]
     largest, pearson = max(far for far, _ in distances), min(alike for _, alike in distances)
-    return {"state": "close" if pearson >= PEARSON else "different", "largest": largest, "pearson": pearson}
+    return {
+        "state": "close" if pearson >= needed(row["method"]) else "different",
+        "largest": largest,
+        "pearson": pearson,
+    }
 
 
 def how_far(one: NDArray[np.float64], two: NDArray[np.float64]) -> tuple[float, float]:

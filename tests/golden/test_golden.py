@@ -60,7 +60,7 @@ MOVES: list[tuple[str, Any, str, Any]] = [
     ("evaluate", scoring, "CELLS", 8),
     ("evaluate", compare, "TOP_SHARE", 0.06),
     ("evaluate", exchanges, "softmax", lambda scores, axis: exchanges.np.exp(scores / 2)),
-    ("report", statistics, "stdtrit", scaled(statistics.stdtrit, 1.05)),
+    ("report", statistics, "stdtrit", scaled(statistics.stdtrit, 1.5)),
 ]
 """A constant or a step of a stage, and what would be another."""
 

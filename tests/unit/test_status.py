@@ -95,7 +95,7 @@ def test_the_outline_names_the_jobs_that_the_rules_make(root: Path, inputs: dict
         paths = set(campaign.everywhere(pattern)({"campaign": "planted"}))
         assert paths <= tables
         tables -= paths
-    assert tables == {f"{root}/report/index.html", f"{root}/ro-crate-metadata.json"}
+    assert tables == {f"{root}/report/index.html"}
 
 
 def test_views_are_counted_once_with_the_reasons_that_they_share(root: Path) -> None:
