@@ -37,7 +37,7 @@ demo: .venv/.run ## Run the example campaign and print where its report lies
 	@echo "The report: $(CURDIR)/results/demo/report/index.html"
 
 test: .venv/.dev .venv/.tools ## Run every test that this machine can run
-	$(BIN)/python -m pytest -q -n 2 -m "not workflow"
+	PCIM_TOOLS_REQUIRED=1 $(BIN)/python -m pytest -q -n 2 -m "not workflow"
 	$(BIN)/python -m pytest -q -m workflow
 
 test-fast: .venv/.dev ## Run the tests that take seconds
