@@ -13,6 +13,7 @@ from urllib.parse import quote
 import numpy as np
 
 from pcim import charts, mean_pictures, ngff
+from pcim.source import REMOTE
 from pcim.summary import records
 
 if TYPE_CHECKING:
@@ -106,9 +107,22 @@ class PlatePage:
 
     @property
     def viewer(self) -> str:
-        """The command that opens the plate with its maps in napari, quoted for a shell; "" where there are no maps."""
+        """The command that opens the plate with its maps, quoted for a shell; "" where there are no maps."""
         store, maps = self._places
-        return shlex.join(["napari", "--plugin", "napari-ome-zarr", store, maps.as_posix()]) if maps else ""
+        return self._view or (
+            shlex.join(["napari", "--plugin", "napari-ome-zarr", store, maps.as_posix()]) if maps else ""
+        )
+
+    @property
+    def _view(self) -> str:
+        """``pcim view`` of the plate; "" where there are no maps, or its images lie on a server, which that does not ask."""
+        store, maps = self._places
+        if maps is None or store.startswith(REMOTE):
+            return ""
+        names = ["--plate", self.plate, "--model", self.found.name, "--method", self.found.method]
+        return shlex.join(
+            ["pcim", "view", maps.parents[2].as_posix(), *names]
+        )  # results/{campaign}/maps/{model}/{plate}
 
     @property
     def listing(self) -> dict[str, Any]:
@@ -122,6 +136,7 @@ class PlatePage:
             "paths": paths,
             "map_paths": [_map_path(path) for path in paths],
             "source": {"address": store, "href": self._href(store)},
+            "view": self._view,
             "maps": {"address": maps.as_posix(), "href": self._href(str(maps))} if maps else None,
         }
 

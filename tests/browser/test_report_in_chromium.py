@@ -191,7 +191,8 @@ def test_a_click_on_a_well_lists_its_views_with_their_paths_and_command(report: 
     assert all(Path(link.removeprefix("file://")).is_dir() for link in links)
     assert [link.endswith("A/5/0") for link in links] == [True, True]
     command = more.locator("pre").inner_text()
-    assert command.startswith("napari --plugin napari-ome-zarr /")
+    assert command.startswith("pcim view /")
+    assert command.endswith(" --plate p1 --model spots --method pcim --field A/5/0")
     more.locator("button", has_text="Copy").click()
     assert page.evaluate("navigator.clipboard.readText()") == command
 

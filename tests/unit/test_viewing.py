@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 from pcim import viewing
 from pcim.cli import app
 from pcim.commands.view import plates
+from pcim.serving import Server
 from pcim.viewing import find_view, served
 
 VIEWER = Path(viewing.__file__).with_name("viewer")
@@ -143,18 +144,15 @@ def test_a_plate_that_cannot_be_shown_is_one_message(results: Path) -> None:
     assert result.stderr == "pcim: plate 'p9': none of this campaign's; there are p5, p4\n"
 
 
-def test_the_command_serves_until_ctrl_c_and_opens_no_browser_where_there_is_no_screen(
-    results: Path, tmp_path: Path
-) -> None:
-    environment = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
-    command = [sys.executable, "-m", "pcim.cli", "view", str(results)]
+def test_the_command_serves_until_ctrl_c(results: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-m", "pcim.cli", "view", str(results), "--plate", "p5", "--no-browser", "--port", "0"]
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
-        assert process.stdout.readline() == "Plate p5 of campaign seen, 1 plates of maps.\n"
+        assert process.stdout.readline() == "Plate p5 of campaign seen, 1 plate of maps.\n"
         address = process.stdout.readline().strip()
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/[\w-]{32,}/", address)
         port = address.split(":")[2].partition("/")[0]
@@ -166,3 +164,27 @@ def test_the_command_serves_until_ctrl_c_and_opens_no_browser_where_there_is_no_
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0
         assert process.stderr.read() == ""
+
+
+@pytest.mark.parametrize(
+    ("display", "more", "count"), [(":0", [], 1), (":0", ["--no-browser"], 0), (None, [], 0)], ids=str
+)
+def test_a_browser_is_opened_where_there_is_a_screen(
+    results: Path, monkeypatch: pytest.MonkeyPatch, display: str | None, more: list[str], count: int
+) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.delenv("DISPLAY", raising=False)
+    if display:
+        monkeypatch.setenv("DISPLAY", display)
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+
+    def stop(server: Server) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Server, "serve_forever", stop)
+    result = CliRunner().invoke(app, ["view", str(results), *more])
+    assert result.exit_code == 0
+    assert len(opened) == count
+    assert all(address in result.stdout for address in opened)

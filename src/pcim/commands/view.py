@@ -61,9 +61,8 @@ def view(  # noqa: PLR0913, PLR0917 - a parameter an option
     except (ValueError, OSError) as error:
         refuse(error)
     with server:
-        typer.echo(
-            f"Plate {found.plate} of campaign {found.campaign}, {len(found.maps)} plates of maps. {found.why}".strip()
-        )
+        count = f"{len(found.maps)} plate{'s' * (len(found.maps) > 1)} of maps"
+        typer.echo(f"Plate {found.plate} of campaign {found.campaign}, {count}. {found.why}".strip())
         typer.echo(f"{server.address}\nCtrl-C ends it.")
         sys.stdout.flush()
         if not no_browser and _has_screen():

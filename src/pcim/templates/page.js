@@ -138,7 +138,8 @@ function build(details) {
       line.append(where.href ? make("a", address(where, path), { href: link }) : make("code", address(where, path)));
       box.append(line);
     }
-    const pre = make("pre", `napari --plugin napari-ome-zarr ${places.map(([where, path]) => shell(address(where, path))).join(" ")}`);
+    const napari = `napari --plugin napari-ome-zarr ${places.map(([where, path]) => shell(address(where, path))).join(" ")}`;
+    const pre = make("pre", told.view ? `${told.view} --field ${shell(told.paths[at])}` : napari);
     const copy = make("div", "", { className: "copy" });
     copy.append(pre, copying(pre));
     box.append(copy);
