@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pcim.jobs import Stopped, job_log, whole_file
+from pcim.jobs import Stopped, Told, job_log, whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,26 +109,30 @@ def telling(snakemake: Any) -> Iterator[None]:
         _telling.remove(teller)
 
 
+def progress_bar(total: int, what: str, unit: str, initial: int = 0) -> Any:
+    """Return a bar, `tqdm`'s, that moves on a terminal; in a job's log, a file or a pipe it is a plain line now and then."""
+    from tqdm import tqdm
+
+    moves = job_log() is None and sys.stderr.isatty()
+    return tqdm(
+        total=total,
+        initial=initial,
+        desc=what,
+        unit=unit,
+        file=sys.stderr if moves else job_log() or Told([sys.stderr]),
+        mininterval=0.5 if moves else 30,
+        ascii=not moves,
+    )
+
+
 class Meter:
     """Counts the views of a job: a bar that moves on a terminal, now and then a line in a job's log, and its file of progress."""
 
     def __init__(self, total: int, what: str, unit: str, before: tuple[int, int], device: tuple[str, str]) -> None:
-        from tqdm import tqdm
-
         self.total, self.what, self.unit, self.device = total, what, unit, device
         self.done, self.failed = before
         self._before, self._began = sum(before), time.monotonic()
-        stream = job_log() or sys.stderr
-        moves = stream is sys.stderr and stream.isatty()
-        self._bar = tqdm(
-            total=total,
-            initial=self._before,
-            desc=what,
-            unit=unit,
-            file=stream,
-            mininterval=0.5 if moves else 30,
-            ascii=not moves,
-        )
+        self._bar = progress_bar(total, what, unit, self._before)
         self._tell(now=True)
 
     @property

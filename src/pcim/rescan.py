@@ -5,7 +5,6 @@ Source plates count as immutable, so nobody looks at their pixels again unless a
 
 from __future__ import annotations
 
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from pcim.faults import nearest
 from pcim.ingest import fields_of
 from pcim.jobs import hold_campaign
 from pcim.plate import well_name
+from pcim.progress import progress_bar
 from pcim.quality import digest_pixels
 from pcim.stores import FieldImage
 from pcim.tables import rows_of
@@ -73,8 +73,6 @@ def scan_campaign(campaign: Campaign, names: Sequence[str], workers: int) -> lis
     ValueError
         When a name is no plate of the campaign.
     """
-    from tqdm import tqdm
-
     unknown = [name for name in names if name not in campaign.plates]
     if unknown:
         raise ValueError(
@@ -83,7 +81,7 @@ def scan_campaign(campaign: Campaign, names: Sequence[str], workers: int) -> lis
     chosen = list(names) or list(campaign.plates)
     survey = {plate: campaign.plans[plate].survey for plate in chosen}
     total = sum(len(fields) for plate in chosen for _, fields in survey[plate].wells.values())
-    with tqdm(total=total, desc="rescan", unit="field", ascii=not sys.stderr.isatty()) as bar:
+    with progress_bar(total, "rescan", "field") as bar:
         return [
             scan_plate(plate, campaign.plates[plate].source, fields_table(campaign.name, plate), workers, bar.update)
             for plate in chosen

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import subprocess
 import sys
+import termios
 from dataclasses import asdict, fields
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -129,3 +131,23 @@ def test_a_stopped_process_ends_with_its_code_and_no_traceback_and_slurm_hears_t
         assert "Traceback" not in done.stderr
         assert ("stopped as PCIM_STOP_FILE asks" in done.stderr) == bool(slurm)
         assert "stopped as PCIM_STOP_FILE asks" in (tmp_path / "job.log").read_text()
+
+
+def test_in_a_file_or_a_pipe_progress_is_plain_lines_and_on_a_terminal_a_bar_that_moves(tmp_path: Path) -> None:
+    code = (
+        "from pcim import progress\n"
+        "with progress.progress_bar(3, 'rescan', 'field') as bar:\n    bar.mininterval = 0\n    [bar.update() for _ in range(3)]"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    piped = subprocess.run([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE, check=True).stderr
+    assert piped.isascii()
+    assert b"\r" not in piped
+    assert b"\x1b" not in piped
+    lines = piped.decode().split("\n")
+    told = dict.fromkeys(line.partition("|")[0] for line in lines if line.strip())
+    assert list(told) == [f"rescan: {share:3d}%" for share in (0, 33, 67, 100)]
+    terminal, end = pty.openpty()
+    termios.tcsetwinsize(end, (24, 80))
+    subprocess.run([sys.executable, "-c", code], env=environment, stderr=end, check=True)
+    os.set_blocking(terminal, False)
+    assert os.read(terminal, 10_000).count(b"\rrescan") >= 3, "lines that overwrite each other"
