@@ -12,13 +12,13 @@ from pcim.inputs import PlateEntry, read_model, read_plates
 from pcim.method_settings import METHODS, NEEDS
 from pcim.plate import well_order
 from pcim.settings import CALL
+from pcim.survey import Survey, survey_elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from pcim.config import ClassifierSettings
     from pcim.contract import Contract
-    from pcim.survey import Survey
     from pcim.written import Written
 
 
@@ -153,7 +153,9 @@ class Inputs:
             yield f"{where}: channels {lacking} are not on plate {plate.plate!r}, which has {channels}{near}"
         if twice := [channel for channel in wanted if channels.count(channel) > 1]:
             yield f"{where}: plate {plate.plate!r} has several channels called {twice}: {channels}"
-        if misfit := contract.input.misfit(survey.shape, survey.dtype, survey.pixel_size_um):
+        misfit = contract.input.misfit(survey.shape, survey.dtype, survey.pixel_size_um)
+        others = survey_elsewhere(plate.source, survey) if misfit else ()  # one odd field is a row with a reason
+        if misfit and all(contract.input.misfit(o.shape, o.dtype, o.pixel_size_um) for o in others):
             yield f"{where}: plate {plate.plate!r}: {misfit}"
 
     def _of_labels(self, name: str, entry: ClassifierSettings, plate: PlateEntry, survey: Survey) -> Iterator[str]:

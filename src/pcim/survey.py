@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,13 @@ from pcim.ngff_json import MAX_JSON_BYTES, metadata_file
 from pcim.plate import well_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from pcim.exports.export import Export
     from pcim.source import Source
+
+
+_ELSEWHERE = 4
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,14 @@ def survey_plate(source: Source) -> Survey:
         except ngff.NgffError as error:
             faults.append(error)
     raise faults[0] if faults else ngff.NgffError(f"{source.address}: no well has a field {list(source.fields)}")
+
+
+def survey_elsewhere(source: Source, survey: Survey) -> Iterator[Survey]:
+    """Yield what a few other fields of an OME-Zarr plate say, for one whose first field is odd; of an export the commonest is told."""
+    fields = [f"{path}/{name}" for path, names in survey.wells.values() for name in names][1:]
+    for field in fields[:: max(1, len(fields) // _ELSEWHERE)] if source.format == OMEZARR else ():
+        with contextlib.suppress(ngff.NgffError):
+            yield _with_first_field(source, survey.wells, field)
 
 
 def _choose_planes(export: Export) -> None:

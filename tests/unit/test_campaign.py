@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import yaml
-from makers import write_campaign, write_model
+from makers import write_campaign, write_model, write_plate
 
 from pcim.campaign import Campaign
 from pcim.inputs import CampaignError
@@ -140,6 +141,15 @@ def test_a_plate_of_other_pixels_than_the_classifier_was_trained_on_is_named(
 ) -> None:
     write_model(tmp_path / "model", input=model_input(tmp_path) | change)
     assert f"classifiers.spots: plate 'plate1': {told}" in faults(values)
+
+
+def test_a_plate_whose_first_field_alone_is_odd_is_not_refused(values: dict[str, Any], tmp_path: Path) -> None:
+    odd = np.zeros((2, 20, 20), np.uint8)
+    usual = np.zeros((2, 70, 96), np.uint16)
+    fields = {(row, str(column), "0"): usual for row in "AB" for column in range(1, 5)} | {("A", "1", "0"): odd}
+    labels = {key: {"spots": pixels[0]} for key, pixels in fields.items()}
+    write_plate(tmp_path / "plate1.zarr", fields, labels=labels)
+    assert Campaign.load(values).plans["plate1"].survey.shape == (20, 20)
 
 
 def test_labels_that_are_not_on_the_plate_are_named(values: dict[str, Any]) -> None:
