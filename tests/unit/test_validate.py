@@ -91,6 +91,7 @@ def test_faults_of_every_kind_come_in_one_numbered_message(values: dict[str, Any
     ("change", "told"),
     [
         ({"sha256": "0" * 64}, "says " + "0" * 64),
+        ({"architecture": "makers.lost:net"}, "-> install it in this environment, or name its folder in PYTHONPATH"),
         ({"architecture": "makers:write_model"}, "architecture 'makers:write_model' with {'channels': 2}: write_model() missing"),
         ({"architecture": "json:loads"}, "package 'json' is not in classify.trusted_packages ['pcim', 'makers']"),
         ({"architecture": "pcim.architectures:small_cnn", "arguments": {"channels": 0, "classes": 2}}, "channels is 0; allowed: 1 or more"),
