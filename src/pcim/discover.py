@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pcim.exports import MARKS, OMEZARR
+from pcim.exports.imagexpress import is_named_so
 from pcim.ngff_json import NgffError, attributes
 from pcim.settings import is_name
 from pcim.source import REMOTE, Source, holds_secret
@@ -57,7 +58,9 @@ def _format_of(place: Path) -> str | None:
             return OMEZARR if isinstance(attributes(place)[1].get("plate"), dict) else ""
         except NgffError:
             return ""
-    return next((kind for kind, marks in MARKS.items() if any(any(place.glob(mark)) for mark in marks)), None)
+    found = (kind for kind, marks in MARKS.items() if any(any(place.glob(mark)) for mark in marks))
+    names = (file.name for file in place.glob("*") if is_named_so(file.name))  # exported without its .HTD
+    return next(found, "imagexpress" if next(names, None) else None)
 
 
 def survey_plates(

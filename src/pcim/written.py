@@ -93,7 +93,8 @@ def read_together(files: Sequence[Path], faults: list[str]) -> Written:
             _merge(values, told.values)
             places |= told.places
         elif told is not None:
-            faults.append(f"{file}: expected keys and values, got {type(told.values).__name__}")
+            found = "nothing" if told.values is None else f"a {type(told.values).__name__}"
+            faults.append(f"{file}: expected keys and values, got {found}")
     return Written(values, places, ", ".join(map(str, files)))
 
 

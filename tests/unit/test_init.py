@@ -171,12 +171,15 @@ def test_plates_of_every_format_are_found_by_their_own_files(here: Path) -> None
     pixels = np.zeros((1, 8, 8), np.uint8)
     write_plate(here / "deep/p.zarr", {("A", "1", "0"): pixels}, channels=["DNA"], version="0.4")
     write_plate(here / "p.zarr", {("A", "1", "0"): pixels}, channels=["DNA"])
+    exports.write(here / "flat/x_B02_s1_w1.tif", exports.image(1))
+    exports.write(here / "other/B02.tif", exports.image(1))
     (here / "image.zarr").mkdir()
     (here / "image.zarr/zarr.json").write_text('{"attributes": {"ome": {"version": "0.5", "multiscales": []}}}')
     found = [(Path(address).relative_to(here).as_posix(), kind) for address, kind in find_plates(str(here))]
     assert found == [
         *((f"deep/er/{name}", name) for name in sorted(made)),
         ("deep/p.zarr", "omezarr"),
+        ("flat", "imagexpress"),
         ("p.zarr", "omezarr"),
     ]
     assert set(MARKS) == set(READERS), "every reader has its marks"

@@ -115,8 +115,8 @@ def test_a_config_that_is_no_file_or_no_mapping_is_named(tmp_path: Path) -> None
         read_config([tmp_path / name for name in ("lost.yaml", "list.yaml", "empty.yaml")])
     assert error.value.faults == [
         f"{tmp_path}/lost.yaml: no such file",
-        f"{tmp_path}/list.yaml: expected keys and values, got list",
-        f"{tmp_path}/empty.yaml: expected keys and values, got NoneType",
+        f"{tmp_path}/list.yaml: expected keys and values, got a list",
+        f"{tmp_path}/empty.yaml: expected keys and values, got nothing",
     ]
 
 

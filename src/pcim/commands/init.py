@@ -66,7 +66,7 @@ def init(  # noqa: PLR0913, PLR0917 - a command's options
     model = model or _sole_model(folder)
     if is_asked:
         folder = folder or _path("Folder of the campaign")
-        plates = plates or [str(_path("Folder of the plates") or "")]
+        plates = plates or [str(place) for place in (_path("Folder of the plates"),) if place]
         model = model or _path("The classifier's model.yaml")
         platemap = platemap or _path("A plate map as CSV, if there is one; empty: one to fill in is written")
     if folder is None or not plates or model is None:
@@ -111,7 +111,10 @@ def _look(
     planes = read_source(row, "--z, --t, --channels, --acquisition", faults)
     found = survey_plates(plates, planes, contract.input.channels if contract else (), faults)
     if not found and not faults:
-        faults.append(f"no plate at or below {', '.join(plates)}: neither OME-Zarr nor a known export (docs/plates.md)")
+        faults.append(
+            f"no plate at or below {', '.join(plates)}: neither OME-Zarr nor a known export; any folder of TIFFs goes in with a "
+            "tiles.csv beside them (docs/plates.md)"
+        )
     if faults or contract is None:
         _stop(faults)
     return Draft(folder, "", found, model, contract, known), renamed

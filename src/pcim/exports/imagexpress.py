@@ -60,6 +60,12 @@ def read(source: Source) -> Export:
     )
 
 
+def is_named_so(name: str) -> bool:
+    """Tell whether a file is named as ImageXpress names one, with a site or a wave: other folders hold wells' names too."""
+    found = _FILE.fullmatch(name)
+    return found is not None and bool(found["site"] or found["wave"])
+
+
 def _is_image(path: Path) -> bool:
     return path.suffix.lower() in {".tif", ".tiff"} and "_thumb" not in path.name.lower()
 
