@@ -56,7 +56,7 @@ class Inputs:
             yield from self._of_columns(name, entry)
             yield from self._of_controls(name, entry)
             yield from self._of_classes(name, entry)
-            yield from self._of_code(name)
+            yield from self.of_code(name)
             yield from self._of_methods(name)
 
     def _of_crops(self, name: str, entry: ClassifierSettings) -> Iterator[str]:
@@ -109,7 +109,7 @@ class Inputs:
                 told = f"{target!r}{nearest(target, allowed)}: expected one of {allowed} (classifiers.{name})"
                 yield f"{self.written.at('attribute', 'targets')}: {told}"
 
-    def _of_code(self, name: str) -> Iterator[str]:
+    def of_code(self, name: str) -> Iterator[str]:
         """Yield what of the classifier's code would be run and is not trusted."""
         contract, trusted = self.contracts[name], self.config.classify
         if contract is None:

@@ -81,8 +81,8 @@ def _try_classifiers(inputs: Inputs) -> Iterator[Check]:
     try:
         for name, contract in inputs.contracts.items():
             where, started = inputs.written.at("classifiers", name, "model"), time.perf_counter()
-            if contract is None:
-                continue
+            if contract is None or any(inputs.of_code(name)):
+                continue  # told already, and nothing untrusted is run
             try:
                 load_classifier(inputs.config.classifiers[name].model, inputs.config.classify.trusted, device)
             except Exception as error:  # noqa: BLE001 - an architecture is a user's code: it may raise anything

@@ -92,8 +92,7 @@ def test_faults_of_every_kind_come_in_one_numbered_message(values: dict[str, Any
     [
         ({"sha256": "0" * 64}, "says " + "0" * 64),
         ({"architecture": "makers.lost:net"}, "-> install it in this environment, or name its folder in PYTHONPATH"),
-        ({"architecture": "makers:write_model"}, "architecture 'makers:write_model' with {'channels': 2}: write_model() missing"),
-        ({"architecture": "json:loads"}, "package 'json' is not in classify.trusted_packages ['pcim', 'makers']"),
+        ({"architecture": "makers:write_model"}, "write_model() missing 1 required positional argument"),
         ({"architecture": "pcim.architectures:small_cnn", "arguments": {"channels": 0, "classes": 2}}, "channels is 0; allowed: 1 or more"),
         ({"architecture": "pcim.architectures:small_cnn", "arguments": {"channels": 2, "classes": 2}}, "Missing key(s) in state_dict"),
         ({"classes": ["plain", "spot", "other"]}, "expected one for each of ['plain', 'spot', 'other']"),
@@ -114,6 +113,17 @@ def test_a_classifier_that_is_not_what_its_contract_says_is_named(
     assert "\n" not in fault
 
 
+def test_code_that_is_not_trusted_is_one_fault_and_is_not_run(
+    values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "strange.py").write_text("from pathlib import Path\nPath('ran').touch()\n")
+    write_model(tmp_path / "model", architecture="strange:net")
+    (fault,) = check(values)
+    assert "'strange', whose code makes classifiers.spots, is not in ['pcim', 'makers']" in fault
+    assert not (tmp_path / "ran").exists()
+
+
 def test_weights_that_are_no_safetensors_are_named(values: dict[str, Any], tmp_path: Path) -> None:
     import hashlib
 
@@ -122,7 +132,7 @@ def test_weights_that_are_no_safetensors_are_named(values: dict[str, Any], tmp_p
     told["sha256"] = hashlib.sha256(b"PK\x03\x04 an archive").hexdigest()
     (tmp_path / "model/model.yaml").write_text(yaml.safe_dump(told))
     (fault,) = check(values)
-    assert "SafetensorError" in fault
+    assert "weights.safetensors: not readable as safetensors" in fault
 
 
 def test_places_of_crops_are_read(values: dict[str, Any], tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pcim.commands.terminal import console, refuse
 if TYPE_CHECKING:
     from pcim.scaffold import Draft
 
-_NO_MODEL = "--model MODEL.YAML: the classifier's contract. There is none yet? docs/own-model.md makes one from a file of weights"
+_NO_MODEL = "--model MODEL.YAML: the classifier's contract. There is none yet? pcim adopt makes one of weights (docs/own-model.md)"
 
 
 def init(  # noqa: PLR0913, PLR0917 - a command's options
