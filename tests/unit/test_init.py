@@ -20,6 +20,7 @@ import tifffile
 import yaml
 from documents import SHELL, blocks_of
 from makers import spot_field, write_campaign, write_model, write_plate
+from ownmodels import detector, digest_of, save_program, write_own
 from typer.testing import CliRunner, Result
 
 from pcim.campaign import Campaign
@@ -110,6 +111,21 @@ def test_every_key_that_is_offered_is_a_key_and_its_value_allowed(screen: Path, 
     Config.model_validate(values)
     described = {re.sub(r"\W+", " ", line) for line in text.splitlines() if line.strip().startswith("# ")}
     assert any("Name of the campaign" in line for line in described)
+
+
+def test_a_program_is_trusted_by_its_digest_and_asked_by_the_methods_that_it_answers(screen: Path, here: Path) -> None:
+    (here / "own").mkdir()
+    save_program(detector(), here / "own/net.pt2")
+    model = write_own(here / "own", "torch_export", "net.pt2")
+    digest = digest_of(here / "own/net.pt2")
+    words = ["my", "--plates", screen, "--model", model]
+    assert f"--trust {digest}: the classifier is made by code of that package or file" in init(*words).stderr
+    assert init(*words, "--trust", digest).exit_code == 0
+    assert validate([Path("my/config.yaml")]).faults == []
+    config = Campaign.load(read_config([Path("my/config.yaml")])).config
+    assert config.classify.trusted_programs == [digest]
+    assert {"pcim", "integrated_gradients", "randomised_model"} <= set(config.attribute.methods)
+    assert "grad_cam" not in config.attribute.methods
 
 
 def test_nothing_is_overwritten_and_nothing_is_written_beside_it(screen: Path, here: Path) -> None:
