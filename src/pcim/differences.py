@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import pandas as pd
 
 from pcim.outline import read_made
 from pcim.provenance import code_digest, file_digest, made_by
@@ -127,6 +128,15 @@ def how_far(one: NDArray[np.float64], two: NDArray[np.float64]) -> tuple[float, 
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return largest, float(np.allclose(first, second))
     return largest, float(np.corrcoef(first, second)[0, 1])
+
+
+def devices(table: Path, made: Path) -> list[Change]:
+    """Return the change of the device by whose name a table's views were computed, if there is one."""
+    before, now = (
+        ", ".join(sorted(set(pd.read_parquet(file, columns=["device_name"])["device_name"]) - {""}))
+        for file in (table, made)
+    )
+    return [Change("device", before, now)] if now and before != now else []
 
 
 def changes(root: Path, records: Sequence[Mapping[str, Any]]) -> Iterator[Change]:

@@ -21,7 +21,7 @@ from pcim.chunkjob import ChunkJob
 from pcim.chunks import Box
 from pcim.classify import classify_chunk
 from pcim.config import AttributeSettings, ClassifySettings
-from pcim.differences import Change, Compared, State, calls_differ, changes, maps_differ, stored_maps
+from pcim.differences import Change, Compared, State, calls_differ, changes, devices, maps_differ, stored_maps
 from pcim.faults import nearest
 from pcim.mapplates import MapPlate
 from pcim.plate import KEY_COLUMNS, parse_well
@@ -180,7 +180,8 @@ def reproduce(root: Path, chosen: Chosen, keep: Path | None = None) -> Reproduct
         for one in tqdm(recorded, desc="reproduce", unit="table", disable=None):
             made = again(one, root, scratch)
             found.compared += compare(one, root, made)
-        found.changes = list(changes(root, [one.made for one in recorded]))
+            found.changes += [change for change in devices(one.table, made) if change not in found.changes]
+        found.changes += list(changes(root, [one.made for one in recorded]))
     return found
 
 
