@@ -31,7 +31,7 @@ def build(contract: Contract, trusted: Sequence[str]) -> nn.Module:
     try:
         network = _factory(module, name)(**contract.arguments)
     except Exception as error:  # code of others raises what it likes
-        told = f"architecture {contract.architecture!r} with {contract.arguments}: {type(error).__name__}: {error}"
+        told = f"architecture {contract.architecture!r} with {contract.arguments}: {str(error) or type(error).__name__}"
         raise ModelError(told + (f"; pip install 'pcim[{module}]'" if module in LIBRARIES else "")) from error
     if not isinstance(network, nn.Module):
         raise ModelError(f"architecture {contract.architecture!r} made a {type(network).__name__}, no torch module")
