@@ -46,7 +46,7 @@ class Block:
     def words(self) -> set[str]:
         """What a test of these commands must hold: programs, their subcommands and the names of their long options."""
         found: set[str] = set()
-        for line in self.commands:
+        for line in self.commands if self.language in SHELL else []:
             for part in re.split(r"&&|\|\||;|\|", line):
                 words = shlex.split(part, comments=True)
                 found |= {words[0].rpartition("/")[2]} if words else set()

@@ -24,10 +24,10 @@ OURS_ELSEWHERE = {"ome"}
 
 
 def section(*beginnings: str) -> str:
-    """Return the text of the sections whose headings begin so, and of the section on keys."""
+    """Return the text of the sections whose headings begin so, and of those on keys and provenance."""
     found = [text for heading, text in SECTIONS.items() if heading.startswith(beginnings)]
     assert len(found) >= len(beginnings), f"docs/formats.md has no section {beginnings}"
-    return "\n".join([*found, SECTIONS["Keys"]])
+    return "\n".join([*found, SECTIONS["Keys"], SECTIONS["Provenance"]])
 
 
 @functools.cache
@@ -140,7 +140,9 @@ def object_faults(path: str, found: dict[str, Any]) -> list[str]:
 def content_faults(path: str, file: Path, own: set[str]) -> list[str]:
     """Return what a file holds and docs/formats.md does not name."""
     if path.endswith(".parquet"):
-        return column_faults(path, pq.read_schema(file).names, own)
+        schema = pq.read_schema(file)
+        made = json.loads((schema.metadata or {}).get(b"pcim", b"{}"))
+        return column_faults(path, schema.names, own) + json_faults("records", made, SECTIONS["Provenance"])
     if path.endswith(".zarr.zip"):
         return dataset_faults(path, file)
     if path.endswith("zarr.json"):

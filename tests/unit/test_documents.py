@@ -28,6 +28,8 @@ def plain(text: str) -> str:
 @pytest.mark.parametrize("block", [block for block in BLOCKS if block.test], ids=str)
 def test_a_proof_that_a_block_names_exists_and_holds_its_words(block: Block) -> None:
     text = text_of_test(block.test)
+    if str(block.page.relative_to(ROOT)) in text:
+        return  # it reads the page and runs what stands there
     missing = {word for word in block.words if word not in text}
     assert not missing, f"{block}: {block.test} does not hold {missing}"
 
