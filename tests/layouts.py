@@ -74,8 +74,8 @@ def text_about(path: str) -> tuple[str, str]:
 
 
 def is_file_named(path: str) -> bool:
-    """Tell whether docs/formats.md names a file; below logs/ and benchmarks/ it names the folders."""
-    if headed(path) or path.startswith(("logs/", "benchmarks/")):
+    """Tell whether docs/formats.md names a file; below logs/, benchmarks/ and workflow/ it names the folders."""
+    if headed(path) or path.startswith(("logs/", "benchmarks/", "workflow/")):
         return True
     text, name = text_about(path)
     return is_named(name, text) or (path.startswith("maps/") and _in_tree(name, text))
@@ -148,7 +148,7 @@ def content_faults(path: str, file: Path, own: set[str]) -> list[str]:
     if path.endswith("zarr.json"):
         attributes = json.loads(file.read_text(encoding="utf-8")).get("attributes", {})
         return group_faults(f"maps/…/{text_about(path)[1]}", attributes)
-    if path.endswith(".json") and not Path(path).name.startswith("."):
+    if path.endswith(".json") and not Path(path).name.startswith((".", "ro-crate")):
         return object_faults(path, json.loads(file.read_text(encoding="utf-8")))
     return []
 
