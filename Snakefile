@@ -14,7 +14,7 @@ from pcim.outline import Outline, campaign_record
 from pcim.revisions import REVISIONS
 from pcim.workflow_files import start_command
 
-min_version("9.18")
+min_version("9.19")
 
 
 # Snakemake would merge a --configfile into this one; a campaign of its own must not inherit the example's classifiers.

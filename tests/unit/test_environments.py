@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 ROOT = Path(__file__).parents[2]
 ON_CONDA = {
@@ -82,6 +85,26 @@ def test_what_a_stage_imports_and_we_ask_for_is_in_its_environment(environment: 
 def test_what_runs_is_what_is_tested() -> None:
     assert lock("run.txt").items() <= lock("dev.txt").items()
     assert lock("run.txt")["torch"] == "2.13.0"  # no build suffix: pip decides between CPU and CUDA
+
+
+def test_the_lowest_versions_are_those_that_the_package_allows() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lowest = lock("lowest.txt")
+    for text in project["dependencies"]:
+        asked = Requirement(text)
+        (bound,) = [Version(one.version) for one in asked.specifier if one.operator == ">="]
+        pin = Version(lowest[asked.name.lower().replace("_", "-")])
+        assert pin in asked.specifier, text
+        assert pin.release[: len(bound.release)] == bound.release, f"{text}: {pin} is not the lowest"
+
+
+def test_continuous_integration_tries_every_python_that_the_package_names_and_the_lowest_versions() -> None:
+    jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]
+    tried = [(one["python"], one["requirements"]) for one in jobs["versions"]["strategy"]["matrix"]["include"]]
+    classifiers = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["classifiers"]
+    named = [found[1] for one in classifiers if (found := re.search(r"Python :: (3\.\d+)$", one))]
+    assert [("3.11", "lowest"), *((python, "run") for python in named if python != "3.11")] == sorted(tried)
+    assert jobs["ci"]["steps"][1]["with"]["python-version"] == "3.11"
 
 
 def test_every_rule_names_an_environment_that_exists_and_a_log() -> None:

@@ -255,6 +255,7 @@ def test_what_a_black_box_cannot_show_is_refused_with_what_is_left(images: torch
 def test_deep_lift_says_where_its_contributions_do_not_add_up(
     caplog: pytest.LogCaptureFixture, images: torch.Tensor
 ) -> None:
+    caplog.set_level("WARNING", logger="pcim")  # which a test of the command line may have silenced
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(2, 4, 3), nn.GELU(), nn.Flatten(), nn.Linear(4 * 22 * 18, 2))
     Peer("deep_lift", network, settings=SETTINGS).attribute(3 * images)
