@@ -173,5 +173,5 @@ def test_faults_of_the_config_are_one_message(campaign: Campaign) -> None:
     assert result.exit_code == 2
     assert f"{CONFIG}: classifiers: missing" in result.stderr
     Path(CONFIG).write_text("- 1")
-    assert "expected keys and values, got list" in rescan().stderr
+    assert "expected keys and values, got a list" in rescan().stderr
     assert "no such file" in CliRunner().invoke(app, ["rescan", "--configfile", "nowhere.yaml"]).stderr
