@@ -113,6 +113,6 @@ def _shown(output: Any) -> str:
     if "image/png" in data:
         return f"![what the code above drew](data:image/png;base64,{data['image/png'].strip()})".replace("\n", "")
     if "text/html" in data:
-        return f'<div class="output">\n{data["text/html"]}\n</div>'
+        return f'<div class="output" tabindex="0">\n{data["text/html"]}\n</div>'
     text = data.get("text/plain", "").rstrip()
     return f"```text\n{text}\n```" if text else ""

@@ -65,7 +65,7 @@ def test_a_notebook_is_its_text_its_code_and_what_it_said(pages: ModuleType, tmp
         "```python\nwork()\n```",
         "```text\nsaid\n```",
         "![what the code above drew](data:image/png;base64,AAAA)",
-        '<div class="output">\n<b>5</b>\n</div>',
+        '<div class="output" tabindex="0">\n<b>5</b>\n</div>',
         "```text\n7\n```\n",
     ]
 
