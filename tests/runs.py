@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -14,6 +15,11 @@ from makers import write_campaign
 
 REPOSITORY = Path(__file__).parents[1]
 TESTS = REPOSITORY / "tests"
+
+
+def _hear_interrupts() -> None:
+    """Let the process be interrupted as a person's would, also where these tests run in the background of a shell, which is deaf to it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @dataclass
@@ -46,6 +52,7 @@ class Run:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=_hear_interrupts,  # noqa: PLW1509 - this process has one thread
             )
 
     def __call__(self, *arguments: str, succeeds: bool = True) -> str:

@@ -77,7 +77,7 @@ class Task:
         `files` are the names in `folder`; with `excuse_failure` a job that failed is submitted again like one that the cluster ended.
         """
         word, detail = self._word(files)
-        if word == "ok" and (self.job_id is not None or all(output.exists() for output in self.outputs)):
+        if word == "ok" and (self.job_id is not None or self._left_as_told()):
             return Do.SUCCEED, ""
         if live := self.live(queue):
             slurm.cancel(live[1:])
@@ -141,6 +141,11 @@ class Task:
         word, who, detail = said
         is_owner = who == self._file("owner").read_text(encoding="utf-8").strip()
         return (word, detail) if is_owner else ("", "")
+
+    def _left_as_told(self) -> bool:
+        """Tell whether its outputs are those that it left when it said that it had ended: a run with other settings may have made them since."""
+        said = self._file("result").stat().st_mtime_ns
+        return all(output.exists() and output.stat().st_mtime_ns <= said for output in self.outputs)
 
     @property
     def log(self) -> Path:

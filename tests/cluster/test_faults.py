@@ -286,6 +286,21 @@ def test_settings_that_changed_meanwhile_end_the_orphans(slurm: Slurm, campaign:
     assert slurm.job(orphan).state == "CANCELLED"
 
 
+def test_settings_that_changed_and_changed_back_leave_no_maps_of_the_others(
+    slurm: Slurm, campaign: ClusterRun, start: Start
+) -> None:
+    process = start(campaign)
+    campaign.at_work(slurm)
+    crash(process)
+    slurm.wait_until(lambda: not slurm.jobs(), "its jobs have ended, and nobody was told", 120)
+    campaign.values["attribute"] |= {"blur": 0.2}
+    assert start(campaign).wait(timeout=240) == 0, campaign.output.read_text()
+    assert campaign.whole is not None
+    assert campaign.stored() != campaign.whole.stored()
+    campaign.values["attribute"].pop("blur")
+    finish(campaign, start(campaign))
+
+
 def test_ctrl_c_leaves_no_job(slurm: Slurm, campaign: ClusterRun, start: Start) -> None:
     process = start(campaign)
     campaign.at_work(slurm)

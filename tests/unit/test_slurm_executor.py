@@ -67,10 +67,20 @@ def test_a_job_of_a_run_that_was_killed_is_adopted(tmp_path: Path, commands: Any
 
 def test_a_job_that_ended_well_while_nobody_looked_is_not_run_again(tmp_path: Path, commands: Any) -> None:
     task = make(tmp_path)
-    ended(task, "ok")
-    assert decided(task) is Do.SUBMIT, "its output is gone"
     (tmp_path / "output").touch()
+    ended(task, "ok")
     assert decided(make(tmp_path)) is Do.SUCCEED
+    (tmp_path / "output").unlink()
+    assert decided(task) is Do.SUBMIT, "its output is gone"
+
+
+def test_a_job_that_ended_well_before_others_made_its_output_anew_is_run_again(tmp_path: Path, commands: Any) -> None:
+    # Settings were changed, and changed back: what lies there is the other settings'.
+    (tmp_path / "output").touch()
+    ended(make(tmp_path), "ok")
+    said = (tmp_path / f"{NAME}.result").stat().st_mtime
+    os.utime(tmp_path / "output", (said + 1, said + 1))
+    assert decided(make(tmp_path)) is Do.SUBMIT
 
 
 def test_what_an_earlier_owner_says_does_not_count(tmp_path: Path, commands: Any) -> None:
