@@ -24,7 +24,7 @@ from pcim.survey import Survey
 
 WELLS = [f"{row}{column:02d}" for row in "ABCDEFGHIJKLMNOP" for column in range(1, 25)]
 CONTRACT: dict[str, Any] = {
-    "name": "n", "architecture": "a:b", "weights": "w", "sha256": "0" * 64, "classes": ["x", "y"], "test": {"file": "t"},
+    "name": "n", "architecture": "a:b", "weights": "w.safetensors", "sha256": "0" * 64, "classes": ["x", "y"], "test": {"file": "t"},
     "input": {"channels": ["DNA"], "view": "tile", "size": [100, 100], "dtype": "uint16", "mean": [0], "std": [1]},
 }  # fmt: skip
 
