@@ -41,7 +41,8 @@ PARAMETER = "https://bioschemas.org/profiles/FormalParameter/1.0-RELEASE"
 WORKFLOW = "https://bioschemas.org/profiles/ComputationalWorkflow/1.0-RELEASE"
 SHA256 = {"sha256": "https://w3id.org/ro/terms/workflow-run#sha256"}
 UNSTATED = "not stated"
-HOMES = {"python": "https://www.python.org/", "pcim": "https://arxiv.org/abs/2412.02275"}
+HOMES = {"python": "https://www.python.org/"}
+PAPER = "https://arxiv.org/abs/2412.02275"
 FORMATS = {
     ".html": "text/html",
     ".json": "application/json",
@@ -237,9 +238,12 @@ class _Crate:
 
     def program(self, name: str, version: str) -> Reference:
         """Add a program or package by its version."""
+        if name == "pcim":  # known by its code: the paper whose abstract it follows is cited, it is not the paper's program
+            paper = self.add(PAPER, "ScholarlyArticle", "Siegismund et al., PCIM, 2024")
+            code = self.told.made.get("code")
+            return self.add("#pcim", "SoftwareApplication", name, softwareVersion=version, sha256=code, citation=paper)
         url = HOMES.get(name, f"https://pypi.org/project/{name}/{version}/")
-        code = self.told.made.get("code") if name == "pcim" else None
-        return self.add(url, "SoftwareApplication", name, softwareVersion=version, url=url, sha256=code)
+        return self.add(url, "SoftwareApplication", name, softwareVersion=version, url=url)
 
     def workflow(self, path: str, software: Sequence[Reference]) -> Any:
         """Add the Snakefile as the main workflow."""
