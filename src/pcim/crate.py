@@ -238,7 +238,9 @@ class _Crate:
 
     def program(self, name: str, version: str) -> Reference:
         """Add a program or package by its version."""
-        if name == "pcim":  # known by its code: the paper whose abstract it follows is cited, it is not the paper's program
+        if (
+            name == "pcim"
+        ):  # known by its code: the paper whose abstract it follows is cited, it is not the paper's program
             paper = self.add(PAPER, "ScholarlyArticle", "Siegismund et al., PCIM, 2024")
             code = self.told.made.get("code")
             return self.add("#pcim", "SoftwareApplication", name, softwareVersion=version, sha256=code, citation=paper)
