@@ -115,7 +115,8 @@ def _check(plate: Plate, classifier: Classifier, settings: AttributeSettings, cr
     contract, faults = classifier.contract, []
     if plate.source.format != OMEZARR:
         faults.append(
-            f"plate {plate.name} is a {plate.source.format} export; allowed: OME-Zarr, into which the workflow converts it"
+            f"plate {plate.name} is an export ({plate.source.format}); allowed: OME-Zarr; the workflow converts it: open "
+            f"results/{{campaign}}/ingest/{plate.name}/plate.zarr"
         )
     allowed = [CALL, *contract.classes]
     faults += [

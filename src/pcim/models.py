@@ -113,8 +113,9 @@ def load_classifier(
 ) -> Classifier:
     """Load a classifier from its model.yaml, or the folder that holds it, frozen, and check it against its contract.
 
-    `trusted` names whose code may be run: Python packages, and programs by the SHA-256 of their file (`classify.trusted`). `device`
-    is ``cpu``, ``cuda``, ``cuda:1``, or ``auto``: a GPU where one is visible. A model that ONNX Runtime computes stays on the CPU.
+    `trusted` names whose code may be run: Python packages, and programs by the SHA-256 of their file (`classify.trusted_packages` and
+    `classify.trusted_programs` of a config). `device` is ``cpu``, ``cuda``, ``cuda:1``, or ``auto``: a GPU where one is visible. A model
+    that ONNX Runtime computes stays on the CPU.
 
     Raises
     ------

@@ -12,6 +12,7 @@ import matplotlib as mpl
 import nbformat
 import pytest
 from documents import PYTHON, ROOT, blocks_of
+from makers import write_model
 
 import pcim
 
@@ -62,6 +63,8 @@ def test_the_page_about_python_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     found: dict[str, Any] = {}
     for block in blocks_of(page):
         assert block.language in PYTHON
+        if block.test:
+            continue
         exec(compile(block.text, str(block), "exec"), found)
     assert found["maps"].shape == (2, 1, 130, 174)
     assert found["field"].chunks is not None
@@ -69,6 +72,21 @@ def test_the_page_about_python_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     named = set(pcim.__all__)
     assert named <= found.keys()
     assert all(f"| `{name}(" in page.read_text(encoding="utf-8") for name in named)
+
+
+def test_a_classifier_of_a_package_that_is_trusted_is_loaded_as_the_page_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "my_package.py").write_text("from makers import spot_detector\n")
+    write_model(tmp_path / "my_model", architecture="my_package:spot_detector")
+    (block,) = (one for one in blocks_of(ROOT / "docs/api.md") if one.test)
+    found: dict[str, Any] = {}
+    exec(compile(block.text, str(block), "exec"), found)
+    assert found["classifier"].contract.classes == ["plain", "spot"]
+    with pytest.raises(ValueError, match="my_package"):
+        pcim.load_classifier("my_model")
 
 
 def test_a_users_code_is_checked_by_its_types(tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -89,6 +91,34 @@ def test_tests_and_files_that_pages_name_are_there() -> None:
             if "::" not in found and not (ROOT / found).exists():
                 wrong.append((page.name, found))
     assert not wrong
+
+
+def test_every_relative_link_leads_to_a_file_of_the_repository() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    files = {ROOT / name for name in listed.splitlines()}
+    there = files | {folder for file in files for folder in file.parents}
+    links = [
+        (page, link)
+        for page in PAGES
+        for link in re.findall(r"\]\(([^)\s#]+)", re.sub(r"```.*?```|`[^`\n]+`", "", TEXTS[page], flags=re.DOTALL))
+        if ":" not in link
+    ]
+    assert len(links) > 50
+    assert [(page.name, link) for page, link in links if Path(os.path.normpath(page.parent / link)) not in there] == []
+
+
+def test_the_guide_to_the_report_is_in_the_order_of_the_page() -> None:
+    templates = ROOT / "src/pcim/templates"
+    page = (templates / "index.html.j2").read_text(encoding="utf-8")
+    page = page.replace(
+        '{% include "classifier.html.j2" %}', (templates / "classifier.html.j2").read_text(encoding="utf-8")
+    )
+    headings = re.findall(r"<h[23]>([^<{]+)</h[23]>", page)
+    guide = TEXTS[ROOT / "docs/reading.md"].partition("## In the order of the page")[2].partition("\n## ")[0]
+    told = [name.strip(".") for name in re.findall(r"^\*\*([^*]+)\*\*", guide, re.MULTILINE)]
+    named = [name for name in told if name in headings]
+    assert named == sorted(named, key=headings.index)
+    assert set(told) - set(named) == {"Cautions", "Map and interventions agree or disagree"}, "these have no heading"
 
 
 def said() -> str:

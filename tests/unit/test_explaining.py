@@ -6,6 +6,7 @@ from chunk import HOW, METHODS, SCORED, SETTINGS, Chunk, files_of
 from pathlib import Path
 from typing import Any
 
+import exports
 import numpy as np
 import pandas as pd
 import pytest
@@ -129,6 +130,11 @@ def test_all_faults_are_told_at_once(plate: Plate, classifier: Classifier, tmp_p
     (tmp_path / "mine").mkdir()
     with pytest.raises(ValueError, match="exists and is no plate of maps"):
         attribute_plate(plate, classifier, out=tmp_path / "mine")
+    raw = open_plate(exports.imagexpress(tmp_path / "raw"), format="imagexpress", z=1)
+    with pytest.raises(
+        ValueError, match=r"an export \(imagexpress\).*open results/\{campaign\}/ingest/raw/plate\.zarr"
+    ):
+        attribute_plate(raw, classifier)
 
 
 def test_scores_of_a_plates_maps_are_those_of_the_workflow(
