@@ -21,18 +21,21 @@ if TYPE_CHECKING:
 
 PACKAGES = (".yaml", ".yml", ".zip")
 """Suffixes of what the BioImage Model Zoo gives."""
+FAR, WIDE = 1.0, 3.0
+"""Normalised images whose mean is farther from 0, or whose std is so many times more or less than 1, are told of."""
 
 
 def make(  # noqa: PLR0913, PLR0917 - what `adopt` was told
     source: Path,
     into: Path,
     images: Path | None,
+    logits: Path | None,
     form: Format | None,
     told: dict[str, Any],
     trust: Sequence[str],
     trust_code: bool,
 ) -> Contract:
-    """Make the folder `into`; `told` are keys of model.yaml and of its `input`.
+    """Make the folder `into`; `told` are keys of model.yaml and of its `input`, `logits` what is known to come of the images.
 
     Raises
     ------
@@ -40,21 +43,25 @@ def make(  # noqa: PLR0913, PLR0917 - what `adopt` was told
         With what does not fit.
     """
     if source.suffix in PACKAGES:
+        if logits is not None:
+            raise ModelError("--logits: a package has its own")
         return write_model(into, read_package(source, form, told), trust, trust_code=trust_code)
     if images is None:
         raise ModelError("--images: missing: some raw views, for which the network's logits are stored")
-    pixels = read_images(images)
+    pixels = read_array(images, "images", "raw views (n, c, h, w)")
+    expected = read_array(logits, "logits", "scores (n, k)") if logits else None
     of_input = {key: value for key, value in told.items() if key in InputContract.model_fields}
     of_model = {key: value for key, value in told.items() if key not in InputContract.model_fields}
-    seen = {"view": "tile", "size": list(pixels.shape[2:]), "dtype": str(pixels.dtype)}
+    seen = {"size": list(pixels.shape[2:]), "dtype": str(pixels.dtype)}
     if form == "onnx":
         of_model.setdefault("differentiable", True)
-    draft = Draft({**of_model, "format": form, "input": seen | of_input}, source.read_bytes(), source.suffix, pixels)
+    values, softmax = {**of_model, "format": form, "input": seen | of_input}, told.get("scores") == "probabilities"
+    draft = Draft(values, source.read_bytes(), source.suffix, pixels, expected, softmax)
     return write_model(into, draft, trust, trust_code=trust_code)
 
 
-def read_images(file: Path) -> NDArray[Any]:
-    """Return raw views (n, c, h, w) from a NumPy file, or from `images` of a safetensors file.
+def read_array(file: Path, name: str, axes: str) -> NDArray[Any]:
+    """Return an array of these axes, ``... (n, k)``, from a NumPy file, or under its `name` from a safetensors file.
 
     Raises
     ------
@@ -62,12 +69,12 @@ def read_images(file: Path) -> NDArray[Any]:
         When it holds no such array.
     """
     try:
-        found = load_file(file) if file.suffix == ".safetensors" else {"images": np.load(file, allow_pickle=False)}
+        found = load_file(file) if file.suffix == ".safetensors" else {name: np.load(file, allow_pickle=False)}
     except (ValueError, EOFError, SafetensorError) as error:
         raise ModelError(f"{file}: no array of NumPy or safetensors: {error}") from error
-    array: Any = found.get("images")
-    if not isinstance(array, np.ndarray) or array.ndim != 4:  # noqa: PLR2004 - (n, c, h, w)
-        raise ModelError(f"{file}: expected one array of raw views (n, c, h, w), called images in a safetensors file")
+    array: Any = found.get(name)
+    if not isinstance(array, np.ndarray) or array.ndim != axes.count(",") + 1:
+        raise ModelError(f"{file}: expected one array of {axes}, called {name} in a safetensors file")
     return array
 
 
@@ -88,10 +95,24 @@ def format_of(source: Path, told: str, architecture: str) -> Format | None:
     return fits[0]
 
 
+def odd_channels(into: Path, contract: Contract) -> Iterator[str]:
+    """Yield the channels in which the model folder's images, once normalised, lie far from the mean 0 and the std 1 of a training set."""
+    images = load_file(into / contract.test.file)["images"]
+    for number, channel in enumerate(contract.input.channels):
+        mean, std = contract.input.mean[number], contract.input.std[number]
+        normalised = (images[:, number] - mean) / std
+        centre, spread = float(normalised.mean()), float(normalised.std())
+        if abs(centre) > FAR or not 1 / WIDE <= spread <= WIDE:
+            raw = f"mean {images[:, number].mean():.4g}, std {images[:, number].std():.4g}"
+            told = f"the images have {raw}, and with --mean {mean:g} --std {std:g} mean {centre:.3g}, std {spread:.3g}"
+            yield f"channel {channel}: {told}: far from 0 and 1; is that the training set's normalisation?"
+
+
 def next_steps(into: Path, contract: Contract, trust: Sequence[str]) -> Iterator[str]:
     """Yield what was made, and the lines of a config that it needs, in YAML."""
     size = " x ".join(map(str, contract.input.size))
-    yield f"# {into / 'model.yaml'}: {', '.join(contract.classes)}; {', '.join(contract.input.channels)}, {size} px"
+    seen = f"{', '.join(contract.input.channels)}, {size} px, view: {contract.input.view}"
+    yield f"# {into / 'model.yaml'}: {', '.join(contract.classes)}; {seen}"
     yield f"classifiers: {{{contract.name}: {{model: {into / 'model.yaml'}, plates: [...]}}}}"
     if contract.format in PROGRAMS:
         yield f"classify: {{trusted_programs: [{contract.sha256}]}}"

@@ -114,7 +114,7 @@ class Inputs:
         contract, trusted = self.contracts[name], self.config.classify
         if contract is None:
             return
-        package = (contract.architecture or "").partition(":")[0].partition(".")[0]
+        package = contract.package
         if package and package not in trusted.trusted_packages:
             where = self.written.at("classify", "trusted_packages")
             yield f"{where}: {package!r}, whose code makes classifiers.{name}, is not in {trusted.trusted_packages}"

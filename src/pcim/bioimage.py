@@ -51,7 +51,7 @@ def read_package(path: Path, chosen: Format | None, told: dict[str, Any]) -> Dra
         "licence": str(model.license or ""),
     }
     of_model = {key: one for key, one in told.items() if key not in InputContract.model_fields}
-    values = {"view": "tile", "size": list(images.shape[2:])} | values
+    values = {"size": list(images.shape[2:])} | values
     softmax = _softmax(path, answer)
     return Draft(draft | network | of_model | {"input": values}, weights, suffix, images, expected, softmax, _RTOL)
 

@@ -194,6 +194,11 @@ class Contract(Settings):
         return {name: value for name, value in self.depends_on().items() if name != "classes"}
 
     @property
+    def package(self) -> str:
+        """The package whose code makes the network; empty where the weights' file does."""
+        return (self.architecture or "").partition(":")[0].partition(".")[0]
+
+    @property
     def offers(self) -> set[Need]:
         """What attribution methods may ask of it: a gradient only where it is differentiable, layers only of a state dict's network."""
         offered: set[Need] = {"nothing", "scores"}

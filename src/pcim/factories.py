@@ -22,20 +22,27 @@ def build(contract: Contract, trusted: Sequence[str]) -> nn.Module:
         When its package is not trusted or cannot be imported, or the factory fails or makes no torch module.
     """
     module, _, name = str(contract.architecture).partition(":")
-    package = module.partition(".")[0]
-    if package not in trusted:
+    if contract.package not in trusted:
         raise ModelError(
-            f"architecture {contract.architecture!r}: package {package!r} is not in "
+            f"architecture {contract.architecture!r}: package {contract.package!r} is not in "
             f"classify.trusted_packages {list(trusted)}"
         )
     try:
         network = _factory(module, name)(**contract.arguments)
     except Exception as error:  # code of others raises what it likes
         told = f"architecture {contract.architecture!r} with {contract.arguments}: {str(error) or type(error).__name__}"
-        raise ModelError(told + (f"; pip install 'pcim[{module}]'" if module in LIBRARIES else "")) from error
+        raise ModelError(told + _cure(module, error)) from error
     if not isinstance(network, nn.Module):
         raise ModelError(f"architecture {contract.architecture!r} made a {type(network).__name__}, no torch module")
     return network
+
+
+def _cure(module: str, error: Exception) -> str:
+    """Return what may help, with a semicolon before it; nothing where nothing is known to."""
+    if module in LIBRARIES:
+        return f"; pip install 'pcim[{module}]'"
+    is_absent = isinstance(error, ModuleNotFoundError)
+    return "; install it in this environment, or name its folder in PYTHONPATH" if is_absent else ""
 
 
 def _factory(module: str, name: str) -> Callable[..., Any]:

@@ -61,6 +61,9 @@ def write_model(into: Path, draft: Draft, trusted: Sequence[str], *, trust_code:
         raise ModelError(
             f"format {contract.format}: loading it runs code that it holds; --trust-code, if you know who made it"
         )
+    if contract.package and contract.package not in trusted:
+        told = f"architecture {contract.architecture!r} is code of {contract.package!r}, which would be run"
+        raise ModelError(f"{told}; give --trust {contract.package}, if you know who made it")
     trusted = [*trusted, digest]
     images = _images(contract, draft.images)
     logits = torch.from_numpy(_logits(contract, draft, images, trusted))
@@ -117,9 +120,12 @@ def _compared(draft: Draft, logits: NDArray[np.float32], contract: Contract) -> 
         return logits
     found = torch.from_numpy(logits).softmax(1).numpy() if draft.softmax else logits
     if found.shape != draft.expected.shape:
-        raise ModelError(f"the network gives scores of {found.shape}; stored are {draft.expected.shape}")
+        raise ModelError(f"the network gives scores of {found.shape}; known are {draft.expected.shape}")
     excess = np.abs(found - draft.expected) - draft.rtol * np.abs(draft.expected)
     if not (excess <= contract.test.tolerance).all():
         off = float(np.abs(found - draft.expected).max())
-        raise ModelError(f"the network's scores are off by {off:.3g} from those that the package stores")
+        raise ModelError(
+            f"the network's scores are off by {off:.3g} from those that are known; allowed is {contract.test.tolerance:g}: the "
+            "weights, the architecture, its arguments or the normalisation is another one"
+        )
     return logits

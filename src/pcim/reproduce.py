@@ -25,6 +25,7 @@ from pcim.differences import Change, Compared, State, calls_differ, changes, dev
 from pcim.faults import nearest
 from pcim.mapplates import MapPlate
 from pcim.plate import KEY_COLUMNS, parse_well
+from pcim.progress import progress_bar
 from pcim.provenance import file_digest, read_record
 from pcim.source import Source
 from pcim.tables import rows_of
@@ -167,8 +168,6 @@ def reproduce(root: Path, chosen: Chosen, keep: Path | None = None) -> Reproduct
     ValueError
         When that cannot be told: nothing to compare with, another classifier, a folder that is not empty.
     """
-    from tqdm import tqdm
-
     root, keep = root.resolve(), keep.resolve() if keep else None
     if keep is not None and keep.exists() and any(keep.iterdir()):
         raise ValueError(f"{keep}: not empty; give a folder that is, or is not there yet")
@@ -177,10 +176,12 @@ def reproduce(root: Path, chosen: Chosen, keep: Path | None = None) -> Reproduct
         scratch = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pcim-reproduce-")))
         stack.enter_context(contextlib.chdir(root.parent.parent))  # paths are recorded as Snakemake was given them
         recorded = find_recorded(root, chosen)
-        for one in tqdm(recorded, desc="reproduce", unit="table", disable=None):
+        bar = stack.enter_context(progress_bar(len(recorded), "reproduce", "table"))
+        for one in recorded:
             made = again(one, root, scratch)
             found.compared += compare(one, root, made)
             found.changes += [change for change in devices(one.table, made) if change not in found.changes]
+            bar.update()
         found.changes += list(changes(root, [one.made for one in recorded]))
     return found
 

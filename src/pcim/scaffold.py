@@ -203,8 +203,7 @@ def needed_trust(contract: Contract) -> str:
     """Return the package whose code makes the classifier, where that is not PCIM's own, or the digest of its program."""
     if contract.architecture is None:
         return contract.sha256 if contract.format in PROGRAMS else ""
-    package = contract.architecture.partition(":")[0].partition(".")[0]
-    return "" if package in ClassifySettings().trusted_packages else package
+    return "" if contract.package in ClassifySettings().trusted_packages else contract.package
 
 
 def campaign_name(folder: Path) -> str:

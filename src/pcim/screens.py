@@ -202,7 +202,9 @@ def show_reproduction(console: Console, found: Reproduction) -> None:
         for change in found.changes:
             console.print(f"  {change.what}: {change.recorded}, now {change.now}", soft_wrap=True)
     counts = Counter((one.kind, one.state) for one in found.compared)
-    told = ", ".join(f"{number:,} {kind}s {state}" for (kind, state), number in sorted(counts.items()))
+    told = ", ".join(
+        f"{number:,} {kind}{'s' * (number != 1)} {state}" for (kind, state), number in sorted(counts.items())
+    )
     words = {
         "equal": "equal, byte for byte",
         "close": "within the tolerance",

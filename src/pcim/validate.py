@@ -87,9 +87,7 @@ def _try_classifiers(inputs: Inputs) -> Iterator[Check]:
                 load_classifier(inputs.config.classifiers[name].model, inputs.config.classify.trusted, device)
             except Exception as error:  # noqa: BLE001 - an architecture is a user's code: it may raise anything
                 kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-                is_absent = isinstance(error.__cause__, ModuleNotFoundError)
-                cure = "install it in this environment, or name its folder in PYTHONPATH" if is_absent else ""
-                yield Check(where, "failed", f"{kind}{' '.join(str(error).split())}", cure)
+                yield Check(where, "failed", f"{kind}{' '.join(str(error).split())}")
             else:
                 seconds = time.perf_counter() - started
                 what = f"tells {', '.join(contract.classes)} from {', '.join(contract.input.channels)}"

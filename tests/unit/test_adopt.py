@@ -51,7 +51,6 @@ def blocks(text: str) -> list[tuple[str, str]]:
 def test_every_command_of_the_guide_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     let_torchvision_in()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
     write_package(tmp_path / "package")
     zipped(tmp_path / "package", tmp_path / "package.zip")
     printed, told = "", {}
@@ -60,12 +59,18 @@ def test_every_command_of_the_guide_does_what_it_says(tmp_path: Path, monkeypatc
             if language == "python" and code.startswith("# my_nets.py"):
                 Path("my_nets.py").write_text(code)
             elif language == "python":
-                exec(compile(code, "guide", "exec"), {})
+                with monkeypatch.context() as python:  # which looks into its working folder; a command does not
+                    python.syspath_prepend(str(tmp_path))
+                    exec(compile(code, "guide", "exec"), {})
+                sys.modules.pop("my_nets", None)
             elif language == "sh":
                 for line in code.replace("\\\n", " ").splitlines():
+                    if line.startswith("export PYTHONPATH=$PWD"):
+                        monkeypatch.syspath_prepend(str(tmp_path))
+                        continue
                     assert line.startswith("pcim adopt ")
                     exit_code, stdout, stderr = adopt(*shlex.split(line)[2:])
-                    assert exit_code == 0, (line, stderr)
+                    assert (exit_code, stderr) == (0, ""), line
                     printed += stdout
             else:
                 assert language == "yaml"
@@ -113,6 +118,67 @@ def test_a_folder_is_whole_and_what_was_told_or_is_not_there(tmp_path: Path, vie
     raw = np.load(views).astype(np.float32)
     wanted = detector()((torch.from_numpy(raw) - 200) / 100).detach().numpy()
     np.testing.assert_allclose(classifier.logits_of(raw, 3), wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_a_module_that_is_not_trusted_or_not_found_says_what_to_do(
+    tmp_path: Path, views: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.save(detector().state_dict(), tmp_path / "net.pt")
+    words = [
+        tmp_path / "net.pt",
+        "--into",
+        tmp_path / "mine",
+        "--images",
+        views,
+        *TOLD,
+        "--architecture",
+        "green_net:make",
+    ]
+    exit_code, _, stderr = adopt(*words)
+    assert (exit_code, "give --trust green_net, if you know who made it" in stderr) == (2, True), stderr
+    assert "classify." not in stderr, "there is no config yet"
+    exit_code, _, stderr = adopt(*words, "--trust", "green_net")
+    assert exit_code == 2
+    assert "No module named 'green_net'; install it in this environment, or name its folder in PYTHONPATH" in stderr
+    (tmp_path / "green_net.py").write_text("from ownmodels import detector\n\n\ndef make():\n    return detector()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    exit_code, stdout, stderr = adopt(*words, "--trust", "green_net")
+    assert (exit_code, stderr) == (0, "")
+    assert "48 x 48 px, view: tile" in stdout
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "told"),
+    [
+        ("200,2000", "100,100", "channel Reporter: the images have mean 20"),
+        ("200,200", "100,10", "channel Reporter: the images have mean 20"),
+        ("200,200", "1000,100", "channel DNA: the images have mean 20"),
+        ("250,150", "50,200", ""),
+    ],
+)
+def test_a_normalisation_that_does_not_fit_the_images_is_told_and_known_logits_settle_it(
+    tmp_path: Path, views: Path, mean: str, std: str, told: str
+) -> None:
+    save_program(detector(), tmp_path / "net.pt2")
+    of = ["--channels", "DNA,Reporter", "--classes", "plain,spot", "--mean", mean, "--std", std]
+    words = [tmp_path / "net.pt2", "--images", views, "--trust-code", *of]
+    exit_code, _, stderr = adopt(*words, "--into", tmp_path / "told")
+    assert exit_code == 0
+    assert stderr.count("pcim: warning: ") == bool(told)
+    assert told in stderr
+    raw = torch.from_numpy(np.load(views).astype(np.float32))
+    shift, scale = (torch.tensor([*map(float, of.split(","))])[:, None, None] for of in (mean, std))
+    known = detector()((raw - shift) / scale).detach().numpy()
+    np.save(tmp_path / "logits.npy", known)
+    assert adopt(*words, "--into", tmp_path / "same", "--logits", tmp_path / "logits.npy")[0] == 0
+    np.save(tmp_path / "logits.npy", known + np.array([0, 0.01]))
+    for file, message in (
+        (tmp_path / "logits.npy", "off by 0.01 from those that are known"),
+        (views, "array of scores (n, k)"),
+    ):
+        exit_code, _, stderr = adopt(*words, "--into", tmp_path / "other", "--logits", file)
+        assert (exit_code, message in stderr) == (2, True), stderr
+    assert not (tmp_path / "other").exists()
 
 
 def test_an_onnx_model_stores_what_onnx_runtime_gives(

@@ -91,7 +91,7 @@ def test_faults_of_every_kind_come_in_one_numbered_message(values: dict[str, Any
     ("change", "told"),
     [
         ({"sha256": "0" * 64}, "says " + "0" * 64),
-        ({"architecture": "makers.lost:net"}, "-> install it in this environment, or name its folder in PYTHONPATH"),
+        ({"architecture": "makers.lost:net"}, "; install it in this environment, or name its folder in PYTHONPATH"),
         ({"architecture": "makers:write_model"}, "write_model() missing 1 required positional argument"),
         ({"architecture": "pcim.architectures:small_cnn", "arguments": {"channels": 0, "classes": 2}}, "channels is 0; allowed: 1 or more"),
         ({"architecture": "pcim.architectures:small_cnn", "arguments": {"channels": 2, "classes": 2}}, "Missing key(s) in state_dict"),

@@ -17,14 +17,19 @@ def adopt(  # noqa: PLR0913, PLR0917 - what is to be known of a classifier
         Path | None,
         typer.Option(help=".npy or .safetensors with some raw views (n,c,h,w) as on the plate; a package has its own."),
     ] = None,
+    logits: Annotated[
+        Path | None,
+        typer.Option(help="The same with the scores (n,k) that are known to come of them, which are compared."),
+    ] = None,
     channels: Annotated[str, typer.Option(help="Channel labels on the plate, in the input's order: GFP,DNA.")] = "",
     classes: Annotated[str, typer.Option(help="Class names in the order of the scores: negative,positive.")] = "",
     mean: Annotated[str, typer.Option(help="The training set's mean a channel, intensities of the plate.")] = "",
     std: Annotated[str, typer.Option(help="Its standard deviation a channel.")] = "",
-    view: Annotated[str, typer.Option(help="field, tile or object.")] = "",
-    dtype: Annotated[str, typer.Option(help="uint8, uint16 or float32; as the images are.")] = "",
+    view: Annotated[str, typer.Option(help="field, tile or object: what it looks at.")] = "tile",
+    dtype: Annotated[str, typer.Option(help="uint8, uint16 or float32.", show_default="as the images are")] = "",
     form: Annotated[
-        str, typer.Option("--format", help="state_dict, torch_export, torchscript or onnx; by the suffix.")
+        str,
+        typer.Option("--format", help="state_dict, torch_export, torchscript or onnx.", show_default="by the suffix"),
     ] = "",
     architecture: Annotated[
         str, typer.Option(help="For a state dict: module:factory, timm:name, torchvision:name.")
@@ -32,7 +37,7 @@ def adopt(  # noqa: PLR0913, PLR0917 - what is to be known of a classifier
     arguments: Annotated[str, typer.Option(help="The factory's arguments, as YAML: '{classes: 2}'.")] = "",
     state_dict_key: Annotated[str, typer.Option(help="Where the state dict lies in the file.")] = "",
     prefix: Annotated[str, typer.Option(help="What its names begin with and the network's do not.")] = "",
-    scores: Annotated[str, typer.Option(help="logits or probabilities.")] = "",
+    scores: Annotated[str, typer.Option(help="logits or probabilities.", show_default="logits")] = "",
     forward_only: Annotated[bool, typer.Option("--forward-only", help="Ask for scores alone, not gradients.")] = False,
     trust: Annotated[list[str] | None, typer.Option(help="A package whose code makes the network; again.")] = None,
     trust_code: Annotated[bool, typer.Option("--trust-code", help="Run the code in a program file.")] = False,
@@ -51,13 +56,13 @@ def adopt(  # noqa: PLR0913, PLR0917 - what is to be known of a classifier
     """
     import yaml
 
-    from pcim.adopt import PACKAGES, format_of, make, next_steps
+    from pcim.adopt import PACKAGES, format_of, make, next_steps, odd_channels
 
     told: dict[str, Any] = {
         "channels": channels.split(",") if channels else None,
         "mean": mean.split(",") if mean else None,
         "std": std.split(",") if std else None,
-        "view": view or None,
+        "view": view,
         "dtype": dtype or None,
         "name": into.name if source.suffix not in PACKAGES else None,
         "classes": classes.split(",") if classes else None,
@@ -71,7 +76,9 @@ def adopt(  # noqa: PLR0913, PLR0917 - what is to be known of a classifier
     trusted = ["pcim", *(trust or [])]
     try:
         told |= {"arguments": yaml.safe_load(arguments)} if arguments else {}
-        contract = make(source, into, images, format_of(source, form, architecture), told, trusted, trust_code)
+        contract = make(source, into, images, logits, format_of(source, form, architecture), told, trusted, trust_code)
     except (ValueError, OSError, yaml.YAMLError) as error:
         refuse(error)
+    for warning in odd_channels(into, contract):
+        typer.echo(f"pcim: warning: {warning}", err=True)
     typer.echo("\n".join(next_steps(into, contract, trust or [])))
