@@ -25,7 +25,6 @@ from pcim.method_settings import NEEDS
 from pcim.platemaps import platemap_text
 from pcim.settings import PlainName, is_name
 from pcim.source import REMOTE
-from pcim.workflow_files import start_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -122,7 +121,7 @@ class Draft:
             "2. Ask whether all is right, and what it will cost:",
             f"   pcim validate --configfile {config}",
             "3. Run it; the first run explains one view a well (select in the config):",
-            f"   {start_command([self.config])}",
+            f"   pcim report --configfile {config}",
             f"   and open results/{self.name}/report/index.html",
         ]
 

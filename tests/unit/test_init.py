@@ -78,7 +78,7 @@ def test_what_is_written_for_omezarr_plates_passes_validation_as_it_is(screen: P
     assert text[0] == "well_position,treatment,control_type,dose,label,split"
     assert [line.strip(",") for line in text[1:]] == ["A01", "A02", "B01", "B02"]
     assert "pcim validate --configfile 'my screen/config.yaml'" in result.stdout
-    assert """snakemake --snakefile "$(pcim where)" --configfile 'my screen/config.yaml'""" in result.stdout
+    assert "pcim report --configfile 'my screen/config.yaml'" in result.stdout
 
 
 @pytest.mark.parametrize("channels", ["DNA,Reporter", ""])
@@ -311,14 +311,20 @@ def test_the_commands_of_the_page_do_what_it_says(here: Path, monkeypatch: pytes
     write_model(here / "my_model", architecture="my_nets:spot_detector")
     commands = [line for b in blocks_of(ROOT / "docs/init.md") if b.language in SHELL for line in b.commands]
     for program, *words in map(shlex.split, commands):
-        if program == "pcim":
+        if words[0] != "report":
             result = CliRunner().invoke(app, words)
             assert result.exit_code == 0, (words, result.output)
         else:
-            command = [sys.executable, "-m", program, *words, "--dry-run", "--cores", "1"]
-            ran = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
-            assert ran.returncode == 0, ran.stderr
-            assert "To come in campaign 'my_screen'" in ran.stderr
-    assert [program for program, *_ in map(shlex.split, commands)].count("snakemake") == 1
+            assert program == "pcim"
+            for command in (
+                ["pcim.cli", *words],
+                ["snakemake", *words[1:], "--cores", "1"],
+            ):  # in a clone they are the same
+                ran = subprocess.run(
+                    [sys.executable, "-m", *command, "--dry-run"], cwd=here, capture_output=True, text=True, check=False
+                )
+                assert ran.returncode == 0, ran.stderr
+                assert "To come in campaign 'my_screen'" in ran.stderr
+    assert sum("pcim report" in line for line in commands) == 1
     assert validate([Path("tiff_screen/config.yaml")]).faults == []
     assert "negcon,0,negative" in Path("from_table/platemap.csv").read_text()
