@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from pcim.config import Config
 from pcim.contract import PROGRAMS
-from pcim.faults import nearest, parse
-from pcim.inputs import PlateEntry, read_model, read_plates
+from pcim.faults import absent, nearest, parse
+from pcim.inputs import PlateEntry, lines_with, read_model, read_plates
 from pcim.method_settings import METHODS, NEEDS
 from pcim.plate import well_order
 from pcim.settings import CALL
@@ -65,7 +65,7 @@ class Inputs:
             where = self.written.at("classifiers", name, "crops")
             yield f"{where}: given if, and only if, the contract says view: object; it says {contract.input.view}"
         if crops is not None and crops.table is not None and not crops.table.is_file():
-            yield f"{self.written.at('classifiers', name, 'crops', 'table')}: {crops.table}: no such file"
+            yield f"{self.written.at('classifiers', name, 'crops', 'table')}: {crops.table}: {absent(crops.table)}"
 
     def _mapped(self, entry: ClassifierSettings) -> Iterator[PlateEntry]:
         """Yield the classifier's plates whose plate map was read."""
@@ -98,10 +98,12 @@ class Inputs:
         contract = self.contracts[name]
         if contract is None:
             return
-        for plate in self._mapped(entry) if entry.truth else ():
-            found = {row.get(entry.truth or "", "") for row in plate.wells.values()} - {""}
-            for value in sorted(found - set(contract.classes)):
-                told = f"{value!r} in {plate.platemap} is no class of {contract.classes}"
+        column = entry.truth or ""
+        for file, wells in {plate.platemap: plate.wells for plate in self._mapped(entry)}.items() if column else ():
+            for value in sorted({row.get(column, "") for row in wells.values()} - {"", *contract.classes}):
+                (line, well), *others = lines_with(file, column, value)
+                more = f" and {len(others)} more" * bool(others)
+                told = f"{value!r} in {file}:{line}, {well}{more}, is no class of {contract.classes}"
                 yield f"{self.written.at('classifiers', name, 'truth')}: {told}{nearest(value, contract.classes)}"
         allowed = [CALL, *contract.classes]
         for target in self.config.attribute.targets:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -57,6 +58,12 @@ def _remove(values: Any, loc: tuple[int | str, ...], is_missing: bool) -> None:
                 values.pop(key, None)
             return
         values = inner
+
+
+def absent(path: Path) -> str:
+    """Return what is said of a file that is not there, with where it was looked for."""
+    where = "" if path.is_absolute() else f"; paths are relative to the working folder, {Path.cwd()}"
+    return f"no such file{where}"
 
 
 def nearest(word: str, allowed: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pcim.bounded import is_printable, printable, read_text
 from pcim.contract import Contract, read_contract
 from pcim.exports import FORMATS, OMEZARR
-from pcim.faults import nearest
+from pcim.faults import absent, nearest
 from pcim.plate import GIVEN_COLUMNS, parse_well
 from pcim.settings import is_name
 from pcim.source import PROJECTIONS, Source, holds_secret
@@ -117,6 +117,12 @@ def read_platemap(path: Path, faults: list[str]) -> dict[str, dict[str, str]]:
     return platemap_of(path, _read_rows(path, ",", ("well_position",), faults), faults)
 
 
+def lines_with(path: Path, column: str, value: str) -> list[tuple[int, str]]:
+    """Return the (line, well as it is written there) pairs of a plate map whose column has this value."""
+    rows = _read_rows(path, ",", ("well_position", column), [])
+    return [(line, row["well_position"]) for line, row in rows if row[column] == value]
+
+
 def platemap_of(path: Path, rows: Iterable[tuple[int, dict[str, str]]], faults: list[str]) -> dict[str, dict[str, str]]:
     """Return the plate map that these (line number, row) pairs of a file make; as `read_platemap`."""
     wells: dict[str, dict[str, str]] = {}
@@ -156,7 +162,7 @@ def _read_rows(
     try:
         text = read_text(path)
     except (OSError, ValueError) as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else error
+        reason = absent(path) if isinstance(error, FileNotFoundError) else error
         faults.append(f"{path}: {reason}")
         return []
     return rows_in(text, path, delimiter, required, faults)

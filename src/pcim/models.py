@@ -132,7 +132,10 @@ def load_classifier(
     weights = file.read_bytes()
     digest = hashlib.sha256(weights).hexdigest()
     if digest != contract.sha256:
-        raise ModelError(f"{file}: SHA-256 {digest}, but {model_yaml} says {contract.sha256}")
+        raise ModelError(
+            f"{file}: SHA-256 {digest}, but {model_yaml} says {contract.sha256}: restore the file or, if these weights "
+            "are meant, run pcim adopt again, which stores their digest and their logits"
+        )
     if contract.format == "onnx" and not contract.differentiable and device.type != "cpu":
         log.warning("%s: differentiable: false: ONNX Runtime computes it on the CPU; the %s idles", file, device.type)
         device = torch.device("cpu")

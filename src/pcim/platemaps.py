@@ -8,6 +8,7 @@ import re
 from typing import TYPE_CHECKING
 
 from pcim.bounded import read_text
+from pcim.faults import absent
 from pcim.inputs import platemap_of, rows_in
 from pcim.plate import well_order
 
@@ -43,7 +44,7 @@ def read_given(path: Path, faults: list[str]) -> tuple[dict[str, dict[str, str]]
         faults.append(f"{path}: not text in UTF-8; export it as CSV (UTF-8)")
         return {}, {}
     except (OSError, ValueError) as error:
-        faults.append(f"{path}: {'no such file' if isinstance(error, FileNotFoundError) else error}")
+        faults.append(f"{path}: {absent(path) if isinstance(error, FileNotFoundError) else error}")
         return {}, {}
     head, _, body = text.partition("\n")
     delimiter = max(",;\t", key=head.count)

@@ -40,6 +40,16 @@ _HEAD = """# A campaign of PCIM, written by `pcim init`; it is yours now. Paths 
 _TAKEN = {"background", "surroundings", "frame", "corners", "map_top"}
 
 
+_MEANINGS = {
+    "treatment": "treatment",
+    "control_type": "control_type (negcon, poscon)",
+    "dose": "dose (a number)",
+    "label": "label, the true class where it is known ({})",
+    "split": "split (train: the classifier saw the well, test: it did not)",
+}
+"""Column of a plate map -> what it is filled with."""
+
+
 @dataclass(frozen=True)
 class Draft:
     """What a campaign is to be made of. `known` is well -> row of a plate map that there is; `objects` the label that holds the biology."""
@@ -93,9 +103,10 @@ class Draft:
             found.append(f"--objects: {there}")
         if self.contract.input.view == "object" and not self.objects and self.places is None:
             found.append("--objects LABEL or --places CSV: the classifier looks at crops around objects (view: object)")
-        stray = {row.get("label", "") for row in self.known.values()} - {"", *self.contract.classes}
-        if stray:
-            found.append(f"--platemap: label: {sorted(stray)} are no classes of {self.contract.classes}")
+        for label in sorted({row.get("label", "") for row in self.known.values()} - {"", *self.contract.classes}):
+            wells = ", ".join(well for well, row in self.known.items() if row.get("label") == label)
+            near = nearest(label, self.contract.classes)
+            found.append(f"--platemap: label: {label!r} ({wells}) is no class of {self.contract.classes}{near}")
         return found
 
     def notes(self) -> list[str]:
@@ -111,12 +122,9 @@ class Draft:
 
     def next_steps(self) -> list[str]:
         """Return the lines that say what to do next; commands can be copied."""
-        maps, config = sorted(set(self.platemaps.values())), shlex.quote(str(self.config))
-        classes = " or ".join(self.contract.classes)
+        config = shlex.quote(str(self.config))
         return [
-            f"1. Fill in {', '.join(map(str, maps))}; a spreadsheet will do. Every well is there; every other column may stay empty:",
-            "   treatment; control_type (negcon, poscon); dose (a number);",
-            f"   label, the true class where it is known ({classes}); split (train: the classifier saw the well, test: it did not).",
+            *self._fill_in(),
             "   Plates whose treatments differ need a plate map each: copy it, and name the copy in plates.tsv.",
             "2. Ask whether all is right, and what it will cost:",
             f"   pcim validate --configfile {config}",
@@ -125,13 +133,34 @@ class Draft:
             f"   and open results/{self.name}/report/index.html",
         ]
 
+    def _fill_in(self) -> list[str]:
+        """Return which columns of the plate maps are to be filled in, after those that were taken over."""
+        maps, told = ", ".join(map(str, sorted(set(self.platemaps.values())))), dict(_MEANINGS)
+        told["label"] = told["label"].format(" or ".join(self.contract.classes))
+        rows = [row for well, row in self.known.items() if any(well in plate.survey.wells for plate in self.plates)]
+        taken = [name for name in dict.fromkeys(key for row in rows for key in row) if _says(rows, name)]
+        left = "; ".join(words for name, words in told.items() if name not in taken)
+        if not taken:
+            return [
+                f"1. Fill in {maps}; a spreadsheet will do. Every well is there; every other column may stay empty:",
+                f"   {left}.",
+            ]
+        what = f"has {', '.join(taken)} of {len(rows)} well{'s' * (len(rows) != 1)}, as given"
+        return [f"1. {maps} {what}; still empty, and may stay so:", f"   {left}."] if left else [f"1. {maps} {what}."]
+
+    @property
+    def unnamed(self) -> list[str]:
+        """The channels of the first plate that lacks the classifier's and whose channels can be named; empty where there is none."""
+        wanted = set(self.contract.input.channels)
+        plates = (p for p in self.plates if not wanted <= set(p.survey.channels) and _can_be_named(p))
+        return next((list(plate.survey.channels) for plate in plates), [])
+
     def _of_plate(self, plate: FoundPlate) -> Iterable[str]:
         survey, wanted = plate.survey, self.contract.input
         if lacking := [channel for channel in wanted.channels if channel not in survey.channels]:
-            can_be_named = plate.source.format != OMEZARR or all(label.isdecimal() for label in survey.channels)
             cure = (
                 f"name all {len(survey.channels)} in their order, the classifier's among them, by --channels"
-                if can_be_named
+                if _can_be_named(plate)
                 else "a model.yaml names channels as they are on the plate"
             )
             there = f"the classifier's channels {lacking} are not on it, which has {list(survey.channels)}"
@@ -247,6 +276,15 @@ def _shown(path: str | Path) -> str:
         return str(path)
     whole, here = Path(path).absolute(), Path.cwd()
     return str(whole.relative_to(here) if whole.is_relative_to(here) else whole)
+
+
+def _can_be_named(plate: FoundPlate) -> bool:
+    return plate.source.format != OMEZARR or all(label.isdecimal() for label in plate.survey.channels)
+
+
+def _says(rows: Iterable[Mapping[str, str]], column: str) -> bool:
+    """Tell whether a column says anything; a treatment that was left empty has been read as ``untreated``."""
+    return bool({row.get(column, "") for row in rows} - ({"", "untreated"} if column == "treatment" else {""}))
 
 
 def _cell(value: str | tuple[str, ...]) -> str:

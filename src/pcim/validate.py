@@ -52,6 +52,9 @@ class Validation:
 def validate(files: Sequence[Path]) -> Validation:
     """Check a config and all that it names: tables, plate maps, contracts, the plates' metadata, classifiers, budget and space."""
     told = Validation()
+    told.faults = [f"{file}: no such file; name it by --configfile" for file in files if not file.is_file()]
+    if told.faults:
+        return told  # what a config lacks that nobody has read is no fault of its own
     written = read_together(files, told.faults)
     try:
         inputs = Inputs.read(written, told.faults)

@@ -232,6 +232,11 @@ def test_a_given_plate_map_is_taken_over_for_the_wells_that_there_are(screen: Pa
     assert "column 'Well' of the plate map was read as 'well_position'" in result.stdout
     assert "of the plate map, 1 wells are on no plate and left out" in result.stdout
     assert "of the plate map, 2 wells are not in it and left empty" in result.stdout
+    assert (
+        "1. my/platemap.csv has treatment, control_type, dose, label, Batch of 2 wells, as given; still empty"
+        in result.stdout
+    )
+    assert "\n     split (train: the classifier saw the well, test: it did not).\n" in result.stdout
     assert validate([Path("my/config.yaml")]).faults == []
 
 
@@ -246,7 +251,7 @@ def test_faults_of_a_given_plate_map_say_their_lines(screen: Path, here: Path) -
     ):
         assert fault in told
     (here / "given.csv").write_text("well,label\nA1,spott\n")
-    assert "label: ['spott'] are no classes of ['plain', 'spot']" in init(*words).stderr
+    assert "label: 'spott' (A01) is no class of ['plain', 'spot'] (did you mean 'spot'?)" in init(*words).stderr
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
@@ -265,7 +270,9 @@ def test_a_plate_map_that_was_written_is_read_as_it_was(here: Path, delimiter: s
     assert {**wells["B02"], "treatment": ""} == {**known["B02"], "treatment": ""}
 
 
-def test_in_a_terminal_it_asks(screen: Path, here: Path) -> None:
+@pytest.mark.parametrize("are_named", [True, False])
+def test_in_a_terminal_it_asks(screen: Path, here: Path, are_named: bool) -> None:
+    tiff_plate(here / "raw")
     main, end = pty.openpty()
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "TERM": "dumb"}
     command = [sys.executable, "-m", "pcim.cli", "init"]
@@ -274,17 +281,31 @@ def test_in_a_terminal_it_asks(screen: Path, here: Path) -> None:
     seen = ""
     for prompt, answer in (
         ("Folder of the campaign", "my"),
-        ("Folder of the plates", f'"{screen}"'),
+        ("Folder of the plates", f'"{screen}"' if are_named else "raw"),
         ("The classifier's model.yaml", str(screen / "model")),
+        *(
+            []
+            if are_named
+            else [("A plate map as CSV", "lost.csv"), (f"lost.csv: no such file or folder in {here}", None)]
+        ),
         ("A plate map as CSV", ""),
-        ("Which label holds the biology?", ""),
+        *(
+            [("Which label holds the biology?", "")]
+            if are_named
+            else [
+                ("call their channels C01, C02; the classifier looks at DNA, Reporter", "DNA"),
+                ("'DNA': expected 2 names, DNA, Reporter among them", None),
+                ("comma separated; empty: leave them", "DNA, Reporter"),
+            ]
+        ),
         ("Run it?", "y"),
     ):
         while prompt not in seen and select.select([main], [], [], 120)[0]:
             seen += os.read(main, 4096).decode()
         assert prompt in seen
         seen = seen.partition(prompt)[2]
-        os.write(main, f"{answer}\n".encode())
+        if answer is not None:
+            os.write(main, f"{answer}\n".encode())
     while asked.poll() is None and select.select([main], [], [], 120)[0]:
         try:
             seen += os.read(main, 4096).decode()

@@ -13,8 +13,9 @@ import pytest
 import torch
 import yaml
 import zarr
+from rich.console import Console
 
-from pcim import differences, models, reproduce
+from pcim import differences, models, reproduce, screens
 from pcim.differences import how_far
 from pcim.mapplates import MapPlate
 from pcim.provenance import read_record
@@ -81,11 +82,17 @@ def test_no_record_of_a_map_names_a_time_a_host_or_a_path(made: Laid) -> None:
     )
 
 
-def test_one_well_by_one_method_is_the_same_as_in_its_chunk(made: Laid) -> None:
+def test_one_well_by_one_method_is_the_same_as_in_its_chunk(made: Laid, capsys: pytest.CaptureFixture[str]) -> None:
     found = reproduce.reproduce(made.results, Chosen(well="A2", method="pcim"))
     assert found.state == "equal"
     assert {(one.kind, one.well) for one in found.compared} == {("call", "A02"), ("map", "A02")}
     assert len(found.compared) == 2 * 4
+    told = capsys.readouterr().err
+    assert "reproduce: 100%" in told
+    assert "\r" not in told, "lines where it is no terminal"
+    found.compared = found.compared[:1]
+    screens.show_reproduction(Console(width=1000), found)
+    assert "1 call equal" in capsys.readouterr().out
 
 
 def test_a_map_that_is_not_what_was_made_is_named_with_its_difference(mine: Laid) -> None:

@@ -90,7 +90,7 @@ def test_faults_of_every_kind_come_in_one_numbered_message(values: dict[str, Any
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"sha256": "0" * 64}, "says " + "0" * 64),
+        ({"sha256": "0" * 64}, f"says {'0' * 64}: restore the file or, if these weights are meant, run pcim adopt again"),
         ({"architecture": "makers.lost:net"}, "; install it in this environment, or name its folder in PYTHONPATH"),
         ({"architecture": "makers:write_model"}, "write_model() missing 1 required positional argument"),
         ({"architecture": "pcim.architectures:small_cnn", "arguments": {"channels": 0, "classes": 2}}, "channels is 0; allowed: 1 or more"),
@@ -111,6 +111,34 @@ def test_a_classifier_that_is_not_what_its_contract_says_is_named(
     assert fault.startswith("my.yaml:6: classifiers.spots.model: ")
     assert told in fault
     assert "\n" not in fault
+
+
+def test_what_follows_from_a_file_that_is_not_there_is_not_told_and_where_it_was_looked_for_is(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    assert validate([Path("lost.yaml")]).faults == ["lost.yaml: no such file; name it by --configfile"]
+    for name, lost in (("plates", "lost.tsv"), ("platemap", "lost.csv")):
+        table = Path(values["plates"]).read_text().splitlines()
+        Path("own.tsv").write_text(
+            "\n".join([table[0], *("\t".join([*row.split("\t")[:2], lost]) for row in table[1:])])
+        )
+        faults = check(values | {"plates": lost if name == "plates" else "own.tsv"})
+        assert f"{lost}: no such file; paths are relative to the working folder, {tmp_path}" in faults
+
+
+def test_a_true_class_that_is_none_is_named_with_its_wells_and_lines(values: dict[str, Any]) -> None:
+    plate, path, platemap = Path(values["plates"]).read_text().splitlines()[1].split("\t")[:3]
+    lines = Path(platemap).read_text().splitlines()
+    column = lines[0].split(",").index("label")
+    rows = [line.split(",") for line in lines]
+    for number in (2, 4):
+        rows[number][column] = "spott"
+    Path("own.csv").write_text("\n".join(",".join(row) for row in rows))
+    Path("own.tsv").write_text(f"plate\tpath\tplatemap\n{plate}\t{path}\town.csv\n")
+    faults = check(values | {"plates": "own.tsv"})
+    told = f"'spott' in own.csv:3, {rows[2][0]} and 1 more, is no class of ['plain', 'spot'] (did you mean 'spot'?)"
+    (fault,) = faults
+    assert fault.endswith(f"classifiers.spots.truth: {told}")
 
 
 def test_code_that_is_not_trusted_is_one_fault_and_is_not_run(

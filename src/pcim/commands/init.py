@@ -29,7 +29,7 @@ def init(  # noqa: PLR0913, PLR0917 - a command's options
     platemap: Annotated[
         Path | None, typer.Option(help="A plate map that there is, as CSV: its rows are taken over.")
     ] = None,
-    name: Annotated[str, typer.Option(help="Name of the campaign; without it, after its folder.")] = "",
+    name: Annotated[str, typer.Option(help="Name of the campaign.", show_default="after its folder")] = "",
     objects: Annotated[str, typer.Option(help="The label image of the plates that holds the biology.")] = "",
     places: Annotated[Path | None, typer.Option(help="Table of places, for a classifier of crops.")] = None,
     trust: Annotated[
@@ -66,9 +66,9 @@ def init(  # noqa: PLR0913, PLR0917 - a command's options
     model = model or _sole_model(folder)
     if is_asked:
         folder = folder or _path("Folder of the campaign")
-        plates = plates or [str(place) for place in (_path("Folder of the plates"),) if place]
-        model = model or _path("The classifier's model.yaml")
-        platemap = platemap or _path("A plate map as CSV, if there is one; empty: one to fill in is written")
+        plates = plates or [str(place) for place in (_there("Folder of the plates"),) if place]
+        model = model or _there("The classifier's model.yaml")
+        platemap = platemap or _there("A plate map as CSV, if there is one; empty: one to fill in is written")
     if folder is None or not plates or model is None:
         wanted = (
             ("FOLDER: the campaign's own", folder),
@@ -78,6 +78,9 @@ def init(  # noqa: PLR0913, PLR0917 - a command's options
         _stop([what for what, given in wanted if not given])
     row = {"path": "", "z": z, "t": t, "channels": channels, "acquisition": acquisition}
     draft, renamed = _look(folder, plates, model, platemap, row)
+    if is_asked and not channels and draft.unnamed:
+        row["channels"] = _channels(draft.unnamed, draft.contract.input.channels)
+        draft, renamed = _look(folder, plates, model, platemap, row)
     screen = console()
     show_found(screen, draft.plates)
     draft = replace(
@@ -124,6 +127,25 @@ def _path(asked: str) -> Path | None:
     """Ask for a path, which a terminal quotes where it is dropped into it; None for nothing."""
     answer = str(typer.prompt(asked, default="", show_default=False)).strip().strip("'\"")
     return Path(answer) if answer else None
+
+
+def _there(asked: str) -> Path | None:
+    """Ask for a path until something lies there; None for nothing."""
+    while (path := _path(asked)) and not path.exists():
+        typer.echo(f"{path}: no such file or folder{'' if path.is_absolute() else f' in {Path.cwd()}'}")
+    return path
+
+
+def _channels(there: list[str], wanted: list[str]) -> str:
+    """Ask for names of the plates' channels until they are as many, with the classifier's among them; empty for none."""
+    told = f"The plates call their channels {', '.join(there)}; the classifier looks at {', '.join(wanted)}."
+    asked = f"{told} Name all {len(there)}, in the plates' order, comma separated; empty: leave them"
+    while answer := str(typer.prompt(asked, default="", show_default=False)).strip():
+        names = [name.strip() for name in answer.split(",")]
+        if len(names) == len(there) and set(wanted) <= set(names):
+            return ",".join(names)
+        typer.echo(f"{answer!r}: expected {len(there)} names, {', '.join(wanted)} among them")
+    return ""
 
 
 def _sole_model(folder: Path | None) -> Path | None:

@@ -78,7 +78,8 @@ def verb(stage: str) -> Callable[..., None]:
             typer.Option(
                 exists=True,
                 dir_okay=False,
-                help="The campaign's config, again for another one over it; without it config/config.yaml.",
+                help="The campaign's config, again for another one over it.",
+                show_default="config/config.yaml",
             ),
         ] = None,
         profile: Annotated[
