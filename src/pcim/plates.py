@@ -123,7 +123,9 @@ class Plate:
             When there is no such label, or its shape is not the field's.
         """
         if self.source.format != OMEZARR:
-            raise ngff.NgffError(f"{self.source.address}: a {self.source.format} export has no label images")
+            raise ngff.NgffError(
+                f"{self.source.address}: an export ({self.source.format}) has no label images; docs/plates.md says how to add them"
+            )
         image = FieldImage.open(self.source, self.path(well, field))
         places = _places(image.layout.space, image.shape)
         return xr.DataArray(image.read_label(name), dims=("y", "x"), coords=places, name=name)

@@ -99,8 +99,9 @@ class Draft:
                 f"--trust {package}: the classifier is made by code of that package or file, which would be run"
             )
         if self.objects and self.objects not in self.labels:
-            there = f"{self.objects!r} is no label of every plate{nearest(self.objects, self.labels)}; allowed: {self.labels}"
-            found.append(f"--objects: {there}")
+            allowed = f"allowed: {self.labels}" if self.labels else "there is none; docs/plates.md says how to add them"
+            near = nearest(self.objects, self.labels)
+            found.append(f"--objects: {self.objects!r} is no label of every plate{near}; {allowed}")
         if self.contract.input.view == "object" and not self.objects and self.places is None:
             found.append("--objects LABEL or --places CSV: the classifier looks at crops around objects (view: object)")
         for label in sorted({row.get("label", "") for row in self.known.values()} - {"", *self.contract.classes}):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pcim.validate import Validation
 
 _LISTED = 20
+_NO_LABELS = "no label images: the report will not be able to say whether it looks at the biology; docs/plates.md says how to add them"
 
 
 def show_validation(console: Console, told: Validation) -> None:
@@ -50,6 +51,8 @@ def show_found(console: Console, plates: Sequence[FoundPlate]) -> None:
         )
         table.add_row(*map(Text, (plate.name, plate.source.format, f"{len(held.wells):,}", f"{fields:,}", *looks)))
     console.print(table)
+    if not any(plate.survey.labels for plate in plates):
+        console.print(_NO_LABELS, soft_wrap=True)
 
 
 def show_draft(console: Console, draft: Draft, files: Iterable[Path], renamed: Mapping[str, str]) -> None:

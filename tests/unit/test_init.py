@@ -18,11 +18,14 @@ import numpy as np
 import pytest
 import tifffile
 import yaml
+import zarr
 from documents import SHELL, blocks_of
 from makers import spot_field, write_campaign, write_model, write_plate
+from ome_zarr_models import v05
 from ownmodels import detector, digest_of, save_program, write_own
 from typer.testing import CliRunner, Result
 
+from pcim import open_plate
 from pcim.campaign import Campaign
 from pcim.cli import app
 from pcim.config import Config
@@ -321,6 +324,66 @@ def test_a_broken_config_of_a_scaffold_says_its_line(screen: Path, here: Path) -
     file.write_text(file.read_text().replace("objects: spots", "objects: spot"))
     with pytest.raises(CampaignError, match=r"my/config\.yaml:\d+: classifiers\.spots: objects: 'spot' is not one of"):
         Campaign.load(read_config([file]))
+
+
+def test_objects_are_added_to_a_plate_of_tiffs_as_the_page_says(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiff_plate(here / "raw")
+    (here / "my_nets.py").write_text("from makers import spot_detector\n")
+    monkeypatch.syspath_prepend(here)
+    write_model(here / "my_model", architecture="my_nets:spot_detector")
+    words = [
+        "tiff_screen",
+        "--plates",
+        "raw",
+        "--model",
+        "my_model",
+        "--channels",
+        "DNA,Reporter",
+        "--trust",
+        "my_nets",
+    ]
+    told = init(*words, "--objects", "nuclei")
+    assert (told.exit_code, list(here.glob("tiff_screen"))) == (2, [])
+    assert "'nuclei' is no label of every plate; there is none; docs/plates.md says how to add them" in told.stderr
+    told = init(*words)
+    assert told.exit_code == 0, told.output
+    assert (
+        "no label images: the report will not be able to say whether it looks at the biology; docs/plates.md"
+        in told.stdout
+    )
+    page = ROOT / "docs/plates.md"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    for block in (one for one in blocks_of(page) if one.test.endswith("as_the_page_says")):
+        if block.language not in SHELL:
+            exec(compile(block.text, str(block), "exec"), {})
+            continue
+        for program, *rest in map(shlex.split, block.commands):
+            command = [sys.executable, "-m", "pcim.cli"] if program == "pcim" else [program]
+            ran = subprocess.run(
+                [*command, *rest], cwd=here, env=environment, capture_output=True, text=True, check=False
+            )
+            assert ran.returncode == 0, (rest, ran.stderr)
+    assert "no label images" not in ran.stdout
+    plate = open_plate("plates/raw.zarr")
+    assert (plate.wells, plate.labels) == (["A01", "A02", "B01"], ["nuclei"])
+    label, dna = plate.label("A02", None, "nuclei"), plate.field("A02").sel(channel="DNA").values
+    assert (label.shape, label.dtype.kind) == (dna.shape, "u")
+    assert dna[label.values > 0].min() > dna[label.values == 0].max(), (
+        "the threshold's objects are read back, pixel by pixel"
+    )
+    v05.Image.from_zarr(zarr.open_group("plates/raw.zarr/A/2/1", mode="r"))
+    v05.ImageLabel.from_zarr(zarr.open_group("plates/raw.zarr/A/2/1/labels/nuclei", mode="r"))
+    assert validate([Path("my_screen/config.yaml")]).faults == []
+    (entry,) = Campaign.load(read_config([Path("my_screen/config.yaml")])).config.classifiers.values()
+    assert entry.objects == "nuclei"
+    (snippet,) = (one for one in blocks_of(page) if one.test and one.language == "python")
+    (here / "other").mkdir()
+    monkeypatch.chdir(here / "other")
+    write_plate(Path("plates/raw.zarr"), {("A", "1", "0"): spot_field(np.random.default_rng(3), (61, 60), (20, 20))})
+    exec(compile(snippet.text, str(snippet), "exec"), {})
+    np.testing.assert_array_equal(
+        np.unique(open_plate("plates/raw.zarr").label("A01", "0", "nuclei") > 0), [False, True]
+    )
 
 
 def test_the_commands_of_the_page_do_what_it_says(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
