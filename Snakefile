@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from pathlib import Path
 
 from snakemake.utils import min_version
@@ -37,6 +38,7 @@ campaign = Campaign.load(values, look_at_plates=is_run)
 
 # What starts this campaign again: the report tells it, with the failed jobs.
 command = start_command(given)
+began = time.time()
 
 
 if is_run:
@@ -51,9 +53,16 @@ onstart:
     )
 
 
+onsuccess:
+    page = Path(f"results/{campaign.name}/report/index.html")
+    if page.exists() and page.stat().st_mtime >= began:
+        print(f"Report: {page}", file=sys.stderr)
+
+
 # Snakemake calls no handler of a module. Where this is one, it takes its turn after the handler that is there.
 if not workflow.modifier.is_main_snakefile():
-    workflow._onstart = lambda log, other=workflow._onstart: (other(log), onstart())
+    workflow._onstart = lambda log, own=workflow._onstart: (own(log), onstart())
+    workflow._onsuccess = lambda log, own=workflow._onsuccess: (own(log), onsuccess())
 
 
 wildcard_constraints:

@@ -167,6 +167,10 @@ onstart:
     open("handled", "x").close()
 
 
+onsuccess:
+    open("succeeded", "x").close()
+
+
 module pcim:
     snakefile:
         github("pcim/pcim", path="workflow/Snakefile", tag="v1")
@@ -210,5 +214,6 @@ def test_the_workflow_is_a_module_of_one_that_snakedeploy_deploys(tmp_path: Path
     call(*run, "--until", "ingest", cwd=folder, **environment)
     results = folder / "results" / values["campaign"]
     assert (folder / "handled").exists()
+    assert (folder / "succeeded").exists()
     for made in ("ingest/plate1/fields.parquet", "plan/plate1.json", "campaign.json", ".lock"):
         assert (results / made).stat().st_size > 0, made

@@ -23,7 +23,7 @@ def pcim(run: Run, *words: str) -> str:
     command = [sys.executable, "-m", "pcim.cli", *words]
     ran = subprocess.run(command, cwd=run.folder, env=run.environment, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
-    return ran.stdout
+    return ran.stdout + ran.stderr
 
 
 def test_a_folder_of_tiffs_and_a_classifier_become_maps_and_a_report_in_three_commands(tmp_path: Path) -> None:
@@ -41,7 +41,9 @@ def test_a_folder_of_tiffs_and_a_classifier_become_maps_and_a_report_in_three_co
     fast = text.replace("#attribute:", "attribute:").replace("  #methods: [", "  methods: [pcim, random]  # [")
     config.write_text(fast)  # as the page says: take the # away
     assert "Campaign my_screen: nothing is wrong" in pcim(run, "validate", "--configfile", "my screen/config.yaml")
-    pcim(run, "report", "--configfile", "my screen/config.yaml", "--", "--cores", "2")
+    words = ["--configfile", "my screen/config.yaml", "--", "--cores", "2"]
+    assert "Report: " not in pcim(run, "ingest", *words)
+    assert "\nReport: results/my_screen/report/index.html\n" in pcim(run, "report", *words)
     results = tmp_path / "results/my_screen"
     assert (results / "report/index.html").stat().st_size > 100_000
     ledger: Any = pd.read_parquet(next((results / "attribute/spots/pcim").rglob("*.parquet")))
