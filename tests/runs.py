@@ -17,7 +17,7 @@ REPOSITORY = Path(__file__).parents[1]
 TESTS = REPOSITORY / "tests"
 
 
-def _hear_interrupts() -> None:
+def hear_interrupts() -> None:
     """Let the process be interrupted as a person's would, also where these tests run in the background of a shell, which is deaf to it."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
@@ -52,7 +52,7 @@ class Run:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_hear_interrupts,  # noqa: PLW1509 - this process has one thread
+                preexec_fn=hear_interrupts,  # noqa: PLW1509 - this process has one thread
             )
 
     def __call__(self, *arguments: str, succeeds: bool = True) -> str:

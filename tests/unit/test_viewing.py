@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from runs import hear_interrupts
 from shown import make_results
 from typer.testing import CliRunner
 
@@ -147,9 +148,8 @@ def test_a_plate_that_cannot_be_shown_is_one_message(results: Path) -> None:
 def test_the_command_serves_until_ctrl_c(results: Path) -> None:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, "-m", "pcim.cli", "view", str(results), "--plate", "p5", "--no-browser", "--port", "0"]
-    with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=environment, preexec_fn=hear_interrupts, **pipes) as process:  # noqa: PLW1509 - as there
         assert process.stdout is not None
         assert process.stderr is not None
         assert process.stdout.readline() == "Plate p5 of campaign seen, 1 plate of maps.\n"
