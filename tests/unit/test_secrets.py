@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from buckets import bucket_with
 from makers import CHANNELS, spot_field, write_plate
 
 from pcim.bounded import is_printable, printable
@@ -28,23 +29,10 @@ GOOD = spot_field(np.random.default_rng(3), (40, 52), (20, 30))
 @pytest.fixture
 def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A bucket with a plate of two wells, one of them broken; its server is reached by an address with a password."""
-    moto = pytest.importorskip("moto.server", reason="moto is not installed")
-    import boto3
-
-    for name, value in {**KEYS, "AWS_DEFAULT_REGION": "us-east-1"}.items():
-        monkeypatch.setenv(name, value)
-    server = moto.ThreadedMotoServer("127.0.0.1", 0)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
     local = write_plate(tmp_path / "p.zarr", {("A", "1", "0"): GOOD, ("B", "3", "0"): GOOD})
     (local / "B/3/0/0/c/0/0/0").write_bytes(b"broken")
-    client = boto3.client("s3")
-    client.create_bucket(Bucket="plates")
-    for file in (path for path in local.rglob("*") if path.is_file()):
-        client.upload_file(str(file), "plates", f"screen/p.zarr/{file.relative_to(local).as_posix()}")
-    yield "s3://plates/screen/p.zarr"
-    server.stop()
+    with bucket_with(local, monkeypatch, KEYS) as address:
+        yield address
 
 
 def test_nothing_that_is_written_about_a_plate_in_a_bucket_holds_a_key(

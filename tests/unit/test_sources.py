@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
+from buckets import bucket_with
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from makers import CHANNELS, spot_field, write_plate
@@ -237,28 +238,9 @@ def test_a_plate_on_a_web_server_is_read_like_a_local_one(tmp_path: Path, served
 
 
 def test_a_plate_in_a_bucket_is_read_like_a_local_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    moto = pytest.importorskip("moto.server", reason="moto is not installed")
-    import boto3
-
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "x",
-        "AWS_SECRET_ACCESS_KEY": "x",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    server = moto.ThreadedMotoServer("127.0.0.1", 0)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
     local = write_plate(tmp_path / "p.zarr", {("A", "1", "0"): GOOD, ("B", "3", "0"): GOOD})
-    client = boto3.client("s3")
-    client.create_bucket(Bucket="plates")
-    for file in (path for path in local.rglob("*") if path.is_file()):
-        client.upload_file(str(file), "plates", f"screen/p.zarr/{file.relative_to(local).as_posix()}")
-    try:
-        assert_read_alike(source_of(local), Source("s3://plates/screen/p.zarr"))
-    finally:
-        server.stop()
+    with bucket_with(local, monkeypatch) as address:
+        assert_read_alike(source_of(local), Source(address))
 
 
 def assert_read_alike(local: Source, remote: Source) -> None:
