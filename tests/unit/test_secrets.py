@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from buckets import bucket_with
+from buckets import SECRET, put_in_a_bucket
 from makers import CHANNELS, spot_field, write_plate
 
 from pcim.bounded import is_printable, printable
@@ -21,18 +20,15 @@ from pcim.plan import PlatePlan, plan_plate
 from pcim.source import Source, holds_secret
 from pcim.stores import FieldImage
 
-SECRET = "s3cr3tKEYx9"
-KEYS = {"AWS_ACCESS_KEY_ID": f"id{SECRET}", "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_SESSION_TOKEN": f"tok{SECRET}"}
 GOOD = spot_field(np.random.default_rng(3), (40, 52), (20, 30))
 
 
 @pytest.fixture
-def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A bucket with a plate of two wells, one of them broken; its server is reached by an address with a password."""
+def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of a plate of two wells, one of them broken, in a bucket that is reached by a key and a password."""
     local = write_plate(tmp_path / "p.zarr", {("A", "1", "0"): GOOD, ("B", "3", "0"): GOOD})
     (local / "B/3/0/0/c/0/0/0").write_bytes(b"broken")
-    with bucket_with(local, monkeypatch, KEYS) as address:
-        yield address
+    return put_in_a_bucket(local, monkeypatch)
 
 
 def test_nothing_that_is_written_about_a_plate_in_a_bucket_holds_a_key(

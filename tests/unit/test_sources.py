@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
-from buckets import bucket_with
+from buckets import put_in_a_bucket
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from makers import CHANNELS, spot_field, write_plate
@@ -239,8 +239,7 @@ def test_a_plate_on_a_web_server_is_read_like_a_local_one(tmp_path: Path, served
 
 def test_a_plate_in_a_bucket_is_read_like_a_local_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     local = write_plate(tmp_path / "p.zarr", {("A", "1", "0"): GOOD, ("B", "3", "0"): GOOD})
-    with bucket_with(local, monkeypatch) as address:
-        assert_read_alike(source_of(local), Source(address))
+    assert_read_alike(source_of(local), Source(put_in_a_bucket(local, monkeypatch)))
 
 
 def assert_read_alike(local: Source, remote: Source) -> None:
