@@ -83,8 +83,7 @@ def write_model(folder: Path, **changes: Any) -> Path:
         "test": {"file": "test.safetensors"},
         "training": {"data": "none: the weights are set by hand", "split": "none"},
     } | changes
-    detector = SpotDetector()
-    detector.load_state_dict(spot_weights())
+    detector = knowing_detector()
     rng = np.random.default_rng(7)
     images = torch.from_numpy(rng.normal(200, 100, (2, 2, *SIZE)).astype(np.float32))
     with torch.no_grad():
@@ -93,6 +92,13 @@ def write_model(folder: Path, **changes: Any) -> Path:
     path = folder / "model.yaml"
     path.write_text(yaml.safe_dump(contract, sort_keys=False))
     return path
+
+
+def knowing_detector() -> SpotDetector:
+    """Return a spot detector with its weights."""
+    network = SpotDetector()
+    network.load_state_dict(spot_weights())
+    return network
 
 
 def spot_field(rng: np.random.Generator, shape: tuple[int, int], spot: tuple[int, int] | None) -> NDArray[np.uint16]:
@@ -105,6 +111,12 @@ def spot_field(rng: np.random.Generator, shape: tuple[int, int], spot: tuple[int
         y, x = spot
         image[1, y - 3 : y + 4, x - 3 : x + 4] += 400
     return np.clip(image, 0, 65535).astype(np.uint16)
+
+
+def spot_images(rng: np.random.Generator, spots: Sequence[tuple[int, int]]) -> torch.Tensor:
+    """Return views (n, c, h, w) as the detector is fed them, a spot at each (y, x)."""
+    fields = np.stack([spot_field(rng, SIZE, spot) for spot in spots]).astype(np.float32)
+    return torch.from_numpy((fields - 200) / 100)
 
 
 def write_plate(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from makers import SpotDetector, spot_weights
+from makers import SpotDetector, knowing_detector, spot_weights
 from torch import nn
 
 from pcim import PCIM, attribute_plate, evaluate, load_classifier, open_plate
@@ -24,9 +24,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def detector() -> nn.Module:
-    network = SpotDetector()
-    network.load_state_dict(spot_weights())
-    return network.cuda()
+    return knowing_detector().cuda()
 
 
 @pytest.fixture(scope="module")

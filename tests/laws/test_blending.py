@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from makers import SIZE, SpotDetector, spot_field, spot_weights
+from makers import SIZE, knowing_detector, spot_field
 from scipy.ndimage import gaussian_filter
 from torch import nn
 
@@ -22,9 +22,7 @@ SETTINGS = PcimSettings()
 
 @pytest.fixture(scope="module")
 def detector() -> nn.Module:
-    network = SpotDetector()
-    network.load_state_dict(spot_weights())
-    return network.requires_grad_(False).eval()
+    return knowing_detector().requires_grad_(False).eval()
 
 
 @pytest.fixture(scope="module")

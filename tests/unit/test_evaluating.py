@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from makers import SIZE, SpotDetector, spot_field, spot_weights
+from makers import SIZE, knowing_detector, spot_images
 from torch import nn
 
 from pcim import PCIM, evaluate
@@ -20,16 +20,12 @@ FEW = EvaluateSettings(steps=4, sets=2, batch_size=8, substitutes=["mean"])
 
 @pytest.fixture(scope="module")
 def detector() -> nn.Module:
-    network = SpotDetector()
-    network.load_state_dict(spot_weights())
-    return network
+    return knowing_detector()
 
 
 @pytest.fixture(scope="module")
 def images() -> torch.Tensor:
-    rng = np.random.default_rng(8)
-    fields = np.stack([spot_field(rng, SIZE, spot) for spot in SPOTS]).astype(np.float32)
-    return torch.from_numpy((fields - 200) / 100)
+    return spot_images(np.random.default_rng(8), SPOTS)
 
 
 def masks() -> np.ndarray:

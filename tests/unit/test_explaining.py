@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from makers import SpotDetector, spot_weights, write_model
+from makers import knowing_detector, write_model
 from safetensors.torch import load_file, save_file
 
 from pcim import attribute_plate, evaluate, load_classifier, open_plate
@@ -182,8 +182,7 @@ def test_a_classifier_of_crops_is_shown_the_objects_of_a_label(plate: Plate, tmp
     path = write_model(tmp_path, input=crops)
     stored = load_file(tmp_path / "test.safetensors")
     images = stored["images"][:, :, :16, :16].contiguous()
-    network = SpotDetector()
-    network.load_state_dict(spot_weights())
+    network = knowing_detector()
     with torch.no_grad():
         save_file({"images": images, "logits": network((images - 200) / 100)}, tmp_path / "test.safetensors")
     classifier = load_classifier(path, ["makers"], "cpu")

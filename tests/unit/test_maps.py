@@ -9,7 +9,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
-from makers import SIZE, SpotDetector, spot_field, spot_weights, write_model
+from makers import SIZE, knowing_detector, spot_images, write_model
 
 from pcim import PCIM, load_classifier
 from pcim.maps import Maps
@@ -26,15 +26,12 @@ def _no_window() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def images() -> torch.Tensor:
-    rng = np.random.default_rng(8)
-    fields = np.stack([spot_field(rng, SIZE, spot) for spot in ((12, 30), (33, 14))]).astype(np.float32)
-    return torch.from_numpy((fields - 200) / 100)
+    return spot_images(np.random.default_rng(8), ((12, 30), (33, 14)))
 
 
 @pytest.fixture(scope="module")
 def maps(images: torch.Tensor) -> Maps:
-    network = SpotDetector()
-    network.load_state_dict(spot_weights())
+    network = knowing_detector()
     return PCIM(network, steps=5).attribute(images, target=[1, 0])
 
 
@@ -82,8 +79,7 @@ def test_one_map_goes_into_axes_of_the_users_own(maps: Maps) -> None:
 
 
 def test_raw_weights_are_drawn_in_units_of_their_mean(images: torch.Tensor) -> None:
-    network = SpotDetector()
-    network.load_state_dict(spot_weights())
+    network = knowing_detector()
     literal = PCIM(network, preset="literal").attribute(images[:1])
     (drawn,) = literal.plot()[0, 1].get_images()
     assert float(drawn.get_array().mean()) == pytest.approx(1, rel=1e-4)

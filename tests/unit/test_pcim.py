@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from makers import SIZE, SpotDetector, spot_field, spot_weights
+from makers import SIZE, knowing_detector, spot_images
 from pydantic import ValidationError
 from torch import nn
 
@@ -27,16 +27,12 @@ SPOTS = [(12, 30), (33, 14), (24, 24)]
 
 @pytest.fixture(scope="module")
 def detector() -> nn.Module:
-    network = SpotDetector()
-    network.load_state_dict(spot_weights())
-    return network
+    return knowing_detector()
 
 
 @pytest.fixture(scope="module")
 def images() -> torch.Tensor:
-    rng = np.random.default_rng(8)
-    fields = np.stack([spot_field(rng, SIZE, spot) for spot in SPOTS]).astype(np.float32)
-    return torch.from_numpy((fields - 200) / 100)
+    return spot_images(np.random.default_rng(8), SPOTS)
 
 
 def black_box(network: nn.Module) -> Any:
