@@ -143,7 +143,7 @@ def _reach(values: pd.Series[float]) -> float:
 def curves(
     table: pd.DataFrame, *, names: Mapping[str, str], controls: Sequence[str], seen: Sequence[str]
 ) -> alt.FacetChart:
-    """Draw the deletion and insertion curves of every method; a substitute is chosen, a method is picked in the legend.
+    """Draw every method's deletion and insertion curves in their 95 % intervals; a substitute is chosen, a method is picked in the legend.
 
     `names` = method -> name, in order; `seen` = the substitutes that the first method was given, named so in the list.
     """
@@ -172,9 +172,7 @@ def curves(
         tooltip=["method", "substitute", "order", alt.Tooltip("share:Q", format=".0%"), alt.Tooltip("mean:Q", format=".3f"),
                  alt.Tooltip("low:Q", format=".3f"), alt.Tooltip("high:Q", format=".3f")],
     )  # fmt: skip
-    band = base.mark_area(opacity=0.16).encode(
-        y="low:Q", y2="high:Q", opacity=alt.condition(picked, alt.value(0.2), alt.value(0), empty=False)
-    )
+    band = base.mark_area().encode(y="low:Q", y2="high:Q", opacity=alt.condition(picked, alt.value(0.15), alt.value(0)))
     chart = alt.layer(band, line).add_params(removed, picked).properties(width=WIDTH - 60, height=170)
     return chart.facet(row=alt.Row("order:N", title=None, header=alt.Header(labelOrient="top", labelAnchor="start")))
 
@@ -251,7 +249,9 @@ def dose_response(table: pd.DataFrame, *, last_class: str, objects: str | None) 
     told = ["treatment:N", "dose:Q", alt.Tooltip("mean:Q", format=".3f"), alt.Tooltip("low:Q", format=".3f"),
             alt.Tooltip("high:Q", format=".3f"), "wells:Q"]  # fmt: skip
     lines = base.mark_line(strokeWidth=1.5).encode(y=alt.Y("mean:Q", title="mean over views"))
-    ends = base.mark_rule(strokeWidth=1.5).encode(y="low:Q", y2="high:Q")
+    ends = base.mark_errorbar(ticks={"size": 9}, rule={"strokeWidth": 2}).encode(
+        y=alt.Y("low:Q", title="mean over views"), y2="high:Q"
+    )
     marks = base.mark_point(filled=True, size=50).encode(
         y="mean:Q", tooltip=told, shape=alt.Shape("treatment:N", scale=alt.Scale(domain=treatments), legend=legend)
     )

@@ -157,7 +157,7 @@ class ClassifierPage(ClassifierFindings):
         )
         return self.album.chart(
             f"{self.name}.doses", chart, f"Probability of {last}, and where the map lies, by dose and treatment; tables/doses.csv holds the numbers.",
-            f"Means over the views of each treatment and dose, with 95 % intervals by well.{cut} A click in the legend picks one.",
+            f"Means over the views of each treatment and dose; bars are 95 % intervals by well, which a dose of one well has not.{cut} A click in the legend picks one.",
         )  # fmt: skip
 
     @property

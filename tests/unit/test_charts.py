@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import reported
+import vl_convert
 
 from pcim import charts, findings
-from pcim.figures import Album
+from pcim.figures import VEGA_LITE, Album
 from pcim.scores import curve_table
 
 NAMES = {"pcim": "PCIM", "edge": "Edges", "random": "Random"}
@@ -125,6 +127,28 @@ def test_curves_start_with_a_substitute_that_the_method_has_not_seen() -> None:
     assert len(data_of(spec)) == len(table)
 
 
+def drawn(spec: dict[str, Any], mark: str) -> list[str]:
+    """Return the visible shapes of a kind of mark, as a chart starts."""
+    svg = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE)
+    groups = re.findall(rf'<g class="mark-{mark} role-mark.*?</g>', svg, re.DOTALL)
+    shapes = [shape for group in groups for shape in re.findall(r"<(?:path|line)[^>]* (?:d|y2)=[^>]+>", group)]
+    return [shape for shape in shapes if float(re.findall(r'(?<!-)opacity="([\d.]+)"', shape)[0]) >= 0.1]
+
+
+def test_curves_start_in_their_intervals_of_every_method() -> None:
+    table = curve_table([reported.curves_table()], draws=50)
+    table = table.assign(low=table["mean"] - 0.1, high=table["mean"] + 0.1)
+    bands = drawn(charts.curves(table, names=NAMES, controls=["edge", "random"], seen=[]).to_dict(), "area")
+    assert len(bands) == 2 * len(NAMES), "deletion and insertion"
+    for band in bands:
+        ends = [float(y) for y in re.findall(r"[ML][\d.]+,(-?[\d.]+)", re.findall(r' d="([^"]+)"', band)[0])]
+        upper, lower = ends[:5], ends[:4:-1]
+        assert np.abs(np.subtract(upper, lower)) == pytest.approx(0.2 * 170, abs=0.1)
+    alone = table.assign(low=np.nan, high=np.nan)
+    spec = charts.curves(alone, names=NAMES, controls=[], seen=[]).to_dict()
+    assert drawn(spec, "area") == [], "one well alone has no interval"
+
+
 def test_charts_look_for_light_and_for_dark_paper() -> None:
     light, dark = charts.theme(dark=False), charts.theme(dark=True)
     assert light.keys() == dark.keys()
@@ -155,6 +179,16 @@ def test_a_dose_response_shows_calls_and_maps_each_treatment_in_a_colour_and_a_s
     assert spec["layer"][0]["encoding"]["x"]["scale"]["type"] == "log"
     (measure,) = [one for one in spec["params"] if one["name"] == "measure"]
     assert measure["value"] == "probability of dead"
+
+
+def test_doses_stand_in_their_intervals_which_a_dose_of_one_well_has_not() -> None:
+    table = doses().assign(p_last_low=lambda of: of["p_last"] - 0.05, p_last_high=lambda of: of["p_last"] + 0.05)
+    table.loc[0, ["p_last_low", "p_last_high"]] = np.nan
+    spec = charts.dose_response(table, last_class="dead", objects=None).to_dict()
+    bars = [float(re.findall(r' y2="(-?[\d.]+)"', bar)[0]) for bar in drawn(spec, "rule")]
+    assert len(bars) == len(table) - 1
+    assert np.abs(bars) == pytest.approx(0.1 / 0.6 * 220, abs=0.1), "of an axis of 0.6"
+    assert len(drawn(spec, "rect")) == 2 * len(bars), "each end has a line across, which the line of the means has not"
 
 
 @pytest.mark.parametrize("values", [(0.0, 1.0, 100.0), (1.0, 2.0, 3.0)])
