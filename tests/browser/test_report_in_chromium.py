@@ -107,6 +107,23 @@ def test_the_page_opens_fast_asks_nothing_and_fits(report: Path, look: Any, widt
     assert (bright[0] < bright[1]) is (paper == "light")
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+def test_no_table_is_cut_off(report: Path, look: Any, width: int) -> None:
+    page = look(report, width).page
+    draw_all(page)
+    page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+    page.wait_for_selector(".list table")
+    tables = page.evaluate("""[...document.querySelectorAll('table')].map(table => {
+        const around = table.closest('.scroll') ?? table.parentElement, { left, right } = table.getBoundingClientRect();
+        const named = around.getAttribute('aria-label') ?? table.caption?.textContent ?? '';
+        return { named, hidden: Math.max(table.scrollWidth, right - left) - around.clientWidth, scrolls: getComputedStyle(around).overflowX === 'auto' };
+    })""")
+    assert len(tables) > 10
+    assert [one["named"] for one in tables if one["hidden"] > 0 and not one["scrolls"]] == []
+    if width == 1280:
+        assert [one["named"] for one in tables if one["hidden"] > 0] == []
+
+
 def test_the_first_screen_says_it_all(report: Path, look: Any) -> None:
     page = look(report).page
     for what in (".card h3", ".card .accuracy", ".card .thumbs img", "#summary table tbody tr"):
