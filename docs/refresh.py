@@ -16,7 +16,7 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 IMAGES = Path(__file__).parent / "images"
-SAID = ("verdict", "headline", "cautions", "map", "agreement", "methods", "exchanges", "classes")
+SAID = ("verdict", "headline", "channels", "cautions", "map", "agreement", "methods", "exchanges", "classes")
 SHOTS = {
     "report": "#summary .cards",
     "worms": "#c-bbbc010_columns .gallery",

@@ -59,7 +59,7 @@ def _of_few_wells(rows: Sequence[Row], settings: ReadingSettings) -> list[str]:
 def _fragile(backgrounds: pd.DataFrame, settings: ReadingSettings) -> list[str]:
     """Name the classes that the background alone is given."""
     return [
-        f"The background alone is called {row['target']} with a median probability of {row['p']:.2f}: "
+        f"With no pixel kept, a view is called {row['target']} with a median probability of {row['p']:.2f}: "
         "the map of this class is fragile."
         for row in records(backgrounds)
         if row["p"] >= settings.fragile

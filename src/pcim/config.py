@@ -79,7 +79,8 @@ class ClassifierSettings(Settings):
         description="Objects are exchanged with so much around them, px: a worm's fringe, a nucleus's cytoplasm.",
     )
     regions: dict[Name, Region] = Field(
-        {}, description="Named regions, first come first served; what is in none of them is 'background'."
+        {},
+        description="Named regions, first come first served; the rest is 'background'. None: maps are not measured by region.",
     )
     select: Select | None = Field(None, description="Overrides `attribute.select` for this classifier.")
 
@@ -87,7 +88,7 @@ class ClassifierSettings(Settings):
     def _known_objects(self) -> ClassifierSettings:
         if self.objects is not None and self.objects not in self.regions:
             raise ValueError(f"objects: {self.objects!r} is not one of the regions {sorted(self.regions)}")
-        if taken := sorted({"background", SURROUNDINGS, FRAME, CORNERS, MAP_TOP} & self.regions.keys()):
+        if taken := sorted({"background", "whole_view", SURROUNDINGS, FRAME, CORNERS, MAP_TOP} & self.regions.keys()):
             raise ValueError(f"regions: {taken} are regions that every classifier has; they cannot be defined")
         return self
 

@@ -246,6 +246,8 @@ class ClassifierFindings:
             method=self.method,
             by_call=by_call,
             halo_px=self.evidence.settings.halo_px,
+            named=bool(self.evidence.settings.regions),
+            channels=self.channels,
         )
 
     @cached_property
@@ -255,5 +257,5 @@ class ClassifierFindings:
                  "regions": self.regions, "channels": self.channels,
                  "organelles": self.organelles, "treatments": self.treatments, "doses": self.doses, "trends": self.trends,
                  "positions": self.positions, "interventions": self.exchanges, "methods": self.scores, "curves": self.curves, "wells": self.plate_wells,
-                 "views": self.explained_views.drop(columns=["logits", "probabilities"], errors="ignore")}  # fmt: skip
+                 "views": self.explained_views.drop(columns=["logits", "probabilities", "explained"], errors="ignore")}  # fmt: skip
         return {name: table.assign(classifier=self.name) for name, table in named.items()}

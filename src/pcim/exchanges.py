@@ -25,7 +25,7 @@ from pcim.interventions import (
 from pcim.measured import CORNERS, FRAME, MAP_TOP, SURROUNDINGS
 from pcim.plate import KEY_COLUMNS, ViewKey
 from pcim.progress import progress
-from pcim.regions import corners, frame
+from pcim.regions import WHOLE, corners, frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -74,7 +74,7 @@ def exchange_regions(  # noqa: PLR0913 - two of them for a job that may be kille
 
     Kind ``exchange`` is the region's own exchange, ``control`` that of a disc of the same area elsewhere (where one fits), ``mean``
     its replacement by the mean of the views with the partner's call. Families: ``label`` (the named regions and the background),
-    ``geometry``, ``map`` (its highest pixels), ``channel``.
+    ``geometry``, ``map`` (its highest pixels), ``channel``. Without named regions there is no ``label``.
 
     `known` are the rows of views, by key, that are not made again; `keep` is given those of each other view when they are complete.
     """
@@ -135,7 +135,7 @@ def _exchanges(  # noqa: PLR0913, PLR0917 - two views, and what may change place
         if name == objects:
             done = exchange_objects(here, there)
             yield from _with_control(name, "label", done, lambda disc: exchange_region(here, there, disc))
-        else:
+        elif name != WHOLE:
             yield from _of_region(name, "label", region | donor.regions[name], here, there, mean)
     shape = here.objects.shape
     if objects and len(receiver.regions) > 2:  # noqa: PLR2004 - the objects, the background, and what else is named

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from pcim.plate import FIELD_COLUMNS, KEY_COLUMNS
+from pcim.regions import WHOLE
 from pcim.responses import long_table, organelle_table
 from pcim.statistics import cluster_bootstrap_mean, proportion_interval
 
@@ -88,11 +89,11 @@ def confusion_table(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame
 
 
 def region_table(shares: pd.DataFrame, *, draws: int) -> pd.DataFrame:
-    """Return each region's share of the map and its lift (share / area, 1 = chance), a row a method and region.
+    """Return each region's share of the map and its lift (share / area, 1 = chance), a row a method and region; none where none is named.
 
     `over_edge` is the lift less that of the control `edge` on the same view and region; NaN for it itself, and where it was not run.
     """
-    overall = shares[shares["channel"] == "all"]
+    overall = shares[(shares["channel"] == "all") & (shares["region"] != WHOLE)]
     beside = long_table(overall.assign(over_edge=_over_edge(overall)), ["method", "region"], "over_edge", draws=draws)
     table = organelle_table(overall, draws=draws).drop(columns="channel")
     return table.merge(beside, on=["method", "region"], how="left", validate="one_to_one")

@@ -13,8 +13,9 @@ import numpy as np
 
 from pcim.cautions import Row, cautions_of, records
 from pcim.measured import CORNERS, FRAME, MAP_TOP, SURROUNDINGS
+from pcim.pointing import map_sentence, pointed_regions
 from pcim.reading_settings import ReadingSettings
-from pcim.words import interval, join, number, percent, the
+from pcim.words import interval, join, percent, the
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,6 +42,7 @@ class Reading:
     verdict: Verdict
     headline: str
     map_sentence: str
+    channels: str
     agreement: str
     exchanges: dict[str, str]
     cautions: tuple[str, ...]
@@ -88,46 +90,25 @@ def _one_sided(directions: list[Row], settings: ReadingSettings) -> str:
     return f" Not alike in both directions: {most}, {least}."
 
 
-def pointed_regions(regions: pd.DataFrame, method: str = "pcim", control: str = "edge") -> list[Row]:
-    """Return the regions that the map points at, highest lift first: lift above 1, and above the edge control's on the same views."""
-    rows = records(regions[regions["method"] == method])
-    edge = {row["region"]: row for row in records(regions[regions["method"] == control])}
-    found = [row for row in rows if row["lift_low"] > 1 and _above(row, edge.get(row["region"]))]
-    return sorted(found, key=lambda row: -row["lift"])
-
-
-def _above(row: Row, edge: Row | None) -> bool:
-    """Tell whether a region's lift is above the edge control's: by the paired difference, else (one well) by the control's mean."""
-    if not np.isnan(row.get("over_edge_low", np.nan)):
-        return bool(row["over_edge_low"] > 0)
-    return edge is None or bool(np.isnan(edge["lift"])) or bool(row["lift_low"] > edge["lift"])
-
-
-def map_sentence(regions: pd.DataFrame, objects: str | None, method: str = "pcim", control: str = "edge") -> str:
-    """Say where the map lies, beside chance and beside the edge control."""
-    rows = {row["region"]: row for row in records(regions[regions["method"] == method])}
-    if not rows or all(np.isnan(row["share"]) for row in rows.values()):
-        return "There are no maps to read."
-    edge = {row["region"]: row for row in records(regions[regions["method"] == control])}
-    pointed = pointed_regions(regions, method, control)
-    named = dict.fromkeys([*([objects] if objects in rows else []), *(row["region"] for row in pointed)])
-    parts = []
-    for region in named or rows:
-        row = rows[str(region)]
-        beside = (
-            f", the edge control {edge[region]['lift']:.1f} times" if edge.get(region, {"lift": 0})["lift"] > 0 else ""
-        )
-        if beside and not np.isnan(row.get("over_edge_low", np.nan)):
-            ends = interval(row["over_edge_low"], row["over_edge_high"], digits=1)
-            beside += f", a difference of {number(row['over_edge'], 1)} {ends} on the same views"
-        parts.append(
-            f"{percent(row['share'])} of the map lies in the {region} ({percent(row['area'])} of a view): "
-            f"{row['lift']:.1f} times chance {interval(row['lift_low'], row['lift_high'], digits=1)}{beside}"
-        )
-    if pointed:
-        names = join([f"the {row['region']}" for row in pointed])
-        return f"{'. '.join(parts)}. So the map points at {names}."
-    return f"{'. '.join(parts)}. So the map points at no region more than edges alone would."
+def channel_sentence(rows: list[Row], shares: pd.DataFrame | None, method: str, settings: ReadingSettings) -> str:
+    """Say which channels' exchange the calls follow, and how the map is shared out over them; "" for a classifier of one channel."""
+    if not rows:
+        return ""
+    counts = {row["region"]: f"{row['region'].removeprefix('channel ')} ({row['k']} of {row['n']})" for row in rows}
+    by: dict[bool | None, list[str]] = {True: [], False: [], None: []}
+    for row in rows:
+        by[decides(row, settings)].append(counts[row["region"]])
+    own = [] if shares is None else records(shares[shares["method"] == method])
+    lies = [f"{percent(row['share'])} in {row['channel']}" for row in own if not np.isnan(row["share"])]
+    of_map = f" The map lies {join(lies)}." if lies else ""
+    if by[True]:
+        parts = [f"its calls follow {join(by[True])}"]
+        parts += [f"not {join(by[False])}"] if by[False] else []
+        parts += [f"and for {join(by[None])} it is not settled"] if by[None] else []
+        return f"Of the channels {', '.join(parts)}.{of_map}"
+    if by[None]:
+        return f"The exchange of whole channels does not settle which of them its calls follow: {join(list(counts.values()))}.{of_map}"
+    return f"No single channel decides its calls: {join(list(counts.values()))}.{of_map}"
 
 
 def read_classifier(  # noqa: PLR0913 - the findings and how to read them
@@ -143,10 +124,13 @@ def read_classifier(  # noqa: PLR0913 - the findings and how to read them
     method: str = "pcim",
     by_call: pd.DataFrame | None = None,
     halo_px: float = 0.0,
+    named: bool = True,
+    channels: pd.DataFrame | None = None,
 ) -> Reading:
     """Read one classifier from its findings (see `pcim.findings`).
 
-    `calls` = how many classes it ever called; `halo_px` = how much around them the objects are exchanged with.
+    `calls` = how many classes it ever called; `halo_px` = how much around them the objects are exchanged with; `named` = has it
+    regions of its own; `channels` = `findings.channel_table`'s.
     """
     settings = settings or ReadingSettings()
     told = _named(records(exchanges), objects, halo_px)
@@ -157,11 +141,13 @@ def read_classifier(  # noqa: PLR0913 - the findings and how to read them
     return Reading(
         verdict=verdict,
         headline=headline,
-        map_sentence=map_sentence(regions, objects, method),
+        map_sentence=map_sentence(regions, objects, method, named=named),
+        channels=channel_sentence([row for row in told if row["family"] == "channel"], channels, method, settings),
         agreement=_agreement(
             [] if verdict == "cannot tell" else deciding,
             [row["region"] for row in pointed_regions(regions, method)],
             exchanged=bool(rows),
+            measured=named and len(regions) > 0,
         ),
         exchanges={
             row["region"]: exchange_sentence(
@@ -185,10 +171,9 @@ def _verdict(  # noqa: PLR0911 - one return a case, in the order of the argument
     others = [row for row in followed if row["region"] != objects]
     if objects is None or objects not in answers:
         found = f"Its calls follow {_counted(followed)}. " if followed else ""
-        return (
-            "cannot tell",
-            f"{found}No exchanged region is named as the biology, so whether it looks there is not said.",
-        )
+        are_named = any(row["family"] == "label" for row in rows)
+        why = "No exchanged region is named as the biology" if are_named else "No regions are named"
+        return "cannot tell", f"{found}{why}, so whether it looks at the biology is not said."
     mine = next(row for row in rows if row["region"] == objects)
     of_objects = _counted([mine])
     if answers[objects] and not mine["control_n"] and None in answers.values():
@@ -249,8 +234,10 @@ def _named(rows: list[Row], objects: str | None, halo_px: float) -> list[Row]:
     return named
 
 
-def _agreement(followed: list[Row], pointed: list[str], *, exchanged: bool) -> str:
+def _agreement(followed: list[Row], pointed: list[str], *, exchanged: bool, measured: bool) -> str:
     """Say whether the map and the interventions agree; the interventions decide."""
+    if not measured:
+        return "The map was measured in no region, so it is not compared with the exchanges."
     proposal = f"The map points at {the(pointed)}" if pointed else "The map points at no region more than edges would"
     if not exchanged:
         return f"{proposal}; no intervention has decided."

@@ -32,7 +32,7 @@ class ReadingSettings(Settings):
     )
     fragile: float = Field(
         0.5, ge=0, le=1,
-        description="A class is fragile when the background alone is given it with at least this median probability: the "
+        description="A class is fragile when a view of which no pixel is kept is given it with at least this median probability: the "
         "evidence is an absence, or is still in the background, and no map can show it.",
     )  # fmt: skip
     given_away: float = Field(

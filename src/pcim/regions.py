@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 BACKGROUND = "background"
 """The region of the pixels that no named region holds."""
 
+WHOLE = "whole_view"
+"""The one region of a classifier that names none: it holds every map and its exchange turns every call, so nothing is read from either."""
+
 _HALF_PIXEL = 0.5
 
 
@@ -84,7 +87,7 @@ def partition(
 ) -> dict[str, Bool[np.ndarray, "h w"]]:
     """Make regions disjoint, the earlier one keeping what it shares with a later one, and add ``background``.
 
-    Every pixel is then in exactly one region; a region may be empty. `shape` (height, width) px is only needed where
+    Every pixel is then in exactly one region; a region may be empty. With no named region there is only ``whole_view``. `shape` (height, width) px is only needed where
     there are no named regions, and is checked where there are.
 
     Raises
@@ -105,7 +108,7 @@ def partition(
     for name, mask in named.items():
         regions[name] = mask & free
         free &= ~mask
-    regions[BACKGROUND] = free
+    regions[BACKGROUND if named else WHOLE] = free
     return regions
 
 

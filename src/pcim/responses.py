@@ -53,16 +53,17 @@ def long_table(table: pd.DataFrame, by: list[str], measure: str, *, draws: int) 
 
 
 def measured_views(views: pd.DataFrame, shares: pd.DataFrame, *, method: str, region: str | None) -> pd.DataFrame:
-    """Return the called views with what is measured of each: float columns `confidence`, `p_last`, `share`, `lift`.
+    """Return the called views with what is measured of each: `explained` (has a map by `method`), and float `confidence`, `p_last`, `share`, `lift`.
 
     `views` are those of `findings.called_views`. `confidence` is the probability of the call, `p_last` that of the last class, both
     in [0, 1]; `share` and `lift` are of `region`, the objects, in the whole map by `method`: NaN for views without one, and for all
     where there is no region.
     """
-    of_objects = shares[(shares["method"] == method) & (shares["region"] == region) & (shares["channel"] == "all")]
+    own = shares[(shares["method"] == method) & (shares["channel"] == "all")]
+    of_objects, keys = own[own["region"] == region], list(KEY_COLUMNS)
+    explained = pd.MultiIndex.from_frame(views[keys]).isin(pd.MultiIndex.from_frame(own[keys]))
     last = [float(np.asarray(each, dtype=float)[-1]) for each in views["probabilities"]]
-    known = views.assign(confidence=views["p"].astype(float), p_last=np.array(last, dtype=float))
-    keys = list(KEY_COLUMNS)
+    known = views.assign(explained=explained, confidence=views["p"].astype(float), p_last=np.array(last, dtype=float))
     return known.merge(of_objects[[*keys, "share", "lift"]], on=keys, how="left", validate="one_to_one")
 
 
@@ -70,14 +71,14 @@ def measured_wells(views: pd.DataFrame) -> pd.DataFrame:
     """Return a row a well, the means of `measured_views`, with its place, treatment, control_type, dose, `views` and `explained`."""
     means = {name: (name, "mean") for name in ("confidence", "p_last", "share", "lift")}
     known = {name: (name, "first") for name in ("row", "column", "treatment", "control_type", "dose")}
-    counts = {"views": ("confidence", "size"), "explained": ("share", "count")}
+    counts = {"views": ("confidence", "size"), "explained": ("explained", "sum")}
     return views.groupby(_WELL, sort=True).agg(**known, **means, **counts).reset_index()
 
 
 def dose_table(views: pd.DataFrame, *, draws: int) -> pd.DataFrame:
     """Return by treatment and dose the means of `p_last`, `share` and `lift` of `measured_views`, with 95 % intervals.
 
-    `views` and `wells` are those called, `explained` the views with a share. Views without a dose are in no row.
+    `views` and `wells` are those called, `explained` the views with a map. Views without a dose are in no row.
     """
     return _means_by(views[views["dose"].notna()], ["treatment", "dose"], draws)
 
@@ -95,7 +96,7 @@ def _means_by(views: pd.DataFrame, by: list[str], draws: int) -> pd.DataFrame:
         row: dict[str, Any] = dict(zip(by, names, strict=True))
         for name, *ends in zip(measures, means.mean, means.low, means.high, strict=True):
             row |= dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
-        counts = {"views": len(group), "wells": _wells_of(group).nunique(), "explained": group["share"].count()}
+        counts = {"views": len(group), "wells": _wells_of(group).nunique(), "explained": int(group["explained"].sum())}
         rows.append(row | counts)
     intervals = [f"{name}{end}" for name in measures for end in ("", "_low", "_high")]
     return pd.DataFrame(rows, columns=[*by, *intervals, "views", "wells", "explained"])

@@ -10,7 +10,7 @@ REVISIONS: dict[str, int] = {
     "ingest": 3,
     "classify": 1,
     "attribute": 4,
-    "aggregate": 2,
-    "evaluate": 3,
-    "report": 3,
+    "aggregate": 3,
+    "evaluate": 4,
+    "report": 4,
 }

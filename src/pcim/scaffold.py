@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _HEAD = """# A campaign of PCIM, written by `pcim init`; it is yours now. Paths are relative to the folder that you run it in.
 # A key with # before it has its default, or is an example. Every key: config/README.md
 """
-_TAKEN = {"background", "surroundings", "frame", "corners", "map_top"}
+_TAKEN = {"background", "whole_view", "surroundings", "frame", "corners", "map_top"}
 
 
 _MEANINGS = {

@@ -54,6 +54,7 @@ def _of_classifier(found: ClassifierFindings) -> dict[str, Any]:
         "headline": reading.headline,
         "cautions": list(reading.cautions),
         "map": reading.map_sentence,
+        "channels": reading.channels,
         "agreement": reading.agreement,
         "methods": found.trusted,
         "exchanges": reading.exchanges,

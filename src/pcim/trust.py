@@ -62,16 +62,22 @@ def method_sentence(table: pd.DataFrame, worth: float = 0.05) -> str:
             f"map here; the exchanges decide.{rest}"
         )
     others = [method_name(row["method"]) for row in ranked if not row["believed"]]
-    return f"{_praise(believed, unjudged)}{f'. Not shown to pass it: {join(others)}' if others else ''}.{rest}"
+    is_close = believed[0]["mean_low"] < worth
+    close = (
+        " The lower end of that interval is close to chance: elsewhere it may be worth next to nothing."
+        if is_close
+        else ""
+    )
+    return f"{_praise(believed, unjudged)}{f'. Not shown to pass it: {join(others)}' if others else ''}.{close}{rest}"
 
 
 def _praise(believed: list[dict[str, Any]], unjudged: list[str]) -> str:
     """Say what the first of the believed methods is worth, and which others are believed too."""
     first, too = believed[0], [method_name(row["method"]) for row in believed[1:]]
-    worth = f"{number(first['mean'])} {interval(first['mean_low'], first['mean_high'], digits=2)}"
+    gain = f"{number(first['mean'])} {interval(first['mean_low'], first['mean_high'], digits=2)}"
     whose = "it was not given itself" if unjudged else "no method has seen"
     words = (
-        f"Of the maps, believe {method_name(first['method'])} first: with substitutes that {whose} its order of the pixels is worth {worth} of the "
+        f"Of the maps, believe {method_name(first['method'])} first: with substitutes that {whose} its order of the pixels is worth {gain} of the "
         f"class's probability or more, and with {first['beats']} of {first['substitutes']} of them it beats its own blurred map and the contrast control"
     )
     return words + (f"; {join(too)} {'pass' if len(too) > 1 else 'passes'} that test too" if too else "")

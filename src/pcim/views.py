@@ -218,7 +218,7 @@ def batches(
 
 
 def read_regions(image: FieldImage, regions: Mapping[str, Region]) -> dict[str, NDArray[np.bool_]]:
-    """Return the named regions of a field and ``background``, disjoint and together the whole field (y, x)."""
+    """Return the regions of a field as `partition` makes them, disjoint and together the whole field (y, x)."""
     named = {}
     for name, region in regions.items():
         if region.label is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -152,6 +153,13 @@ def test_calls_follow_the_region_that_decides_and_no_other(classifier: Classifie
         "spots": "label", "background": "label", "frame": "geometry", "corners": "geometry", "map_top": "map",
         **dict.fromkeys(names, "channel"),
     }  # fmt: skip
+
+
+def test_a_view_without_named_regions_is_not_exchanged_whole(classifier: Classifier) -> None:
+    """The whole of another view has that view's call: to count it as a region that calls follow would say nothing."""
+    views = [replace(view, regions=partition({}, SIZE)) for view in subjects(classifier)]
+    rows = pd.DataFrame(exchange_regions(classifier, views, None, SETTINGS))
+    assert set(rows["family"]) == {"geometry", "map", "channel"}
 
 
 def test_exchanges_do_not_depend_on_the_order_of_the_views(classifier: Classifier) -> None:

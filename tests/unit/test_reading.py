@@ -197,7 +197,7 @@ def test_maps_that_are_not_there_are_not_read() -> None:
     reading = read(region("cells", 0.9), maps=[], regions=findings.region_table(pd.DataFrame(columns=[
         *KEY_COLUMNS, "method", "region", "channel", "share", "area", "lift"]), draws=100))  # fmt: skip
     assert reading.map_sentence == "There are no maps to read."
-    assert "disagree" in reading.agreement
+    assert reading.agreement == "The map was measured in no region, so it is not compared with the exchanges."
 
 
 def test_a_map_that_lights_up_edges_points_at_nothing() -> None:
@@ -212,6 +212,44 @@ def test_the_paired_difference_to_edges_decides_where_it_is_known() -> None:
         maps = [row | (paired if row["method"] == "pcim" else {}) for row in lift("cells", 6.1, 6.0)]
         assert "a difference of 0.1 [" in read(region("cells", 0.9), maps=maps).map_sentence
         assert ("points at the cells" in read(region("cells", 0.9), maps=maps).map_sentence) is points
+
+
+def channel(name: str, effect: float, **changes: Any) -> dict[str, Any]:
+    return region(f"channel {name}", effect, control=False, family="channel", **changes)
+
+
+CHANNEL_SHARES = pd.DataFrame({
+    "method": ["pcim", "pcim", "edge"], "channel": ["DNA", "GFP", "GFP"], "share": [0.2, 0.8, 0.5],
+})  # fmt: skip
+
+
+def test_without_named_regions_the_frame_and_the_channels_are_told_and_nothing_is_claimed() -> None:
+    """A whole view is no region: that its exchange turns every call, and that the map lies in it, says nothing."""
+    told = read(
+        region("frame", 0.0, family="geometry"), channel("DNA", 0.0), channel("GFP", 1.0), maps=[], objects=None, named=False, channels=CHANNEL_SHARES,
+        regions=findings.region_table(pd.DataFrame(columns=[*KEY_COLUMNS, "method", "region", "channel", "share", "area", "lift"]), draws=100),
+    )  # fmt: skip
+    assert told.verdict == "cannot tell"
+    assert told.headline == "No regions are named, so whether it looks at the biology is not said."
+    assert told.map_sentence == "No regions are named, so where in a view the maps lie is not measured."
+    assert told.agreement == "The map was measured in no region, so it is not compared with the exchanges."
+    assert told.channels == (
+        "Of the channels its calls follow GFP (48 of 48), not DNA (0 of 48). The map lies 20\u202f% in DNA and 80\u202f% in GFP."
+    )
+
+
+def test_channels_that_are_not_settled_are_not_said_to_be_followed() -> None:
+    told = read(region("cells", 0.9), channel("DNA", 0.9), channel("GFP", 0.5, spread=0.4), channel("ER", 0.1))
+    assert told.channels == (
+        "Of the channels its calls follow DNA (43 of 48), not ER (5 of 48), and for GFP (24 of 48) it is not settled."
+    )
+    few = read(region("cells", 0.9), channel("DNA", 1.0, wells=3), channel("GFP", 0.0, wells=3))
+    assert few.channels.startswith(
+        "The exchange of whole channels does not settle which of them its calls follow: DNA (48 of 48)"
+    )
+    none = read(region("cells", 0.9), channel("DNA", 0.1), channel("GFP", 0.1))
+    assert none.channels == "No single channel decides its calls: DNA (5 of 48) and GFP (5 of 48)."
+    assert not read(region("cells", 0.9)).channels, "one channel cannot be told apart"
 
 
 def test_small_numbers_and_fragile_classes_are_said() -> None:

@@ -71,7 +71,7 @@ def test_widening_adds_a_disc_and_keeps_an_empty_mask_empty() -> None:
 def test_every_pixel_is_in_exactly_one_region(drawn: list[np.ndarray]) -> None:
     named = {f"region_{number}": mask for number, mask in enumerate(drawn)}
     regions = partition(named, SHAPE)
-    assert list(regions) == [*named, "background"]
+    assert list(regions) == [*named, "background" if named else "whole_view"]
     assert (np.sum(list(regions.values()), axis=0) == 1).all()
     assert all((regions[name] <= named[name]).all() for name in named)
 

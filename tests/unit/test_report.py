@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 from reported import HOSTILE, Made, make_campaign, write_mean_maps
 
+from pcim.plate import KEY_COLUMNS
 from pcim.report import report_campaign
 from pcim.summary import as_csv
 
@@ -187,6 +188,38 @@ def test_no_maps_no_exchanges_no_truth_is_said_not_hidden(tmp_path: Path) -> Non
     assert "No view was explained" in html
     shown = re.sub(r"<script.*?</script>|base64,[^\"]*", "", html, flags=re.DOTALL)
     assert not re.search(r"\bnan\b(?! means)", shown, re.IGNORECASE)
+
+
+def test_without_named_regions_a_page_says_so_and_tells_of_the_channels(tmp_path: Path) -> None:
+    made = make_campaign(tmp_path)
+    [shares], [exchanges] = made.arguments["shares"], made.arguments["interventions"]
+    whole = (
+        pd.read_parquet(shares)
+        .drop_duplicates([*KEY_COLUMNS, "method"])
+        .assign(region="whole_view", area=1.0, lift=1.0)
+    )
+    parts = [whole.assign(share=1.0)] + [
+        whole.assign(channel=name, share=share) for name, share in (("DNA", 0.2), ("GFP", 0.8))
+    ]
+    pd.concat(parts).to_parquet(shares, index=False)
+    done = pd.read_parquet(exchanges)
+    done = done[done["kind"] == "exchange"].assign(family="channel")
+    named = {"spots": "channel GFP", "background": "channel DNA"}
+    done.assign(region=done["region"].map(named)).to_parquet(exchanges, index=False)
+    spots = made.arguments["config"]["classifiers"]["spots"]
+    spots["objects"], spots["regions"] = None, {}
+    report_campaign(**made.arguments | {"object_maps": []})
+    html = unescape(Path(made.arguments["page"]).read_text(encoding="utf-8"))
+    followed = "Of the channels its calls follow GFP (10 of 10), not DNA (0 of 10). The map lies 20\u202f% in DNA and 80\u202f% in GFP."
+    assert html.count(followed) == 2, "on the card, and under the verdict"
+    assert "No regions are named, so where in a view the maps lie is not measured." in html
+    assert "Objects for a plate of TIFFs" in html
+    assert ">background<" not in html
+    assert "follow the background" not in html
+    told = json.loads(Path(made.arguments["summary"]).read_text(encoding="utf-8"))["classifiers"]["spots"]
+    assert told["channels"] == followed
+    assert told["tables"]["regions"] == []
+    assert sum(row["explained"] for row in told["tables"]["treatments"]) == 10
 
 
 def listing_of(html: str) -> dict[str, Any]:

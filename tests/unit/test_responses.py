@@ -106,6 +106,8 @@ def test_views_and_wells_are_measured_in_the_objects_by_the_method_that_is_read(
     assert np.isnan(wells.loc["C01", "share"])
     without = measured_views(views_table(), dose_shares(), method="pcim", region=None)
     assert without["share"].isna().all()
+    assert without["explained"].sum() == 6, "a view with a map is explained, whether regions are named or not"
+    assert dose_table(without, draws=200)["explained"].tolist() == [2, 2, 2]
 
 
 def test_a_dose_has_its_means_and_numbers_and_no_dose_no_row() -> None:

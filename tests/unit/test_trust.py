@@ -35,6 +35,12 @@ def test_the_best_method_that_beats_its_controls_is_to_be_believed_first() -> No
     assert words.endswith("Not shown to pass it: Grad-CAM.")
 
 
+def test_a_gain_whose_interval_nearly_holds_chance_is_said_to_be_so() -> None:
+    """[0.00, 0.40] beside "believe" is no promise."""
+    assert "close to chance" in method_sentence(table({"pcim": (0.06, True)}))
+    assert "close to chance" not in method_sentence(table({"pcim": (0.11, True)}))
+
+
 def test_where_no_method_beats_its_controls_none_is_to_be_believed() -> None:
     assert "No method is shown to order pixels better" in method_sentence(
         table({"pcim": (0.3, False), "occlusion": (0.5, None)})
