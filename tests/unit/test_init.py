@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import pty
 import re
@@ -10,6 +11,7 @@ import select
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +25,20 @@ from documents import SHELL, blocks_of
 from makers import spot_field, write_campaign, write_model, write_plate
 from ome_zarr_models import v05
 from ownmodels import detector, digest_of, save_program, write_own
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from pcim import open_plate
 from pcim.campaign import Campaign
 from pcim.cli import app
 from pcim.config import Config
-from pcim.discover import find_plates
+from pcim.discover import FoundPlate, find_plates
 from pcim.exports import MARKS, READERS
 from pcim.inputs import CampaignError, read_config
 from pcim.platemaps import platemap_text, read_given
+from pcim.setup_screens import show_found
+from pcim.source import Source
+from pcim.survey import Survey
 from pcim.validate import validate
 
 ROOT = Path(__file__).parents[2]
@@ -412,3 +418,29 @@ def test_the_commands_of_the_page_do_what_it_says(here: Path, monkeypatch: pytes
     assert sum("pcim report" in line for line in commands) == 1
     assert validate([Path("tiff_screen/config.yaml")]).faults == []
     assert "negcon,0,negative" in Path("from_table/platemap.csv").read_text()
+
+
+def test_what_was_found_fits_80_columns_each_value_whole_on_its_line() -> None:
+    wells = {f"A{n:02d}": (f"A/{n}", tuple(map(str, range(9)))) for n in range(1, 25)}
+    painted = Survey("", wells, ("DNA", "ER", "RNA", "AGP", "Mito"), ("nuclei", "cells"), (2160, 2160), "uint16", 0.325)
+    plain = replace(painted, channels=("DNA",), labels=())
+    plates = [
+        FoundPlate(f"2026_11_26_compounds_batch_{n}", Source("p", format="imagexpress"), plain if n == 6 else painted)
+        for n in range(1, 7)
+    ]
+    text = io.StringIO()
+    show_found(Console(file=text, width=80, force_terminal=True, color_system=None, highlight=False), plates)
+    table, _, lists = text.getvalue().partition("channels of")
+    assert max(map(len, table.splitlines())) <= 80
+    values = ("imagexpress", "24", "216", "2160 x 2160", "uint16", "0.325")
+    assert sum(all(value in line for value in values) for line in table.splitlines()) == 6
+    first = ", ".join(f"2026_11_26_compounds_batch_{n}" for n in (1, 2, 3))
+    assert lists.splitlines() == [
+        f" {first} and 2 more: DNA, ER, RNA, AGP, Mito",
+        "channels of 2026_11_26_compounds_batch_6: DNA",
+        f"label images of {first} and 2 more: nuclei, cells",
+        "label images of 2026_11_26_compounds_batch_6: none",
+    ]
+    alone = io.StringIO()
+    show_found(Console(file=alone, width=80), plates[:1])
+    assert alone.getvalue().endswith("channels: DNA, ER, RNA, AGP, Mito\nlabel images: nuclei, cells\n")
