@@ -31,7 +31,8 @@ _OF_A_REPORT, _OF_A_CLASSIFIER, _OF_A_PAGE = 60, 4, 13
 class Cost:
     """What is still to come: `views` to be classified, `maps` to be made (one a view, method and target), and what they take.
 
-    `files` are all that a campaign leaves, hidden ones and Snakemake's own records too, at most. `hours` are of the devices that explain: GPU-hours where jobs ask for GPUs. `gigabytes` are before compression.
+    `files` are all that a campaign leaves, hidden ones and Snakemake's own records too, at most. `hours` are of the devices that make the maps,
+    GPU-hours where jobs ask for GPUs; no other stage is in them. `gigabytes` are before compression.
     """
 
     views: int = 0
@@ -153,7 +154,7 @@ def excess(campaign: Campaign, results: Path = Path("results")) -> list[str]:
         return []
     total = sum(costs(campaign, results).values(), Cost())
     limits = (("max_jobs", total.jobs, "jobs"), ("max_files", total.files, "files"), ("max_gb", total.gigabytes, "GB"),
-              ("max_hours", total.hours, "device hours"))  # fmt: skip
+              ("max_hours", total.hours, "map hours"))  # fmt: skip
     return [
         f"budget.{name}: {value:,.1f} {unit} to come; allowed are {getattr(budget, name):,g}"
         for name, value, unit in limits
@@ -167,7 +168,7 @@ def table(campaign: Campaign, results: Path = Path("results")) -> str:
     found = _at(campaign, rate, results)
     if not sum(found.values(), Cost()).jobs:
         return f"Every job of campaign {campaign.name!r} has its output; what changed is run again."
-    head = ["plate", "views", "maps", "jobs", "files", "GB", "hours"]
+    head = ["plate", "views", "maps", "jobs", "files", "GB", "map hours"]
     shown = [[plate, *cost.cells()] for plate, cost in list(found.items())[:_LISTED]]
     if len(found) > _LISTED:
         rest = sum(list(found.values())[_LISTED:], Cost())
@@ -186,5 +187,5 @@ def table(campaign: Campaign, results: Path = Path("results")) -> str:
     chunks = [
         f"Chunks of {n} plate{'s' * (n > 1)}: {told}." for of_plan, n in why.most_common(_REASONS) for told in of_plan
     ]
-    last = f"Estimated from the plates' metadata; hours at {basis}."
+    last = f"Estimated from the plates' metadata; map hours at {basis}. All other stages come on top."
     return "\n".join([f"To come in campaign {campaign.name!r}:", *lines, last, *chunks])

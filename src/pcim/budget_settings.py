@@ -15,7 +15,9 @@ class BudgetSettings(Settings):
         None, ge=1, description="Files of every kind: maps, tables, logs, locks, Snakemake's own records."
     )
     max_gb: float | None = Field(None, gt=0, description="Size of the plates of maps before compression, 10^9 bytes.")
-    max_hours: float | None = Field(None, gt=0, description="Time of the devices that explain: GPU-hours on GPUs.")
+    max_hours: float | None = Field(
+        None, gt=0, description="Time of the devices that make the maps, GPU-hours on GPUs; the other stages are not counted."
+    )
     seconds_per_view: float = Field(
         1.0,
         gt=0,

@@ -130,6 +130,8 @@ def test_what_is_to_come_is_counted_by_plate_and_shrinks_with_what_is_done(value
     text = budget.table(campaign)
     assert "1 s a map, assumed (budget.seconds_per_view)" in text
     assert "Estimated from the plates' metadata" in text
+    assert text.splitlines()[1].endswith("  map hours")
+    assert "All other stages come on top" in text
 
 
 def test_hours_follow_what_the_campaign_has_measured(values: dict[str, Any]) -> None:
@@ -167,7 +169,7 @@ def test_targets_and_pixel_sizes_count(values: dict[str, Any]) -> None:
         ({"max_jobs": 20}, "budget.max_jobs: 26.0 jobs to come; allowed are 20"),
         ({"max_files": 10}, "files to come; allowed are 10"),
         ({"max_gb": 1e-6}, "GB to come"),
-        ({"max_hours": 0.001, "seconds_per_view": 60}, "budget.max_hours: 3.2 device hours to come"),
+        ({"max_hours": 0.001, "seconds_per_view": 60}, "budget.max_hours: 3.2 map hours to come"),
     ],
 )
 def test_a_campaign_above_its_quota_is_refused_before_any_work(
