@@ -16,7 +16,9 @@ class BudgetSettings(Settings):
     )
     max_gb: float | None = Field(None, gt=0, description="Size of the plates of maps before compression, 10^9 bytes.")
     max_hours: float | None = Field(
-        None, gt=0, description="Time of the devices that make the maps, GPU-hours on GPUs; the other stages are not counted."
+        None,
+        gt=0,
+        description="Time of the devices that make the maps, GPU-hours on GPUs; the other stages are not counted.",
     )
     seconds_per_view: float = Field(
         1.0,

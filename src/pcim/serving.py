@@ -31,7 +31,7 @@ _NO_PAGE = "default-src 'none'; sandbox"
 class Served:
     """What is given away below the token: `pages`, by path, which may run in the browser; `folders`, by the beginning of their paths.
 
-    `policy` is the content security policy of the pages. Whatever lies in a folder is data.
+    `policy` is the content security policy of the pages. Whatever lies in a folder is data; what does not is answered by 204.
     """
 
     token: str
@@ -41,14 +41,28 @@ class Served:
 
     def file(self, path: str) -> Path | None:
         """Return the file of a folder that a path below the token names; None where there is none, or it leads out of the folder."""
+        folder, key = self._folder(path)
+        try:
+            found = (folder / key).resolve(strict=True) if folder else None
+        except (OSError, ValueError, RuntimeError):
+            return None
+        return found if folder and found and found.is_relative_to(folder.resolve()) else None
+
+    def lacks(self, path: str) -> bool:
+        """Tell whether a path below the token names a place inside a folder where nothing lies, not even a link."""
+        folder, key = self._folder(path)
+        try:
+            above = (folder / key).parent.resolve() if folder else None
+        except (OSError, ValueError, RuntimeError):
+            return False
+        return bool(folder and above and above.is_relative_to(folder.resolve()) and not os.path.lexists(folder / key))
+
+    def _folder(self, path: str) -> tuple[Path | None, str]:
+        """Return the folder that a path begins with, and the rest of it; None where no file can be meant."""
         for begin, folder in self.folders.items():
             if path.startswith(begin + "/") and not path.endswith("/"):
-                try:
-                    found = (folder / path.removeprefix(begin + "/")).resolve(strict=True)
-                except (OSError, ValueError, RuntimeError):
-                    return None
-                return found if found.is_relative_to(folder.resolve()) else None
-        return None
+                return folder, path.removeprefix(begin + "/")
+        return None, ""
 
 
 def is_here(hosts: Sequence[str]) -> bool:
@@ -119,6 +133,8 @@ class _Handler(BaseHTTPRequestHandler):
             page = served.pages[path]
             kind = _TYPES.get(Path(path or "index.html").suffix, "application/octet-stream")
             return self._send(BytesIO(page), len(page), kind, served.policy)
+        if served.lacks(path):  # zarr is looked for by asking, and a browser's console takes every 404 for an error
+            return self._head(HTTPStatus.NO_CONTENT, 0, "application/octet-stream", _NO_PAGE, {})
         return self._send_file(served.file(path))
 
     def _send_file(self, path: Path | None) -> None:
@@ -161,6 +177,8 @@ class _Handler(BaseHTTPRequestHandler):
             "Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
             "Cross-Origin-Resource-Policy": "same-origin", "X-Frame-Options": "DENY",
         }  # fmt: skip
+        if status == HTTPStatus.NO_CONTENT:
+            del always["Content-Length"]  # RFC 9110, 8.6
         for name, value in {**always, **more}.items():
             self.send_header(name, value)
         self.end_headers()

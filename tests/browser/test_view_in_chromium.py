@@ -101,10 +101,7 @@ def look(chromium: Any, results: Path) -> Iterator[Callable[..., Seen]]:
         seen = Seen(chromium.new_context(viewport={"width": 1200, "height": 700}).new_page(), server.address)
         opened.append((seen, server))
         seen.page.on("pageerror", lambda error: seen.complaints.append(str(error)))
-        # zarr is looked for by asking: a file that is not there is an answer
-        seen.page.on(
-            "console", lambda m: seen.complaints.append(m.text) if m.type == "error" and "404" not in m.text else None
-        )
+        seen.page.on("console", lambda m: seen.complaints.append(m.text) if m.type == "error" else None)
         seen.page.on("request", lambda request: seen.asked.append(request.url))
         seen.page.goto(server.address)
         seen.shown()

@@ -93,14 +93,25 @@ def test_without_the_token_there_is_nothing(server: Server, path: str) -> None:
     [
         "source/../secret", "source/%2e%2e/secret", "source/%2E%2E/secret", "source/..%2fsecret", "source/%2e%2e%2fsecret", "source/.%2e/secret",
         "source/A/../../secret", "source/..%5csecret", "source/..\\secret", "source//etc/passwd", "source/%2fetc/passwd", "source/%00", "source/A%00",
-        "source/%c0%ae%c0%ae/secret", "source/%252e%252e/secret", "../secret", "%2e%2e/secret", "source.bak/secret", "source", "source/", "source/A",
-        "source/A/", "source/./A/1/0", "source/out", "source/up/secret", "source/up/plate.zarr/A/1/0/..", "source/pipe", "source/none",
-        "other/A/1/0", "source/A/1/0/", "source/A/1/0/x", "source/" + "a" * 300, "source/" + "a/" * 5000,
+        "source/%c0%ae%c0%ae/secret", "../secret", "%2e%2e/secret", "source.bak/secret", "source", "source/", "source/A",
+        "source/A/", "source/./A/1/0", "source/out", "source/up/secret", "source/up/plate.zarr/A/1/0/..", "source/pipe",
+        "source/up/none", "source/out/none", "other/A/1/0", "source/A/1/0/", "source/" + "a/" * 5000,
     ],
 )  # fmt: skip
 def test_no_path_leads_out_of_the_plate_and_folders_are_not_listed(server: Server, path: str) -> None:
     status, body, _ = ask(server, f"/{TOKEN}/{path}")
     assert (status, body) == (404, b"Not Found")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["source/none", "source/A/1/.zarray", "source/A/1/0/x", "source/" + "a" * 300, "source/%252e%252e/secret"],
+)
+def test_what_a_plate_has_not_is_an_answer_and_no_error(server: Server, path: str) -> None:
+    for method in ("GET", "HEAD"):
+        status, body, headers = ask(server, f"/{TOKEN}/{path}", method)
+        assert (status, body, headers["Content-Length"]) == (204, b"", None)
+        assert headers["X-Content-Type-Options"] == "nosniff"
 
 
 def test_a_link_that_stays_inside_once_it_is_followed_is_a_file_of_the_plate(server: Server) -> None:

@@ -166,6 +166,24 @@ def test_the_command_serves_until_ctrl_c(results: Path) -> None:
         assert process.stderr.read() == ""
 
 
+@pytest.mark.parametrize("where", ["typer.echo", "webbrowser.open"])
+def test_ctrl_c_is_an_end_and_no_failure_as_soon_as_it_serves(
+    results: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    monkeypatch.setenv("DISPLAY", ":0")
+    told: list[str] = []
+
+    def interrupted(text: str) -> None:
+        told.append(text)
+        if len(told) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(where, interrupted)
+    result = CliRunner().invoke(app, ["view", str(results)])
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert told
+
+
 @pytest.mark.parametrize(
     ("display", "more", "count"), [(":0", [], 1), (":0", ["--no-browser"], 0), (None, [], 0)], ids=str
 )

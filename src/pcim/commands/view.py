@@ -6,11 +6,15 @@ import os
 import sys
 import webbrowser
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pcim.commands.terminal import Results, refuse
+
+if TYPE_CHECKING:
+    from pcim.serving import Server
+    from pcim.viewing import View
 
 
 def plates(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -60,17 +64,22 @@ def view(  # noqa: PLR0913, PLR0917 - a parameter an option
         server = Server(served(found, field), port)
     except (ValueError, OSError) as error:
         refuse(error)
-    with server:
-        count = f"{len(found.maps)} plate{'s' * (len(found.maps) > 1)} of maps"
-        typer.echo(f"Plate {found.plate} of campaign {found.campaign}, {count}. {found.why}".strip())
-        typer.echo(f"{server.address}\nCtrl-C ends it.")
-        sys.stdout.flush()
-        if not no_browser and _has_screen():
-            webbrowser.open(server.address)
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            typer.echo("")
+    try:
+        with server:
+            _serve(server, found, opens=not no_browser and _has_screen())
+    except KeyboardInterrupt:
+        typer.echo("")
+
+
+def _serve(server: Server, found: View, *, opens: bool) -> None:
+    """Tell where the page is, open it where it is to be opened, and serve for ever."""
+    count = f"{len(found.maps)} plate{'s' * (len(found.maps) > 1)} of maps"
+    typer.echo(f"Plate {found.plate} of campaign {found.campaign}, {count}. {found.why}".strip())
+    typer.echo(f"{server.address}\nCtrl-C ends it.")
+    sys.stdout.flush()
+    if opens:
+        webbrowser.open(server.address)
+    server.serve_forever()
 
 
 def _has_screen() -> bool:

@@ -30,7 +30,7 @@ class Folder {
   async bytes(key, options) {
     const answer = await fetch(this.root + key.split("/").map(encodeURIComponent).join("/"), options);
     const found = new Uint8Array(await answer.arrayBuffer());
-    if (answer.status === 404) return undefined; // a chunk that was never written is its fill value
+    if (answer.status === 204) return undefined; // not there: a chunk that was never written is its fill value
     if (!answer.ok) throw new Error(`${key}: ${answer.status}`);
     return found;
   }
