@@ -20,7 +20,6 @@ import pcim
 from pcim import PCIM
 from pcim.attribute.memory import fitting
 from pcim.forward import ScoresError
-from pcim.halving import halving_when_out_of_memory
 
 SPOTS = [(12, 30), (33, 14), (24, 24)]
 
@@ -264,12 +263,6 @@ def test_too_small_a_memory_halves_the_batch_and_goes_on(
     maps = PCIM(_Small(detector), batch_size=8).attribute(images)
     assert torch.equal(maps, PCIM(detector, batch_size=2).attribute(images))
     assert "going on with 2" in caplog.text
-    with pytest.raises(torch.OutOfMemoryError):
-        halving_when_out_of_memory(_never, 8)
-
-
-def _never(size: int) -> None:
-    raise torch.OutOfMemoryError
 
 
 def test_the_batch_fills_four_fifths_of_what_is_free() -> None:
