@@ -199,6 +199,13 @@ class Contract(Settings):
         return (self.architecture or "").partition(":")[0].partition(".")[0]
 
     @property
+    def code(self) -> str:
+        """The code not PCIM's own that is run to make the network: a package by name, a program by its SHA-256; empty where there is none."""
+        if self.format in PROGRAMS:
+            return self.sha256
+        return "" if self.package == "pcim" else self.package
+
+    @property
     def offers(self) -> set[Need]:
         """What attribution methods may ask of it: a gradient only where it is differentiable, layers only of a state dict's network."""
         offered: set[Need] = {"nothing", "scores"}

@@ -21,6 +21,7 @@ from pcim.chunkjob import ChunkJob
 from pcim.chunks import Box
 from pcim.classify import classify_chunk
 from pcim.config import AttributeSettings, ClassifySettings
+from pcim.contract import Contract
 from pcim.differences import Change, Compared, State, calls_differ, changes, devices, maps_differ, stored_maps
 from pcim.faults import nearest
 from pcim.mapplates import MapPlate
@@ -89,14 +90,18 @@ class Recorded:
     made: Mapping[str, Any]
     wells: Sequence[str]
 
-    def job(self, folder: Path) -> ChunkJob:
-        """Return the job, on the chosen wells alone, with the contract as it was; a GPU is used if it was and there is one."""
+    def job(self, folder: Path, trusted: Sequence[str]) -> ChunkJob:
+        """Return the job, on the chosen wells alone, with the contract as it was; a GPU is used if it was and there is one.
+
+        Whose code may be run is `trusted` alone: what a record trusted, others may have written.
+        """
         told = dict(self.made["job"])
         told |= {"store": Source.of(told["store"]), "wells": list(self.wells), "revision": self.made["revision"]}
         told |= {
             "model": write_model(self.made, folder),
             "gpus": told["gpus"] if torch.cuda.is_available() else 0,
             "max_failed": 1.0,
+            "trusted_packages": ["pcim", *trusted],
         }
         return ChunkJob(**told)
 
@@ -160,13 +165,15 @@ def find_recorded(root: Path, chosen: Chosen) -> list[Recorded]:
     return found
 
 
-def reproduce(root: Path, chosen: Chosen, keep: Path | None = None) -> Reproduction:
+def reproduce(root: Path, chosen: Chosen, keep: Path | None = None, trusted: Sequence[str] = ()) -> Reproduction:
     """Make a part of the campaign with results in `root` again, in `keep` or a folder that goes, and compare.
+
+    `trusted` is the code beside PCIM's own that may be run for it: packages by name, programs by their SHA-256.
 
     Raises
     ------
     ValueError
-        When that cannot be told: nothing to compare with, another classifier, a folder that is not empty.
+        When that cannot be told: nothing to compare with, another classifier, a folder that is not empty, code that is not trusted.
     """
     root, keep = root.resolve(), keep.resolve() if keep else None
     if keep is not None and keep.exists() and any(keep.iterdir()):
@@ -176,9 +183,10 @@ def reproduce(root: Path, chosen: Chosen, keep: Path | None = None) -> Reproduct
         scratch = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pcim-reproduce-")))
         stack.enter_context(contextlib.chdir(root.parent.parent))  # paths are recorded as Snakemake was given them
         recorded = find_recorded(root, chosen)
+        _refuse_strangers(recorded, trusted)
         bar = stack.enter_context(progress_bar(len(recorded), "reproduce", "table"))
         for one in recorded:
-            made = again(one, root, scratch)
+            made = again(one, root, scratch, trusted)
             found.compared += compare(one, root, made)
             found.changes += [change for change in devices(one.table, made) if change not in found.changes]
             bar.update()
@@ -186,10 +194,20 @@ def reproduce(root: Path, chosen: Chosen, keep: Path | None = None) -> Reproduct
     return found
 
 
-def again(one: Recorded, root: Path, scratch: Path) -> Path:
+def _refuse_strangers(recorded: Sequence[Recorded], trusted: Sequence[str]) -> None:
+    """Refuse to run code that the records name and nobody here has trusted."""
+    asked = {one.model: Contract.model_validate(one.made["classifier"]).code for one in recorded}
+    strange = {model: code for model, code in asked.items() if code and code not in trusted}
+    if strange:
+        told = "; ".join(f"classifier {model} is code of {code}" for model, code in strange.items())
+        flags = " ".join(f"--trust {code}" for code in dict.fromkeys(strange.values()))
+        raise ValueError(f"{told}, which would be run: give {flags}, if you know who made it")
+
+
+def again(one: Recorded, root: Path, scratch: Path, trusted: Sequence[str] = ()) -> Path:
     """Make a table again, its maps beside it, and return it: by the stage's own function, as its job did."""
     made = scratch / one.table.relative_to(root)
-    job = one.job(scratch / "models" / one.model)
+    job = one.job(scratch / "models" / one.model, trusted)
     if not one.method:
         settings = ClassifySettings.model_validate(one.made["settings"])
         classify_chunk(job, fields=one.made["fields"], table=str(made), settings=settings)

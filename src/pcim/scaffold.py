@@ -93,7 +93,7 @@ class Draft:
             found.append(
                 f"--name {self.name!r}: expected at most 64 small letters, digits and '_', a letter or digit first"
             )
-        package = needed_trust(self.contract)
+        package = self.contract.code
         if package and package not in self.trusted:
             found.append(
                 f"--trust {package}: the classifier is made by code of that package or file, which would be run"
@@ -194,7 +194,7 @@ class Draft:
         offered = {"minutes_per_chunk": Config.model_fields["minutes_per_chunk"].default}
         parts = [_HEAD, _keys(Config, campaign, offered), f"classifiers:\n  {self.contract.name}:"]
         parts.append(textwrap.indent(self._classifier_text(), "    "))
-        if code := needed_trust(self.contract):
+        if code := self.contract.code:
             is_program = self.contract.format in PROGRAMS
             trusted = {"trusted_programs": [code]} if is_program else {"trusted_packages": ["pcim", code]}
             parts.append(f"classify:\n{textwrap.indent(_keys(ClassifySettings, trusted, {}), '  ')}")
@@ -226,13 +226,6 @@ class Draft:
         if self.contract.input.view == "object":
             written["crops"] = {"table": _shown(self.places)} if self.places else {"label": self.objects}
         return _keys(ClassifierSettings, written, offered)
-
-
-def needed_trust(contract: Contract) -> str:
-    """Return the package whose code makes the classifier, where that is not PCIM's own, or the digest of its program."""
-    if contract.architecture is None:
-        return contract.sha256 if contract.format in PROGRAMS else ""
-    return "" if contract.package in ClassifySettings().trusted_packages else contract.package
 
 
 def campaign_name(folder: Path) -> str:

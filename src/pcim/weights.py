@@ -125,7 +125,7 @@ def _open(file: Path, weights: bytes) -> zipfile.ZipFile:
     """Open an archive that torch wrote, if it is one and does not unpack to much more than it is."""
     try:
         archive = zipfile.ZipFile(io.BytesIO(weights))
-    except zipfile.BadZipFile as error:
+    except Exception as error:  # what a broken archive raises is not told anywhere: of text, of structs, of arithmetic
         raise ModelError(f"{file}: no archive of torch ({error}); save it again with torch 1.6 or newer") from error
     unpacked = sum(one.file_size for one in archive.infolist())
     if unpacked > len(weights) + _UNPACKED:

@@ -475,6 +475,21 @@ def test_networks_of_libraries_are_made_without_weights(tmp_path: Path, monkeypa
     assert asked == {"name": "resnet18", "pretrained": False, "in_chans": 2}
 
 
+@pytest.mark.parametrize("kind", ["state_dict pt", "torch_export"])
+def test_an_archive_whose_names_are_no_text_is_refused(kind: str, tmp_path: Path) -> None:
+    """zipfile raises UnicodeDecodeError for it, which is no BadZipFile."""
+    path = write_form(tmp_path, kind)
+    file = tmp_path / load_contract(path).weights
+    content = bytearray(file.read_bytes())
+    listed = content.rindex(b"PK\x01\x02")  # of the list of what it holds: a name begins 46 bytes on
+    content[listed + 9] |= 8  # says that it is UTF-8
+    content[listed + 46] = 0x80
+    file.write_bytes(content)
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"sha256": digest_of(file)}))
+    with pytest.raises(ModelError, match="no archive of torch"):
+        load(path)
+
+
 @pytest.mark.parametrize("kind", ["state_dict pt", "torch_export", "onnx"])
 @given(data=st.data())
 @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from chunk import METHODS, Chunk, files_of
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,13 +58,16 @@ def made_of_a_field(laid: Laid) -> dict[str, Any]:
     return MapPlate(laid.maps("pcim")).provenance("A/1/0")
 
 
+make_again = partial(reproduce.reproduce, trusted=["makers"])
+
+
 def states(found: reproduce.Reproduction) -> dict[str, int]:
     return pd.Series([one.state for one in found.compared]).value_counts().to_dict()
 
 
 def test_all_of_a_campaign_is_made_again_byte_for_byte_and_nothing_of_it_is_touched(made: Laid, tmp_path: Path) -> None:
     before = files_of(made.results)
-    found = reproduce.reproduce(made.results, Chosen(), tmp_path / "kept")
+    found = make_again(made.results, Chosen(), tmp_path / "kept")
     assert found.state == "equal"
     assert {kind: sum(one.kind == kind for one in found.compared) for kind in ROWS} == ROWS
     assert [change.what for change in found.changes] == ["revision of attribute"], "the job was told 1"
@@ -83,7 +87,7 @@ def test_no_record_of_a_map_names_a_time_a_host_or_a_path(made: Laid) -> None:
 
 
 def test_one_well_by_one_method_is_the_same_as_in_its_chunk(made: Laid, capsys: pytest.CaptureFixture[str]) -> None:
-    found = reproduce.reproduce(made.results, Chosen(well="A2", method="pcim"))
+    found = make_again(made.results, Chosen(well="A2", method="pcim"))
     assert found.state == "equal"
     assert {(one.kind, one.well) for one in found.compared} == {("call", "A02"), ("map", "A02")}
     assert len(found.compared) == 2 * 4
@@ -99,7 +103,7 @@ def test_a_map_that_is_not_what_was_made_is_named_with_its_difference(mine: Laid
     array = zarr.open_array(mine.maps("edge") / "A/2/0/0", mode="r+")
     stored = np.asarray(array[:])
     array[:, :48, :48] = stored[:, :48, :48][:, ::-1]
-    found = reproduce.reproduce(mine.results, Chosen(method="edge"))
+    found = make_again(mine.results, Chosen(method="edge"))
     assert found.state == "different"
     (spoilt, *_) = bad = [one for one in found.compared if one.state != "equal"]
     assert {one.well for one in bad} == {"A02"}
@@ -120,7 +124,7 @@ def test_numbers_that_move_within_the_tolerance_are_close_not_equal(
         return classifier
 
     monkeypatch.setattr(reproduce.ChunkJob, "load_classifier", other)
-    found = reproduce.reproduce(made.results, Chosen(well="A01", method="pcim"))
+    found = make_again(made.results, Chosen(well="A01", method="pcim"))
     assert found.state == "close"
     assert 0 < max(one.largest for one in found.compared if one.kind == "call") <= differences.LOGITS
 
@@ -129,7 +133,7 @@ def test_other_arithmetic_is_told_and_most_maps_stay_within_the_tolerance(
     made: Laid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
-    found = reproduce.reproduce(made.results, Chosen())
+    found = make_again(made.results, Chosen())
     near = {"equal", "close"}
     assert all(one.state in near for one in found.compared if one.method != "pcim")
     learnt = [one.state in near for one in found.compared if one.method == "pcim"]
@@ -162,7 +166,7 @@ def test_what_changed_since_is_told(made: Laid, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(models, "processor", lambda: "another processor")
     monkeypatch.setitem(differences.REVISIONS, "attribute", 99)
     monkeypatch.setattr(differences, "code_digest", lambda: "other")
-    found = reproduce.reproduce(made.results, Chosen(well="A01", method="edge"))
+    found = make_again(made.results, Chosen(well="A01", method="edge"))
     told = {change.what: change.now for change in found.changes}
     assert told["revision of attribute"] == "99"
     assert told["code of pcim"] == "other"
@@ -177,11 +181,11 @@ def test_a_contract_that_was_edited_since_is_not_used_and_other_weights_are_refu
     contract = yaml.safe_load((inputs / "model/model.yaml").read_text())
     contract["input"]["mean"] = [0.0, 0.0]
     (inputs / "model/model.yaml").write_text(yaml.safe_dump(contract))
-    assert reproduce.reproduce(moved.results, Chosen(well="A01")).state == "equal"
+    assert make_again(moved.results, Chosen(well="A01")).state == "equal"
     with (inputs / "model/weights.safetensors").open("ab") as handle:
         handle.write(b" ")
     with pytest.raises(ValueError, match="the campaign's classifier had"):
-        reproduce.reproduce(moved.results, Chosen(well="A01"))
+        make_again(moved.results, Chosen(well="A01"))
 
 
 def test_pixels_that_changed_cannot_be_told_from_maps_that_did(mine: Laid, tmp_path: Path) -> None:
@@ -191,7 +195,7 @@ def test_pixels_that_changed_cannot_be_told_from_maps_that_did(mine: Laid, tmp_p
     moved.classify()
     array = zarr.open_array(inputs / "p.zarr/A/1/0/0", mode="r+")
     array[0, 0, 0] += 1
-    found = reproduce.reproduce(moved.results, Chosen())
+    found = make_again(moved.results, Chosen())
     assert found.state == "unknown"
     assert states(found) == {"unknown": 4, "equal": 4}
     assert "changed after the plate was ingested" in found.compared[0].why
@@ -209,17 +213,27 @@ def test_pixels_that_changed_cannot_be_told_from_maps_that_did(mine: Laid, tmp_p
 )
 def test_what_is_not_there_is_refused_with_what_is(made: Laid, chosen: Chosen, why: str) -> None:
     with pytest.raises(ValueError, match=why):
-        reproduce.reproduce(made.results, chosen)
+        make_again(made.results, chosen)
 
 
 def test_tables_that_say_nothing_of_themselves_and_folders_in_use_are_refused(mine: Laid, tmp_path: Path) -> None:
     (tmp_path / "used").mkdir()
     (tmp_path / "used/file").touch()
     with pytest.raises(ValueError, match="not empty"):
-        reproduce.reproduce(mine.results, Chosen(), tmp_path / "used")
+        make_again(mine.results, Chosen(), tmp_path / "used")
     pd.read_parquet(mine.table("calls")).to_parquet(mine.table("calls"))
     with pytest.raises(ValueError, match="says nothing of how it was made"):
-        reproduce.reproduce(mine.results, Chosen())
+        make_again(mine.results, Chosen())
+
+
+@pytest.mark.parametrize("trusted", [[], ["pcim"], ["maker"]])
+def test_code_is_not_run_because_a_record_trusted_it(
+    made: Laid, trusted: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Results may come from others; what they say of trust is not what the one who asks says."""
+    monkeypatch.setattr(reproduce, "classify_chunk", lambda *_, **__: pytest.fail("it was run"))
+    with pytest.raises(ValueError, match=r"classifier spots is code of makers.*give --trust makers"):
+        reproduce.reproduce(made.results, Chosen(well="A01"), trusted=trusted)
 
 
 def test_two_runs_record_the_same_and_it_is_all_that_the_job_was_told(made: Laid, tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def init(  # noqa: PLR0913, PLR0917 - a command's options
         0  the files are written, and what to do next is told
         2  something is missing or wrong, and nothing is written
     """
-    from pcim.scaffold import campaign_name, needed_trust, write_files
+    from pcim.scaffold import campaign_name, write_files
     from pcim.setup_screens import show_draft, show_found
 
     is_asked = sys.stdin.isatty() and sys.stdout.isatty()
@@ -86,7 +86,7 @@ def init(  # noqa: PLR0913, PLR0917 - a command's options
     draft = replace(
         draft, name=name or campaign_name(folder), objects=objects, places=places, trusted=tuple(trust or ())
     )
-    draft = _ask(draft, needed_trust(draft.contract)) if is_asked else _sole_objects(draft)
+    draft = _ask(draft) if is_asked else _sole_objects(draft)
     if faults := draft.faults():
         _stop(faults)
     files = draft.files()
@@ -154,9 +154,9 @@ def _sole_model(folder: Path | None) -> Path | None:
     return there[0] if len(there) == 1 else None
 
 
-def _ask(draft: Draft, package: str) -> Draft:
+def _ask(draft: Draft) -> Draft:
     """Ask what no option said and more than one answer fits."""
-    objects, trusted = draft.objects, draft.trusted
+    objects, trusted, package = draft.objects, draft.trusted, draft.contract.code
     if not objects and draft.labels and draft.places is None:
         told = f"Which label holds the biology? One of {', '.join(draft.labels)}; empty: none"
         objects = typer.prompt(told, default=draft.labels[0] if len(draft.labels) == 1 else "")

@@ -22,12 +22,16 @@ def reproduce(  # noqa: PLR0913, PLR0917 - options
     keep: Annotated[
         Path | None, typer.Option(help="Keep what is made, in a new folder. Without it, it is deleted.")
     ] = None,
+    trust: Annotated[
+        list[str] | None,
+        typer.Option(help="A Python package that makes a classifier, or a program's SHA-256: its code will be run."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make calls and maps again from what their tables record, elsewhere, and compare them with the campaign's, map by map.
 
     Config, plates.tsv and contracts may have changed since: those that were recorded are used, and what changed is told. Nothing of the
-    campaign is written to.
+    campaign is written to. Code beside PCIM's own is run only if it is named here, whatever the campaign trusted.
 
     For example:
         pcim reproduce results/demo --plate bbbc013 --well A01
@@ -43,7 +47,7 @@ def reproduce(  # noqa: PLR0913, PLR0917 - options
     from pcim.screens import show_reproduction
 
     try:
-        found = make_again(results, Chosen(plate, well, model, method), keep)
+        found = make_again(results, Chosen(plate, well, model, method), keep, trust or [])
     except (ValueError, RuntimeError, OSError) as error:
         refuse(error)
     if as_json:
