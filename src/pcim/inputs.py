@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pcim.bounded import is_printable, printable, read_text
+from pcim.bounded import is_printable, printable, read_table, read_text
 from pcim.contract import Contract, read_contract
 from pcim.exports import FORMATS, OMEZARR
 from pcim.faults import absent, nearest
@@ -173,11 +172,10 @@ def rows_in(
 ) -> list[tuple[int, dict[str, str]]]:
     """Return the (line number, row) pairs of a file's text, or nothing and a fault."""
     try:
-        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        rows = [(reader.line_num, dict(row)) for row in reader]
-        header = list(reader.fieldnames or [])
-    except csv.Error as error:
-        faults.append(f"{path}: {error}")
+        header, found = read_table(io.StringIO(text, newline=""), path, delimiter)
+        rows = list(found)
+    except ValueError as error:
+        faults.append(str(error))
         return []
     if twice := sorted({name for name in header if header.count(name) > 1}):
         faults.append(f"{path}:1: columns {twice} stand twice")
@@ -188,9 +186,9 @@ def rows_in(
     if not is_printable(text):
         faults.append(f"{path}: a character that cannot be printed")
         return []
-    ragged = [line for line, row in rows if None in row or None in row.values()]
-    faults.extend(f"{path}:{line}: expected {len(header)} values" for line in ragged)
-    return [(line, {k: v.strip() for k, v in row.items()}) for line, row in rows if line not in ragged]
+    faults.extend(f"{path}:{line}: expected {len(header)} values" for line, row in rows if len(row) != len(header))
+    fit = ((line, row) for line, row in rows if len(row) == len(header))
+    return [(line, {name: value.strip() for name, value in zip(header, row, strict=True)}) for line, row in fit]
 
 
 def read_model(entry: ClassifierSettings, where: str, faults: list[str]) -> Contract | None:

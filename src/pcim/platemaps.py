@@ -7,7 +7,7 @@ import io
 import re
 from typing import TYPE_CHECKING
 
-from pcim.bounded import read_text
+from pcim.bounded import read_table, read_text
 from pcim.faults import absent
 from pcim.inputs import platemap_of, rows_in
 from pcim.plate import well_order
@@ -48,7 +48,11 @@ def read_given(path: Path, faults: list[str]) -> tuple[dict[str, dict[str, str]]
         return {}, {}
     head, _, body = text.partition("\n")
     delimiter = max(",;\t", key=head.count)
-    theirs = next(csv.reader([head.strip()], delimiter=delimiter), [])
+    try:
+        theirs, _ = read_table(io.StringIO(head.strip()), path, delimiter)
+    except ValueError as error:
+        faults.append(str(error))
+        return {}, {}
     ours = [_ours(name) for name in theirs]
     line = io.StringIO()
     csv.writer(line, delimiter=delimiter, lineterminator="\n").writerow(ours)

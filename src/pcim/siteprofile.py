@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from pcim.bounded import read_text
+from pcim.written import MAX_BYTES
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -124,8 +127,8 @@ def read_profile(name: str, rules: Mapping[str, Mapping[str, Any]]) -> Profile:
         )
     file = Path(found[1])
     try:
-        told = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        told = yaml.safe_load(read_text(file, MAX_BYTES))
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise ValueError(f"{file}: {error}") from error
     if not isinstance(told, dict):
         raise ValueError(f"{file}: expected keys and values, got {type(told).__name__}")  # noqa: TRY004 - told as a fault

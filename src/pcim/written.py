@@ -24,6 +24,26 @@ MAX_NODES = 100_000
 """A file may hold so many keys and values once its aliases are followed."""
 
 
+MAX_DEPTH = 32
+"""Lists and mappings may lie so deep in one another: a config's lie six deep."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Yields plain values alone; of what nests too deeply it stops at once, where PyYAML's time grows with the square of the depth."""
+
+    def fetch_flow_collection_start(self, TokenClass: type[yaml.Token]) -> None:  # noqa: N803 - its own name
+        self._refuse_depth(self.flow_level)
+        super().fetch_flow_collection_start(TokenClass)
+
+    def add_indent(self, column: int) -> bool:
+        self._refuse_depth(len(self.indents))
+        return bool(super().add_indent(column))
+
+    def _refuse_depth(self, depth: int) -> None:
+        if depth >= MAX_DEPTH:
+            raise yaml.MarkedYAMLError(problem="nested too deeply", problem_mark=self.get_mark())
+
+
 @dataclass(frozen=True)
 class Written:
     """Values, and where each of their keys stands: keys from the top -> ``file:line``. `source`: what gives the others."""
@@ -60,7 +80,7 @@ def _walk(values: Any, path: Keys = ()) -> Iterator[tuple[Keys, Any]]:
 def read_yaml(file: Path, faults: list[str]) -> Written | None:
     """Read a YAML file; None and a fault where it cannot be read, a fault for every key that stands twice."""
     try:
-        loader = yaml.SafeLoader(read_text(file, MAX_BYTES))
+        loader = _Loader(read_text(file, MAX_BYTES))
         root = loader.get_single_node()
         if root is None:
             return Written(None, {}, str(file))

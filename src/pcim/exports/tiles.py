@@ -7,15 +7,16 @@ Stage positions are not used: a field is one image, so two files for one plane o
 
 from __future__ import annotations
 
-import csv
 import io
 import tomllib
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pcim.bounded import read_bytes, read_text
+from pcim.bounded import read_bytes, read_table, read_text
 from pcim.exports.export import MAX_INDEX_BYTES, Export, Plane, Room, digest_of, row_letters
 from pcim.ngff_json import NgffError
+from pcim.written import MAX_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -77,11 +78,14 @@ def _planes(file: str, axes: str, start: Mapping[str, int], length: Mapping[str,
 
 def _read_table(file: Path) -> list[dict[str, str]]:
     try:
-        lines = csv.DictReader(io.StringIO(read_text(file, MAX_INDEX_BYTES), newline=""))
-        rows = [{k: (v or "").strip() for k, v in row.items() if k} for row in lines]
+        header, lines = read_table(io.StringIO(read_text(file, MAX_INDEX_BYTES), newline=""), file)
+        rows = [
+            {name: value.strip() for name, value in zip_longest(header, row[: len(header)], fillvalue="")}
+            for _, row in lines
+        ]
     except FileNotFoundError as error:
         raise NgffError(f"{file}: no such file") from error
-    except (OSError, ValueError, csv.Error) as error:
+    except (OSError, ValueError) as error:
         raise NgffError(f"{file}: not readable as a table: {error}") from error
     lacking = [name for name in _REQUIRED if rows and name not in rows[0]]
     if lacking or not rows:
@@ -91,7 +95,7 @@ def _read_table(file: Path) -> list[dict[str, str]]:
 
 def _read_details(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(read_text(file, MAX_INDEX_BYTES))
+        return tomllib.loads(read_text(file, MAX_BYTES))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:
@@ -104,8 +108,8 @@ def _ranks(table: list[dict[str, str]], column: str) -> dict[str, int]:
     values = {text: float(text) for text in texts}
     if all(value.is_integer() and value >= 0 for value in values.values()):
         return {text: int(value) for text, value in values.items()}
-    ordered = sorted(set(values.values()))
-    return {text: ordered.index(value) for text, value in values.items()}
+    rank = {value: number for number, value in enumerate(sorted(set(values.values())))}
+    return {text: rank[value] for text, value in values.items()}
 
 
 def _axes_of(file: Path, details: Mapping[str, Any]) -> str:
