@@ -1,4 +1,4 @@
-"""Mutants: valid files with a few of their words replaced, dropped, doubled or swapped, so that most of a file still means something."""
+"""Mutants: valid files with a few words or numbers replaced, dropped, doubled or swapped, so that most of a file still means something."""
 
 from __future__ import annotations
 
@@ -35,3 +35,55 @@ def mutate(data: bytes, draw: random.Random, largest: int = 100_000) -> bytes:
             other = draw.randrange(len(words))
             words[place : place + 1] = [words[other]]
     return b"".join(words)[:largest]
+
+
+_NUMBERS = (
+    0,
+    1,
+    2,
+    3,
+    5,
+    7,
+    8,
+    12,
+    16,
+    32,
+    255,
+    256,
+    4096,
+    2**15,
+    2**16 - 1,
+    2**20,
+    2**24,
+    2**31 - 1,
+    2**31,
+    2**32 - 1,
+    2**62,
+    2**64 - 1,
+)
+_HEADER = 400  # of this many bytes most changes are made: further on there are pixels
+
+
+def mutate_binary(data: bytes, draw: random.Random, largest: int = 100_000) -> bytes:
+    """Return a mutant of a binary file, made of one to four changes of its numbers and their order."""
+    content = bytearray(data[:largest])
+    for _ in range(draw.choice((1, 1, 2, 4))):
+        place = draw.randrange(max(1, min(len(content), draw.choice((_HEADER, _HEADER, len(content))))))
+        place -= draw.choice((0, place % 2))
+        size, order = draw.choice((1, 2, 2, 4, 4, 8)), draw.choice(("little", "little", "big"))
+        what = draw.randrange(8)
+        if what <= 3:
+            number = draw.choice((*_NUMBERS, place, len(content), draw.randrange(2**16)))
+            content[place : place + size] = (number % 256**size).to_bytes(size, order)  # type: ignore[arg-type]
+        elif what == 4:
+            before = int.from_bytes(content[place : place + size], order)  # type: ignore[arg-type]
+            after = before + draw.choice((-1, 1, 2, -before // 2, before))
+            content[place : place + size] = (after % 256**size).to_bytes(size, order)  # type: ignore[arg-type]
+        elif what == 5:
+            other = draw.randrange(max(1, min(len(content), _HEADER)))
+            content[place : place + 12] = content[other : other + 12]  # an entry of a TIFF's page
+        elif what == 6:
+            del content[place : place + draw.choice((1, 2, 12, 100))]
+        elif content:
+            content[place:place] = content[place : place + draw.choice((2, 12, 100))] * draw.choice((1, 2, 30))
+    return bytes(content[:largest])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
+import math
 import re
 import shutil
 import tempfile
@@ -10,12 +13,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fuzz.mutants import mutate, mutate_binary
+from fuzz.tiffs import made_tiffs
+
 from pcim.config import Config
 from pcim.contract import read_contract
 from pcim.exports import read_export
+from pcim.exports.images import page_looks, read_page
 from pcim.faults import parse
 from pcim.inputs import CampaignError, read_config, read_platemap, read_plates
 from pcim.ngff_json import NgffError
+from pcim.objects import read_places
+from pcim.platemaps import platemap_text, read_given
 from pcim.source import Source
 from pcim.survey import survey_plate
 
@@ -23,21 +32,30 @@ HERE = Path(__file__).parent
 BETWEEN = b"\n=====\n"
 """What parts one file from the next, where a target has several."""
 
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it tells of each broken tag
+
 _folder = Path(tempfile.mkdtemp(prefix="pcim-fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+
+
+class WrongError(BaseException):
+    """A result that is wrong; no reader may take it for an error of its own."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """`read` is given the bytes of files, parted by `BETWEEN`; `caught` is what every caller of it catches."""
+    """`read` is given the bytes of files, parted by `BETWEEN`; `caught` is what every caller of it catches; `mutate` makes mutants."""
 
     read: Callable[[bytes], None]
     seeds: Sequence[bytes]
     caught: tuple[type[Exception], ...]
+    mutate: Callable[..., bytes] = mutate
 
     def __call__(self, data: bytes) -> bool:
         """Tell whether the bytes were accepted; any exception but what is caught is a finding."""
         try:
             self.read(data)
+        except MemoryError:
+            raise
         except self.caught as error:
             words = str(error)
         else:
@@ -93,6 +111,22 @@ def platemap(data: bytes) -> None:
         raise CampaignError(faults)
 
 
+def places(data: bytes) -> None:
+    for (well, field), objects in read_places(write(["places.csv"], data) / "places.csv", "p").items():
+        assert re.fullmatch("[A-Z]{1,2}[0-9]{2,3}", well)
+        assert "/" not in field
+        assert all(name.isalnum() and math.isfinite(y) and math.isfinite(x) for name, y, x in objects)
+
+
+def given_platemap(data: bytes) -> None:
+    faults: list[str] = []
+    wells, names = read_given(write(["given.csv"], data) / "given.csv", faults)
+    assert platemap_text(wells, wells).count("\n") > len(wells)
+    json.dumps(names, ensure_ascii=False).encode()
+    if faults:
+        raise CampaignError(faults)
+
+
 def _survey(form: str, data: bytes) -> None:
     """Read the metadata of a plate: its own, a well's, a field's, an array's and the labels'."""
     own, array = (".zattrs", ".zarray") if form == "v2" else ("zarr.json", "zarr.json")
@@ -120,6 +154,22 @@ def _export(form: str, files: Sequence[str], data: bytes) -> None:
     json.dumps(export.digest)
     for key in list(export.fields)[:5]:
         export.planes_of(key)
+
+
+def tiff(data: bytes) -> None:
+    """Read the pixels of the first two pages of an image, and what readers of exports ask of it."""
+    file = write(["tiff/p_A01_s1_w1.tif", "tiff/tiles.csv"], BETWEEN) / "tiff/p_A01_s1_w1.tif"
+    file.write_bytes(data)
+    (file.parent / "tiles.csv").write_text("file_path,row,column\np_A01_s1_w1.tif,A,1\n")
+    read_export.__wrapped__(Source(str(file.parent), format="tiles"))
+    read_export.__wrapped__(Source(str(file.parent), format="imagexpress"))
+    with contextlib.suppress(NgffError):  # most are no OME-TIFF
+        read_export.__wrapped__(Source(str(file), format="ometiff"))
+    for page in (1, 0):  # one page alone is enough
+        with contextlib.suppress(*([NgffError] if page else [])):
+            pixels = read_page(file, page)
+            if ((*pixels.shape,), pixels.dtype.name) != page_looks(file, page):
+                raise WrongError(f"pixels {pixels.dtype} of {pixels.shape} whose header says {page_looks(file, page)}")
 
 
 _CONFIG = b"""campaign: demo
@@ -213,6 +263,8 @@ def imagexpress(data: bytes) -> None:
 CAMPAIGN = (CampaignError,)
 PLATE = (NgffError, ValueError, OSError)
 """What `pcim.plan.plan_plates` and `pcim.rescan` catch."""
+PIXELS = (Exception,)
+"""Decoders raise what they like: `pcim.convert.convert_field` makes all but a lack of memory the field's reason."""
 
 TARGETS = {
     "config": Target(config, [_CONFIG], CAMPAIGN),
@@ -226,4 +278,7 @@ TARGETS = {
     "ometiff": Target(lambda data: _export("ometiff", ["p.companion.ome"], data), [_OME], (NgffError,)),
     "tiles": Target(lambda data: _export("tiles", ["tiles.csv", "acquisition_details.toml"], data), [_TILES], (NgffError,)),
     "imagexpress": Target(imagexpress, [_HTD], (NgffError,)),
+    "places": Target(places, [b"well,field,y,x,object,plate\nA1,0,10.5,20,k1,p\nB12,0,1,2,,p\nC1,1,3,4,,q\n"], (ValueError, OSError)),
+    "given_platemap": Target(given_platemap, [b"Well;Treatment;Dose;plate note\nA1;DMSO;;x\nb12;y;1.5;\n"], CAMPAIGN),
+    "tiff": Target(tiff, made_tiffs(), PIXELS, mutate_binary),
 }  # fmt: skip

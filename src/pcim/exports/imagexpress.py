@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import defusedxml.ElementTree as ET  # noqa: N817 - its usual name
 
 from pcim.bounded import read_bytes
 from pcim.exports.export import MAX_INDEX_BYTES, PROJECTED, Export, Plane, digest_of
+from pcim.exports.tiffs import open_tiff
 from pcim.ngff_json import NgffError
 from pcim.plate import parse_well
 
@@ -26,6 +27,7 @@ _FILE = re.compile(
     re.IGNORECASE,
 )
 _FOLDER = re.compile(r"(TimePoint|ZStep)_([0-9]+)", re.IGNORECASE)
+_MOST_TOLD = 1_000_000  # characters that MetaXpress writes with an image
 _SETTING = re.compile(r'"(\w+)",(.*)')
 
 
@@ -89,14 +91,11 @@ def _settings(root: Path) -> dict[str, str]:
 
 def _pixel_size(root: Path, names: list[str]) -> tuple[float, float] | None:
     """Return the pixel size that MetaXpress wrote into the first image that can be opened."""
-    from tifffile import TiffFile
-
     for name in names[:20]:
         try:
-            with TiffFile(root / name) as opened:
-                first: Any = opened.pages[0]
+            with open_tiff(root / name) as (opened, first):
                 told = first.description if opened.is_metaseries else "<MetaData/>"
-            tree = ET.fromstring(told, forbid_dtd=True)
+            tree = ET.fromstring(told[:_MOST_TOLD], forbid_dtd=True)
         except Exception:  # noqa: BLE001, S112 - decoders raise what they like on broken files: another image is asked
             continue
         of = {prop.get("id"): prop.get("value", "") for prop in tree.findall("PlaneInfo/prop")}

@@ -13,6 +13,7 @@ import defusedxml.ElementTree as ET  # noqa: N817 - its usual name
 
 from pcim.bounded import read_text
 from pcim.exports.export import MAX_INDEX_BYTES, Export, Plane, Room, digest_of, row_letters
+from pcim.exports.tiffs import open_tiff
 from pcim.ngff_json import NgffError
 
 if TYPE_CHECKING:
@@ -61,8 +62,6 @@ def read(source: Source) -> Export:
 
 def _ome_xml(path: Path) -> tuple[Path, str]:
     """Return the file that holds the OME-XML, and the text."""
-    from tifffile import TiffFile
-
     if path.is_dir():
         found = sorted(path.glob("*.companion.ome")) or sorted(path.glob("*.ome.tif*"))
         if not found:
@@ -71,8 +70,7 @@ def _ome_xml(path: Path) -> tuple[Path, str]:
     try:
         if path.suffix == ".ome":
             return path, read_text(path, MAX_INDEX_BYTES)
-        with TiffFile(path) as opened:
-            first: Any = opened.pages[0]
+        with open_tiff(path) as (opened, first):
             length = first.tags["ImageDescription"].count if opened.is_ome else 0
             text = first.description if 0 < length <= MAX_INDEX_BYTES else ""
     except FileNotFoundError as error:

@@ -8,6 +8,7 @@ Stage positions are not used: a field is one image, so two files for one plane o
 from __future__ import annotations
 
 import io
+import re
 import tomllib
 from itertools import zip_longest
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pcim.bounded import read_bytes, read_table, read_text
 from pcim.exports.export import MAX_INDEX_BYTES, Export, Plane, Room, digest_of, row_letters
+from pcim.exports.tiffs import open_tiff
 from pcim.ngff_json import NgffError
 from pcim.written import MAX_BYTES
 
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 
 _TABLE, _DETAILS = "tiles.csv", "acquisition_details.toml"
 _REQUIRED = ("file_path", "row", "column")
+_OME_ORDER = re.compile(r'<Pixels[^>]* DimensionOrder="XY([CZT]{3})"')
+_SHAPED_AXES = re.compile(r'\{"shape": .*"axes": "([TCZ]*YX)"')  # as tifffile writes it
+_MOST_TOLD = 1_000_000  # characters of a description in which the axes are looked for
 
 
 def read(source: Source) -> Export:
@@ -116,11 +121,14 @@ def _axes_of(file: Path, details: Mapping[str, Any]) -> str:
     """Return the order of a file's axes: as the details say, else as the first file says, else t, c, z."""
     if details.get("axes"):
         return "".join(str(axis).lower() for axis in details["axes"])
-    from tifffile import TiffFile
-
     try:
-        with TiffFile(file, _multifile=False) as opened:  # else it opens whatever files the first one names
-            found = str(opened.series[0].axes).lower()
+        with open_tiff(file) as (_, first):  # not its series: of OME-TIFF they are whatever pages and files it names
+            told = first.description[:_MOST_TOLD]
     except Exception:  # noqa: BLE001 - decoders raise what they like on broken files, and its own page says what is wrong
         return "tczyx"
-    return found if set(found) <= set("tczyx") else "tczyx"
+    if told.startswith("ImageJ="):
+        return "tzcyx"
+    order, shaped = _OME_ORDER.match(told[told.find("<Pixels ") :]), _SHAPED_AXES.match(told)
+    if order:
+        return f"{order[1][::-1]}yx".lower()
+    return shaped[1].lower() if shaped else "tczyx"
