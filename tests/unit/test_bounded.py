@@ -10,13 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import exports
 import numpy as np
 import pytest
 
 from pcim import bounded
 from pcim.bounded import MAX_COLUMNS, MAX_ROW_CHARACTERS, check_file, read_table
 from pcim.exports import read_export
+from pcim.exports.export import Room, digest_of, elements
 from pcim.inputs import read_platemap, read_plates
+from pcim.ngff_json import NgffError
 from pcim.objects import MAX_TABLE_BYTES, middles, read_places
 from pcim.platemaps import read_given
 from pcim.source import Source
@@ -171,3 +174,52 @@ def test_a_pipe_or_a_device_is_not_read(tmp_path: Path) -> None:
     for file in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
         with pytest.raises(ValueError, match="not a regular file"):
             check_file(file, bounded.MAX_TEXT_BYTES)
+
+
+XML_BOMBS = {
+    "deep": (b"<a>" * 4_000_000, "more than 64 deep"),
+    "one element": (b"<a><Image>" + b"<b/>" * 5_000_000, "one of more than 100,000 bytes"),
+    "one tag": (b"<a><b " + b"".join(b"c%d='' " % n for n in range(300_000)), "a tag or text of more than 1,000,000 bytes"),
+    "one text": (b"<a>" + b"x" * 20_000_000, "a tag or text of more than 1,000,000 bytes"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", XML_BOMBS)
+def test_xml_is_read_in_bounded_memory(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    content, words = XML_BOMBS[name]
+    monkeypatch.setattr("pcim.exports.export.MAX_ELEMENT_BYTES", 100_000)
+    file = tmp_path / "index.xml"
+    file.write_bytes(content)
+    tracemalloc.start()
+    try:
+        with pytest.raises(NgffError, match=words):
+            list(elements(file, "Image"))
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("form", ["operetta", "cellvoyager"])
+def test_an_index_claims_no_more_planes_than_are_read(
+    tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Source(str(getattr(exports, form)(tmp_path / "in")), format=form)
+    count = sum(map(len, read_export.__wrapped__(source).fields.values()))
+    monkeypatch.setattr(Room.__init__, "__defaults__", (count,))
+    read_export.__wrapped__(source)
+    monkeypatch.setattr(Room.__init__, "__defaults__", (count - 1,))
+    with pytest.raises(NgffError, match="more than 2,000,000 planes"):
+        read_export.__wrapped__(source)
+
+
+def test_an_index_has_the_digest_of_its_bytes(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    file.write_bytes(bytes(range(256)) * 9000)
+    assert digest_of([file, "b"]) == digest_of([file.read_bytes(), "b"])
+
+
+def test_ome_xml_of_countless_elements_is_not_parsed(tmp_path: Path) -> None:
+    file = tmp_path / "p.companion.ome"
+    file.write_bytes(b"<OME>" + b"<a/>" * 4_000_001)
+    with pytest.raises(NgffError, match="OME-XML of more than 4,000,000 tags"):
+        read_export.__wrapped__(Source(str(tmp_path), format="ometiff"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pcim.exports.export import Export, Plane, digest_of, elements, row_letters
+from pcim.exports.export import Export, Plane, Room, digest_of, elements, row_letters
 from pcim.ngff_json import NgffError
 
 if TYPE_CHECKING:
@@ -25,9 +25,11 @@ def read(source: Source) -> Export:
         raise NgffError(f"{root}: {len(places)} files {_INDEX}; expected one, here or one folder down")
     index = places[0]
     fields: dict[tuple[str, str, str], list[Plane]] = {}
+    room = Room()
     for told, _, name in elements(index, "MeasurementRecord"):
         if told.get("Type") != "IMG":
             continue  # what was not acquired is recorded as ERR
+        room.take(1)
         try:
             key = (row_letters(int(told["Row"])), str(int(told["Column"])), str(int(told["FieldIndex"])))
             plane = Plane(name, 0, int(told["Ch"]), int(told["ZIndex"]) - 1, int(told["TimePoint"]) - 1)
@@ -41,7 +43,7 @@ def read(source: Source) -> Export:
     return Export(
         source,
         index.parent,
-        digest_of([index.read_bytes()]),
+        digest_of([index]),
         fields,
         {},
         rows=int(grid.get("RowCount", "0")),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import stat
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import defusedxml.ElementTree as ET  # noqa: N817 - its usual name
 
+from pcim.bounded import check_file
 from pcim.exports.images import page_looks
 from pcim.ngff import is_plain
 from pcim.ngff_json import NgffError
@@ -19,7 +20,6 @@ from pcim.source import PROJECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from pcim.source import Source
 
@@ -29,6 +29,9 @@ PROJECTED = -1
 MAX_XML_BYTES = 512_000_000
 """An index that is read element by element: ten times that of a plate of 1536 wells, 9 fields and 5 channels."""
 
+MAX_TAG_BYTES, MAX_ELEMENT_BYTES = 1_000_000, 4_000_000
+"""Of such an index: a tag or text, and an element that is looked at, with all that is in it."""
+
 MAX_INDEX_BYTES = 64_000_000
 """An index that is read as a whole."""
 
@@ -36,6 +39,7 @@ MAX_PLANES = 2_000_000
 MAX_CHANNELS = 1000
 _MOST_ROWS, _MOST_COLUMNS = 26 * 27, 999
 _LOOKED_AT = 9
+_MAX_DEPTH = 64
 
 
 @dataclass(frozen=True)
@@ -181,11 +185,16 @@ class Export:
         return sorted(chosen, key=lambda plane: plane.z)
 
 
-def digest_of(texts: Sequence[str | bytes]) -> str:
-    """Return a digest of an index: its bytes, or the names of the files that are the index."""
+def digest_of(texts: Sequence[str | bytes | Path]) -> str:
+    """Return a digest of an index: its bytes, those of a file, or the names of the files that are the index."""
     digest = hashlib.sha256()
     for text in texts:
-        digest.update(text if isinstance(text, bytes) else text.encode())
+        if isinstance(text, Path):
+            with text.open("rb") as stream:
+                while piece := stream.read(2**20):
+                    digest.update(piece)
+        else:
+            digest.update(text if isinstance(text, bytes) else text.encode())
         digest.update(b"\0")
     return digest.hexdigest()
 
@@ -215,23 +224,9 @@ def elements(file: Path, tag: str) -> Iterator[tuple[Mapping[str, str], Mapping[
         When the file is not there, not XML, hostile, or too large.
     """
     try:
-        bounded(file)
-        above: list[Any] = []
-        wanted = 0
-        for event, element in ET.iterparse(file, events=("start", "end"), forbid_dtd=True):
-            is_one = _local(element.tag) == tag
-            if event == "start":
-                above.append(element)
-                wanted += is_one
-                continue
-            above.pop()
-            wanted -= is_one
-            if is_one:
-                children = {_local(child.tag): (child.text or "").strip() for child in element}
-                attributes = {_local(name): value for name, value in element.attrib.items()}
-                yield attributes, children, (element.text or "").strip()
-            if above and not wanted:
-                above[-1].remove(element)  # nothing is kept of what was looked at: memory does not grow with the file
+        check_file(file, MAX_XML_BYTES)
+        with file.open("rb") as opened:
+            yield from _elements(_Pieces(opened), tag)
     except NgffError:
         raise
     except FileNotFoundError as error:
@@ -240,13 +235,47 @@ def elements(file: Path, tag: str) -> Iterator[tuple[Mapping[str, str], Mapping[
         raise NgffError(f"{file}: not readable as XML: {error!r:.200}") from error
 
 
-def bounded(file: Path) -> None:
-    """Refuse an index that is too large to be one, or no regular file."""
-    told = file.stat()
-    if not stat.S_ISREG(told.st_mode):
-        raise NgffError(f"{file}: not a regular file")
-    if told.st_size > MAX_XML_BYTES:
-        raise NgffError(f"{file}: {told.st_size} bytes; at most {MAX_XML_BYTES} are read")
+def _elements(pieces: _Pieces, tag: str) -> Iterator[tuple[Mapping[str, str], Mapping[str, str], str]]:
+    above: list[Any] = []
+    wanted = begun = 0
+    for event, element in ET.iterparse(pieces, events=("start", "end"), forbid_dtd=True):
+        is_one = _local(element.tag) == tag
+        if event == "start":
+            above.append(element)
+            begun = begun if wanted else pieces.taken
+            wanted += is_one
+            if len(above) > _MAX_DEPTH or (wanted and pieces.taken - begun > MAX_ELEMENT_BYTES):
+                raise ValueError(
+                    f"elements more than {_MAX_DEPTH} deep, or one of more than {MAX_ELEMENT_BYTES:,} bytes"
+                )
+            continue
+        above.pop()
+        wanted -= is_one
+        if is_one:
+            children = {_local(child.tag): (child.text or "").strip() for child in element}
+            attributes = {_local(name): value for name, value in element.attrib.items()}
+            yield attributes, children, (element.text or "").strip()
+        if above and not wanted:
+            above[-1].remove(element)  # nothing is kept of what was looked at: memory does not grow with the file
+
+
+@dataclass
+class _Pieces:
+    """A file of XML as a parser reads it, of which no tag and no text is longer than `MAX_TAG_BYTES`: each is held in memory as a whole."""
+
+    stream: BinaryIO
+    taken: int = 0
+    bare: int = 0
+
+    def read(self, size: int = 2**16) -> bytes:
+        """Return the next bytes; raises ValueError where too many have begun no tag."""
+        piece = self.stream.read(size)
+        last = piece.rfind(b"<")
+        self.taken += len(piece)
+        self.bare = self.bare + len(piece) if last < 0 else len(piece) - last
+        if self.bare > MAX_TAG_BYTES:
+            raise ValueError(f"a tag or text of more than {MAX_TAG_BYTES:,} bytes")
+        return piece
 
 
 @dataclass

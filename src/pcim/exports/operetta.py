@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pcim.exports.export import Export, Plane, digest_of, elements, row_letters
+from pcim.exports.export import Export, Plane, Room, digest_of, elements, row_letters
 from pcim.ngff_json import NgffError
 
 if TYPE_CHECKING:
@@ -27,9 +27,11 @@ def read(source: Source) -> Export:
     fields: dict[tuple[str, str, str], list[Plane]] = {}
     labels: dict[int, str] = {}
     metres: dict[str, float] = {}
+    room = Room()
     for _, told, _ in elements(index, "Image"):
         if "URL" not in told:
             continue  # the list of images of a well
+        room.take(1)
         number = _add(fields, told, index)
         _note(labels, metres, number, told)
     for attributes, told, _ in elements(index, "Entry"):
@@ -40,7 +42,7 @@ def read(source: Source) -> Export:
     return Export(
         source,
         images,
-        digest_of([index.read_bytes()]),
+        digest_of([index]),
         fields,
         labels,
         rows=int(plate.get("PlateRows", "0")),
