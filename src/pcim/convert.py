@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pcim import ngff
+from pcim.colours import channel_colours
 from pcim.exports import read_export
 from pcim.exports.export import digest_of, row_letters
 from pcim.exports.images import read_page
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from pcim.exports.export import Export, Plane
     from pcim.source import Source
 
-_COLOURS = ("0080FF", "00FF00", "FF0000", "FF00FF", "FFFF00", "00FFFF", "FFFFFF")
 Key = tuple[str, str, str]
 
 
@@ -111,7 +111,8 @@ def convert_field(job: Conversion, key: Key) -> str:
     with new_field(job.plate, field) as root:
         write_levels(root, pixels, job.levels, mean_of_four)
         image: dict[str, Any] = {"version": "0.5", "multiscales": [multiscale(field, "cyx", job.levels, space)]}
-        shown = {"omero": omero(job.export.channels, lambda n: _COLOURS[n % len(_COLOURS)], job.window)}
+        colours = channel_colours((), len(job.export.channels))
+        shown = {"omero": omero(job.export.channels, lambda n: colours[n], job.window)}
         root.attrs.update(
             {"ome": image | shown, "pcim": {"fingerprint": fingerprint, "revision": job.revision, **made_by()}}
         )

@@ -31,6 +31,7 @@ from pcim.objects import find_objects, read_objects
 from pcim.plate import FIELD_COLUMNS, ViewKey
 from pcim.revisions import REVISIONS
 from pcim.settings import CALL
+from pcim.stores import FieldImage
 from pcim.tables import rows_of, write_table
 from pcim.views import read_views, views_of_wells
 
@@ -257,4 +258,5 @@ def _read(plate: Plate, classifier: Classifier, seen: _Seen, ledger: pd.DataFram
     shown: list[Any] = [pixels[str(ViewKey.of(row))] for row in rows]
     images = classifier.normalise(shown) if rows else torch.empty(shape)
     channel_maps = torch.from_numpy(np.stack(found)) if rows else torch.empty(0, 1, *contract.size)
-    return Maps.of(images.cpu(), channel_maps, ledger, contract.channels)
+    colours = FieldImage.open(plate.source, path).colours(contract.channels) if rows else ()
+    return Maps.of(images.cpu(), channel_maps, ledger, contract.channels, colours)

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pcim import panels
+from pcim.colours import channel_colours
 from pcim.scores import is_control
 from pcim.words import method_name
 
@@ -59,7 +60,13 @@ class Gallery:
     @cached_property
     def ends(self) -> list[tuple[float, float]]:
         """Black and white of each channel, shared by all shown views."""
-        return panels.stretch(self._shown)
+        return panels.stretch([example.pixels for example in self._shown])
+
+    @cached_property
+    def colours(self) -> Sequence[str]:
+        """The channels' colours, of the first shown view's plate."""
+        first = [example.colours for example in self._shown[:1]]
+        return first[0] if first else channel_colours((), len(self.found.evidence.contract.input.channels))
 
     @cached_property
     def top(self) -> float:
@@ -77,9 +84,8 @@ class Gallery:
     def channel_legend(self) -> list[tuple[str, str]]:
         """Colour and name of each channel in the image; none where there is one channel, shown in grey."""
         channels = self.found.evidence.contract.input.channels
-        colours = panels.CHANNEL_COLOURS[min(len(channels), 3)]
-        hexes = ["#" + "".join(f"{round(255 * part):02x}" for part in colours[n % len(colours)]) for n in range(len(channels))]  # fmt: skip
-        return list(zip(hexes, channels, strict=True)) if len(channels) > 1 else []
+        named = zip(self.colours, channels, strict=True)
+        return [(f"#{colour}", channel) for colour, channel in named] if len(channels) > 1 else []
 
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
@@ -97,7 +103,7 @@ class Gallery:
     def _panel(self, example: panels.Example) -> dict[str, Any]:
         """Return image, map, overlay and outlines of a view: the last two lie over one another."""
         row, attribution = example.row, example.maps[self.found.method]
-        picture = panels.composite(example.pixels, self.ends)
+        picture = panels.composite(example.pixels, self.ends, self.colours)
         outlines = {colour: example.regions[name] for colour, name in self.outline_legend}
         where = f"plate {row['plate']}, well {row['well']}, field {row['field']}, view {row['view']}"
         drawn = {
@@ -116,7 +122,7 @@ class Gallery:
         if not self.examples:
             return []
         example = self.examples[0]
-        picture = panels.composite(example.pixels, self.ends)
+        picture = panels.composite(example.pixels, self.ends, self.colours)
         shown = [self.album.png(panels.image_png(picture), f"Image of well {example.row['well']}", "Image")]
         for method, attribution in example.maps.items():
             top, name = panels.top_of([attribution]), method_name(method)

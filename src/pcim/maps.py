@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pcim.colours import channel_colours, word_for
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -17,8 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MOST_SHOWN = 4
-_COLOUR_NAMES = {1: ("grey",), 2: ("green", "magenta"), 3: ("cyan", "magenta", "yellow")}
-"""Of `panels.CHANNEL_COLOURS`."""
 _OUTLINE = "#56B4E9"
 
 
@@ -39,24 +39,35 @@ class Maps(Tensor):
         reason; the rows with status ``ok`` are those of the maps, in their order.
     channels : list of str
         Labels of the image's channels.
+    colours : list of str
+        The colours that the channels are drawn in, six hexadecimal digits: the plate's own, where its metadata names them.
     """
 
     images: Tensor
     channel_maps: Tensor
     ledger: pd.DataFrame
     channels: list[str]
+    colours: list[str]
 
     # as torch's own Parameter: what is computed from it is plain
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Maps:
-        return Maps.of(self.images.clone(), self.channel_maps.clone(), self.ledger.copy(), self.channels)
+        return Maps.of(self.images.clone(), self.channel_maps.clone(), self.ledger.copy(), self.channels, self.colours)
 
     @classmethod
-    def of(cls, images: Tensor, channel_maps: Tensor, ledger: pd.DataFrame, channels: Sequence[str]) -> Maps:
+    def of(
+        cls,
+        images: Tensor,
+        channel_maps: Tensor,
+        ledger: pd.DataFrame,
+        channels: Sequence[str],
+        colours: Sequence[str] = (),
+    ) -> Maps:
         """Put together maps by channel (n, c or 1, h, w), their images (n, c, h, w) and a row each of the ledger."""
         maps = channel_maps.sum(1, keepdim=True).as_subclass(cls)
         maps.images, maps.channel_maps, maps.ledger, maps.channels = images, channel_maps, ledger, list(channels)
+        maps.colours = list(colours or channel_colours((), len(maps.channels)))
         return maps
 
     @property
@@ -91,8 +102,10 @@ class Maps(Tensor):
     def plot(
         self, numbers: Sequence[int] | int | None = None, *, ax: Axes | None = None, top: float | None = None
     ) -> NDArray[Any]:
-        """Draw maps beside their images, on one scale from 0, and return the matplotlib axes (row, 2): image and map.
+        """Draw maps beside their images, all on one scale and one stretch, and return the matplotlib axes (row, 2): image and map.
 
+        Of all shown images together, the 0.5th percentile of a channel is drawn black and the 99.5th in its full colour, as the report
+        does, so that brightness can be compared between them; a view drawn alone is stretched by itself. Maps begin at 0.
         The colour bar is in units of the image's mean attribution, with a line at 1: what every pixel of a map that knows nothing has.
         What lies above `top` is drawn as `top`. On the image, a line surrounds the 5 % highest pixels of the map.
 
@@ -115,7 +128,7 @@ class Maps(Tensor):
             raise ValueError(f"top is {top}; allowed: above 0")
         from matplotlib import pyplot as plt
 
-        from pcim.panels import top_of
+        from pcim.panels import stretch, top_of
 
         maps = {number: _in_means(_array(self[number, 0])) for number in chosen}
         top = top or top_of(list(maps.values()))
@@ -125,8 +138,9 @@ class Maps(Tensor):
         height, width = self.shape[-2:]
         size = (8.4, 0.4 + len(chosen) * (0.5 + 3.4 * min(height / width, 2.0)))
         _, axes = plt.subplots(len(chosen), 2, squeeze=False, figsize=size, layout="constrained")
+        ends = stretch([_array(self.images[number]) for number in chosen])
         for (left, right), (number, attribution) in zip(axes, maps.items(), strict=True):
-            self._draw_image(left, number, attribution)
+            self._draw_image(left, number, attribution, ends)
             self._draw_map(right, number, attribution, top)
         return np.asarray(axes)
 
@@ -140,15 +154,14 @@ class Maps(Tensor):
             raise ValueError(f"ax is for one map; {len(chosen)} are to be drawn")
         return [number % len(self) for number in chosen]
 
-    def _draw_image(self, ax: Axes, number: int, attribution: NDArray[Any]) -> None:
+    def _draw_image(
+        self, ax: Axes, number: int, attribution: NDArray[Any], ends: Sequence[tuple[float, float]]
+    ) -> None:
         from pcim.panels import composite
 
-        pixels = _array(self.images[number])
-        ends = [(low, max(high, low + 1e-6)) for low, high in (np.quantile(plane, [0.005, 0.995]) for plane in pixels)]
-        ax.imshow(composite(pixels, ends), interpolation="nearest")
+        ax.imshow(composite(_array(self.images[number]), ends, self.colours), interpolation="nearest")
         ax.contour(highest(attribution, 5.0), [0.5], colors=_OUTLINE, linewidths=0.8)
-        names = _COLOUR_NAMES[min(len(pixels), 3)]
-        shown = ", ".join(f"{c} {names[n % len(names)]}" for n, c in enumerate(self.channels))
+        shown = ", ".join(f"{c} {word_for(colour)}" for c, colour in zip(self.channels, self.colours, strict=True))
         _label(ax, f"{self._name(number)}\n{shown}\noutlined: the map's highest 5 %")
 
     def _draw_map(self, ax: Axes, number: int, attribution: NDArray[Any], top: float) -> None:

@@ -51,8 +51,10 @@ def _largest(maps: xr.DataArray, method: str) -> list[int]:
     )[:MOST]
 
 
-def object_maps(path: Path, method: str, album: Album) -> tuple[list[tuple[Picture, Picture]], float]:
-    """Return, a pair a call, the mean image and the mean map around the objects of views so called, and the value shown as white."""
+def object_maps(
+    path: Path, method: str, album: Album, colours: Sequence[str]
+) -> tuple[list[tuple[Picture, Picture]], float]:
+    """Return, a pair a call, mean image (channels in `colours`) and mean map around the objects of views so called, and the value shown as white."""
     with ZipStore(path, mode="r") as store:
         means = xr.open_zarr(store, consolidated=False)
         wanted = (means["method"].values == method) & (means["grouping"].values == "call")
@@ -68,7 +70,7 @@ def object_maps(path: Path, method: str, album: Album) -> tuple[list[tuple[Pictu
     for n, image, attribution in zip(order, images, maps, strict=True):
         title = _title(means, n, int(means["objects"].values[n]), "objects")
         shown = album.png(
-            panels.image_png(panels.composite(np.nan_to_num(image), ends)),
+            panels.image_png(panels.composite(np.nan_to_num(image), ends, colours)),
             f"Mean image around an object: {title}",
             title,
         )

@@ -80,12 +80,13 @@ class Space:
 
 @dataclass(frozen=True)
 class ImageLayout:
-    """What a field's metadata says: axes of the arrays, paths of the levels, channel labels, and the space of its pixels."""
+    """What a field's metadata says: axes of the arrays, paths of the levels, channels' labels and colours, the space of its pixels."""
 
     axes: tuple[str, ...]
     levels: tuple[str, ...]
     channels: tuple[str, ...]
     space: Space
+    colours: tuple[str, ...] = ()
 
 
 def read_plate(path: Place) -> PlateLayout:
@@ -189,8 +190,11 @@ def read_image(image: Place) -> ImageLayout:
     if not known or not levels or not all(_PART.fullmatch(level) for level in levels):
         raise NgffError(f"{image}: axes {axes}, levels {levels}; expected axes that end in y, x and plain level names")
     channels = ome.get("omero", {}).get("channels", []) if isinstance(ome.get("omero", {}), dict) else []
-    labels = tuple(str(channel.get("label") or "") for channel in channels if isinstance(channel, dict))
-    return ImageLayout(axes, levels, labels, Space(*space, unit))
+    labels, colours = (
+        tuple(str(channel.get(name) or "") for channel in channels if isinstance(channel, dict))
+        for name in ("label", "color")
+    )
+    return ImageLayout(axes, levels, labels, Space(*space, unit), colours)
 
 
 def _space(axes: int, transforms: list[dict[str, Any]]) -> tuple[tuple[float, float], tuple[float, float]]:

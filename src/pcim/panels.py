@@ -12,6 +12,7 @@ from PIL import Image
 from scipy import ndimage
 
 from pcim.chunks import Box
+from pcim.colours import rgb
 from pcim.fitting import fit
 from pcim.mapplates import MapPlate
 from pcim.plate import ViewKey
@@ -28,13 +29,6 @@ if TYPE_CHECKING:
     from pcim.config import Region
     from pcim.source import Source
 
-CHANNEL_COLOURS = {
-    1: ((1.0, 1.0, 1.0),),
-    2: ((0.2, 1.0, 0.35), (0.95, 0.2, 0.95)),
-    3: ((0.1, 0.85, 1.0), (0.95, 0.2, 0.95), (1.0, 0.85, 0.1)),
-}
-"""Colours of a composite, told apart by colour-blind readers; from the fourth channel on they repeat."""
-
 OUTLINES = ("#56B4E9", "#F0E442", "#CC79A7", "#009E73")
 """Colours of the regions' outlines in their order; the objects of the biology come first."""
 
@@ -46,7 +40,7 @@ _LONGEST_PX = 400
 
 @dataclass(frozen=True)
 class Example:
-    """One shown view: its row of the tables, raw pixels (channel, y, x), regions (y, x), and maps (y, x) by method.
+    """One shown view: its row of the tables, raw pixels (channel, y, x) and their colours, regions (y, x), and maps (y, x) by method.
 
     Maps are >= 0, in units of the view's mean attribution: 1 = an average pixel.
     """
@@ -55,6 +49,7 @@ class Example:
     pixels: NDArray[Any]
     regions: Mapping[str, NDArray[np.bool_]]
     maps: Mapping[str, NDArray[np.float32]]
+    colours: Sequence[str]
 
 
 def choose_views(views: pd.DataFrame, number: int) -> pd.DataFrame:
@@ -102,24 +97,23 @@ def read_example(
             continue
         if not np.isnan(field).all():
             found[method] = np.clip(np.nan_to_num(field.sum(0)), 0, None).astype(np.float32)
-    return Example({str(k): v for k, v in row.items()}, image.read(channels)[:, *seen], masks, found)
+    pixels = image.read(channels)[:, *seen]
+    return Example({str(k): v for k, v in row.items()}, pixels, masks, found, image.colours(channels))
 
 
-def stretch(examples: Sequence[Example]) -> list[tuple[float, float]]:
-    """Return one (black, white) pair a channel for all shown views: the 0.5th and 99.5th percentile of their pixels."""
-    channels = len(examples[0].pixels)
-    flat = [np.concatenate([example.pixels[c].ravel() for example in examples]) for c in range(channels)]
+def stretch(images: Sequence[NDArray[Any]]) -> list[tuple[float, float]]:
+    """Return one (black, white) pair a channel for all shown images (channel, y, x): the 0.5th and 99.5th percentile of their pixels."""
+    flat = [np.concatenate([pixels[c].ravel() for pixels in images]) for c in range(len(images[0]))]
     ends = [np.quantile(values, [0.005, 0.995]) for values in flat]
     return [(float(low), float(max(high, low + 1e-6))) for low, high in ends]
 
 
-def composite(pixels: NDArray[Any], ends: Sequence[tuple[float, float]]) -> NDArray[np.float64]:
-    """Return raw pixels (channel, y, x) as an RGB picture (y, x, 3) in [0, 1], each channel in its colour, added up."""
-    colours = CHANNEL_COLOURS[min(len(pixels), 3)]
+def composite(pixels: NDArray[Any], ends: Sequence[tuple[float, float]], colours: Sequence[str]) -> NDArray[np.float64]:
+    """Return pixels (channel, y, x) as an RGB picture (y, x, 3) in [0, 1], each channel in its colour (six hexadecimal digits), added up."""
     picture = np.zeros((*pixels.shape[1:], 3))
-    for number, (plane, (low, high)) in enumerate(zip(pixels, ends, strict=True)):
+    for plane, (low, high), colour in zip(pixels, ends, colours, strict=True):
         scaled = np.clip((plane.astype(np.float64) - low) / (high - low), 0, 1)
-        picture += scaled[..., np.newaxis] * np.array(colours[number % len(colours)])
+        picture += scaled[..., np.newaxis] * np.array(rgb(colour))
     return np.clip(picture, 0, 1)
 
 

@@ -19,8 +19,8 @@ from pcim.summary import records
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pcim.evidence import ClassifierFindings
     from pcim.figures import Album, Picture, Plot
+    from pcim.page import ClassifierPage
 
 _LISTED = (
     "well", "field", "view", "treatment", "dose", "truth", "call", "p", "share", "lift", "fidelity", "agreement", "stop", "why",
@@ -31,7 +31,7 @@ _LISTED = (
 class PlatePage:
     """What the template asks about one plate and classifier; `folder` is where the page lies, from where links go."""
 
-    found: ClassifierFindings
+    found: ClassifierPage
     plate: str
     album: Album
     folder: Path
@@ -80,7 +80,8 @@ class PlatePage:
     def object_maps(self) -> tuple[list[tuple[Picture, Picture]], float]:
         """Mean image and mean map around the objects by call, and the value shown as white."""
         path = self.found.evidence.object_maps.get(self.plate)
-        return ([], 1.0) if path is None else mean_pictures.object_maps(path, self.found.method, self.album)
+        colours = self.found.gallery.colours
+        return ([], 1.0) if path is None else mean_pictures.object_maps(path, self.found.method, self.album, colours)
 
     @property
     def views(self) -> pd.DataFrame:

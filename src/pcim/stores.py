@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pcim import ngff
+from pcim.colours import GREY, channel_colours
 from pcim.guard import codec_name, open_array
 from pcim.ngff_json import read_json
 
@@ -134,6 +135,11 @@ class FieldImage:
     def channels(self) -> list[str]:
         """Channel labels: the field's own, else the source's, else a channel's number."""
         return ngff.channel_labels(self.layout.channels, self.source.channels, self._length("c"))
+
+    def colours(self, channels: Sequence[str]) -> tuple[str, ...]:
+        """Return the colours of some channels by label, as `colours.channel_colours` has them; one alone is grey."""
+        whole = dict(zip(self.channels, channel_colours(self.layout.colours, self._length("c")), strict=True))
+        return (GREY,) if len(channels) == 1 else tuple(whole[label] for label in channels)
 
     @property
     def checksum(self) -> str:

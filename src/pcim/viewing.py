@@ -1,17 +1,19 @@
-"""What a viewer shows of a campaign: one plate and its plates of maps, told from what lies in the results. No pixel is read."""
+"""What a viewer shows of a campaign: one plate and its plates of maps, told from what lies in the results."""
 
 from __future__ import annotations
 
 import json
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pcim import ngff
+from pcim.colours import channel_colours
 from pcim.exports import OMEZARR
+from pcim.ngff_json import attributes
 from pcim.outline import read_outline
 from pcim.plan import read_plan
 from pcim.serving import Served
@@ -69,7 +71,8 @@ class View:
             for name, (path, fields) in survey.wells.items()
         ]
         first = next((f"{path}/{fields[0]}" for path, fields in survey.wells.values() if fields), "")
-        source = None if self.source is None else {"version": _version(self.source), "grid": _grid(self.source, first)}
+        source = self.source and {"version": _version(self.source), "grid": _grid(self.source, first),
+                                  "channels": self._channels(self.source, first)}  # fmt: skip
         maps = [
             {"model": one.model, "method": one.method, "version": "0.5", "fields": (there := _stored(one.path)),
              "grid": _grid(one.path, there[0] if there else "")}
@@ -77,6 +80,44 @@ class View:
         ]  # fmt: skip
         return {"campaign": self.campaign, "plate": self.plate, "source": source, "why": self.why, "maps": maps,
                 "wells": wells, "begin": begin}  # fmt: skip
+
+    def _channels(self, plate: Path, field: str) -> list[dict[str, Any]]:
+        """Return label, colour and window of each channel of a plate, by one of its fields; none where they cannot be told.
+
+        The colours are those of the report; a window that the field does not name is the 0.5th to 99.5th percentile of its pixels.
+        """
+        try:
+            image, (_, ome) = ngff.read_image(plate / field), attributes(plate / field)
+            shape, _ = ngff.read_array(plate / field / image.levels[0])
+            if "c" not in image.axes or len(shape) != len(image.axes):
+                return []
+            count = shape[image.axes.index("c")]
+            windows = [one.get("window") for one in ome.get("omero", {}).get("channels", [])]
+            windows = (
+                windows if len(windows) == count and all(map(_is_window, windows)) else self._windows(plate, field)
+            )
+        except (ngff.NgffError, AttributeError):
+            return []  # metadata is anybody's
+        labels = ngff.channel_labels(image.channels, self.plan.source.channels, count)
+        named = zip(labels, channel_colours(image.colours, count), windows, strict=True)
+        return [{"label": label, "color": colour, "window": window} for label, colour, window in named]
+
+    def _windows(self, plate: Path, field: str) -> list[dict[str, float]]:
+        """Return the window of each channel of a field, from its pixels."""
+        import numpy as np
+
+        from pcim.stores import FieldImage
+
+        source = replace(self.plan.source, address=str(plate), format=OMEZARR)
+        planes = FieldImage.open(source, field).read()
+        ends = np.quantile(np.nan_to_num(planes.reshape(len(planes), -1)), [0.005, 0.995], axis=1).T.tolist()
+        return [{"start": low, "end": max(high, low + 1e-6), "min": low, "max": high} for low, high in ends]
+
+
+def _is_window(window: Any) -> bool:
+    """Tell whether it is a window in which something is seen."""
+    low, high = (window.get("start"), window.get("end")) if isinstance(window, dict) else (None, None)
+    return isinstance(low, int | float) and isinstance(high, int | float) and low < high
 
 
 def find_view(results: Path, plate: str = "", models: Sequence[str] = (), methods: Sequence[str] = ()) -> View:

@@ -6,6 +6,7 @@ The screenshots are kept in the folder that ``PCIM_SCREENSHOTS`` names, for peop
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import threading
@@ -16,10 +17,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 from numpy.typing import NDArray
 from PIL import Image
 from shown import make_results
 
+from pcim.colours import channel_colours
 from pcim.serving import Server
 from pcim.viewing import find_view, served
 
@@ -148,6 +151,35 @@ def test_image_and_map_are_drawn_beside_each_other_and_over_each_other(look: Cal
     (both,) = seen.panes(f"view-over-{plate}")
     assert is_upper_right(orange(both), grey(both) | orange(both))
     assert seen.page.locator("#told").inner_text() == ""
+
+
+def test_channels_have_the_colours_of_the_report(
+    chromium: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    results = make_results(tmp_path, channels=("DNA", "Reporter"))
+    for file in tmp_path.glob("p5.zarr/*/*/0/zarr.json"):
+        content = json.loads(file.read_bytes())
+        del content["attributes"]["ome"]["omero"]
+        file.write_text(json.dumps(content))
+    for number in (0, 1):
+        for place in tmp_path.glob("p5.zarr/*/*/0/0"):
+            array = zarr.open_array(place, mode="r+")
+            pixels = np.zeros(array.shape, np.uint16)
+            pixels[number] = np.random.default_rng(0).integers(20000, 40000, array.shape[1:])
+            array[:] = pixels
+        server = Server(served(find_view(results, "p5")))
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        seen = Seen(chromium.new_context(viewport={"width": 1200, "height": 700}).new_page(), server.address)
+        seen.page.goto(server.address)
+        seen.shown()
+        image = seen.panes(f"view-channel-{number}")[0].astype(int)
+        shown = image[image.max(2) > 120].mean(0)
+        expected = [int(channel_colours([], 2)[number][at : at + 2], 16) for at in (0, 2, 4)]
+        assert shown / shown.max() == pytest.approx(np.divide(expected, max(expected)), abs=0.12)
+        seen.page.context.close()
+        server.shutdown()
+        server.server_close()
 
 
 def test_both_panes_move_together(look: Callable[..., Seen]) -> None:

@@ -45,7 +45,9 @@ def test_calls_come_first_then_the_largest_treatments_and_no_other_method_or_gro
 
 def test_no_maps_give_no_pictures(tmp_path: Path) -> None:
     assert mean_pictures.mean_maps(write(tmp_path, maps(2)), "occlusion", Album(), "x") == ([], 1.0)
-    assert mean_pictures.object_maps(write(tmp_path, ObjectMaps(8, ["GFP"]).dataset()), "pcim", Album()) == ([], 1.0)
+    assert mean_pictures.object_maps(
+        write(tmp_path, ObjectMaps(8, ["GFP"]).dataset()), "pcim", Album(), ["FFFFFF"]
+    ) == ([], 1.0)
 
 
 def test_an_object_is_shown_as_its_mean_image_and_its_mean_map(tmp_path: Path) -> None:
@@ -54,7 +56,7 @@ def test_an_object_is_shown_as_its_mean_image_and_its_mean_map(tmp_path: Path) -
     dot[8, 8] = 10.0
     for call, factor in (("dead", 1.0), ("live", 3.0)):
         means.add("pcim", {"call": call, "treatment": "t"}, np.array([[4, 4]]), factor * dot, factor * dot[np.newaxis])
-    pairs, top = mean_pictures.object_maps(write(tmp_path, means.dataset()), "pcim", Album())
+    pairs, top = mean_pictures.object_maps(write(tmp_path, means.dataset()), "pcim", Album(), ["FFFFFF"])
     assert [image.caption for image, _ in pairs] == ["call dead\nn = 1 objects", "call live\nn = 1 objects"]
     assert top == 30
     for image, attribution in pairs:

@@ -42,9 +42,9 @@ def test_one_class_and_no_views_are_no_fault() -> None:
 
 def test_a_composite_adds_its_channels_in_their_colours() -> None:
     pixels = np.array([[[0, 100]], [[0, 0]]])
-    picture = panels.composite(pixels, [(0, 100), (0, 100)])
+    picture = panels.composite(pixels, [(0, 100), (0, 100)], ["FF8000", "0000FF"])
     assert np.allclose(picture[0, 0], 0)
-    assert np.allclose(picture[0, 1], panels.CHANNEL_COLOURS[2][0])
+    assert np.allclose(picture[0, 1], [1, 128 / 255, 0])
 
 
 def test_a_map_runs_from_black_to_white_without_loss() -> None:

@@ -96,6 +96,13 @@ def test_every_picture_has_words_for_those_who_cannot_see_it(html: str) -> None:
     assert all(of.get("alt") for tag, of in tags.found if tag == "img")
 
 
+def test_channels_are_shown_in_their_colours(html: str) -> None:
+    assert re.findall(r'<i style="background:(#\w+)"></i>([^<]+)<', html)[:2] == [
+        ("#33FF59", "DNA"),
+        ("#F233F2", "Reporter"),
+    ]
+
+
 def test_every_link_on_the_page_leads_somewhere(html: str) -> None:
     assert set(re.findall(r'href="#([^"]+)"', html)) <= set(re.findall(r' id="([^"]+)"', html))
 

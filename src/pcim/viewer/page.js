@@ -9,7 +9,8 @@ let open = [];
 
 // A folder of the server as a store of zarr. Metadata is asked for once; what the other version of zarr would have is not asked for.
 class Folder {
-  constructor(path, version, below = "") {
+  constructor(path, { version, channels }, below = "") {
+    this.channels = channels ?? [];
     this.root = `${here}${path}${below && `/${below}`}`;
     this.other = version === "0.5" ? /\/\.z(group|attrs|array|metadata)$/ : /\/zarr\.json$/;
     this.known = new Map();
@@ -18,7 +19,7 @@ class Folder {
   async get(key, options) {
     if (this.other.test(key)) return undefined;
     if (!/\/(zarr\.json|\.z(group|attrs|array|metadata))$/.test(key)) return this.bytes(key, options);
-    if (!this.known.has(key)) this.known.set(key, this.bytes(key).then((found) => found && drawable(found)));
+    if (!this.known.has(key)) this.known.set(key, this.bytes(key).then((found) => found && drawable(found, this.channels)));
     return this.known.get(key);
   }
 
@@ -36,15 +37,21 @@ class Folder {
   }
 }
 
-// The viewer takes omero metadata as whole: a channel that does not say whether it is shown is shown, and a block without colours or
-// windows is left out, so that these are chosen from the pixels.
-function drawable(bytes) {
+// The viewer takes omero metadata as whole. Colours are those that the server tells of the plate's channels, which the report has too; its
+// labels and windows fill in what a field does not say. A channel that does not say whether it is shown is shown. What is still not whole
+// is left out, so that it is chosen from the pixels.
+function drawable(bytes, told) {
   const content = JSON.parse(new TextDecoder().decode(bytes));
   const holder = content.attributes?.ome ?? content;
-  if (!holder.omero) return bytes;
-  const { channels } = holder.omero;
-  const isWhole = (one) => /^[0-9a-f]{6}$/i.test(one?.color) && one.window?.end > one.window?.start;
-  if (Array.isArray(channels) && channels.every(isWhole)) for (const one of channels) one.active ??= true;
+  if (!holder.multiscales || holder["image-label"]) return bytes;
+  const own = Array.isArray(holder.omero?.channels) ? holder.omero.channels : [];
+  const isWindow = (one) => one?.end > one?.start;
+  const channels = (own.length ? own : told).map((_, at) => {
+    const window = isWindow(own[at]?.window) ? own[at].window : told[at]?.window;
+    return { ...own[at], label: own[at]?.label || told[at]?.label, color: told[at]?.color ?? own[at]?.color, active: own[at]?.active ?? true, window };
+  });
+  const isWhole = (one) => /^[0-9a-f]{6}$/i.test(one.color) && isWindow(one.window);
+  if (channels.length && channels.every(isWhole)) holder.omero = { ...holder.omero, channels };
   else delete holder.omero;
   return new TextEncoder().encode(JSON.stringify(content));
 }
@@ -70,14 +77,14 @@ function layersOf(view) {
   if (well === WHOLE) {
     const grid = view.source?.grid ?? map.grid;
     const onClick = ({ gridCoord }) => enter(view, `${grid.rows[gridCoord?.row]}/${grid.columns[gridCoord?.column]}`);
-    const image = canDraw(view.source?.grid) && { source: new Folder("source", view.source.version), onClick };
+    const image = canDraw(view.source?.grid) && { source: new Folder("source", view.source), onClick };
     const scaled = image && map.grid && scaling(view.source.grid, map.grid);
-    return [image, canDraw(map.grid) && { source: new Folder(`maps/${number}`, map.version), ...(scaled ? { model_matrix: scaled, onClick: () => {} } : { onClick }) }];
+    return [image, canDraw(map.grid) && { source: new Folder(`maps/${number}`, map), ...(scaled ? { model_matrix: scaled, onClick: () => {} } : { onClick }) }];
   }
   const [, mapped] = view.wells.find((one) => one.path === well).fields.find(([name]) => name === field) ?? [];
-  const image = view.source && { source: new Folder("source", view.source.version, `${well}/${field}`), name: "Image" };
+  const image = view.source && { source: new Folder("source", view.source, `${well}/${field}`), name: "Image" };
   const isThere = map.fields.includes(`${well}/${mapped}`);
-  return [image, isThere && { source: new Folder(`maps/${number}`, map.version, `${well}/${mapped}`), name: "Map" }];
+  return [image, isThere && { source: new Folder(`maps/${number}`, map, `${well}/${mapped}`), name: "Map" }];
 }
 
 // The grid of the maps over that of the images, whose smallest levels may be of other sizes; 5 is the viewer's own gap.
