@@ -42,6 +42,7 @@ MAX_CHUNK_BYTES = 2**31
 """Blosc's own limit; a chunk is a field's plane or less, a shard at most the field."""
 
 MAX_CHUNKS = 2**20
+MAX_STREAMS = 1000
 _DEPTH = 2
 _ZSTD = b"\x28\xb5\x2f\xfd"
 
@@ -175,6 +176,8 @@ def _inflate(data: memoryview, most: int) -> bytes:
     parts: list[bytes] = []
     rest: bytes | memoryview = data
     while rest:
+        if len(parts) == MAX_STREAMS:  # each copies what is left: millions of empty ones would take hours
+            raise ValueError(f"a compressed chunk of over {MAX_STREAMS} streams; writers make one")
         stream = zlib.decompressobj(47)  # either header
         parts.append(stream.decompress(rest, most + 1))
         _fits(sum(map(len, parts)), most)

@@ -20,7 +20,7 @@ from makers import spot_field, write_plate
 from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
 
 from pcim import ngff
-from pcim.guard import MAX_CHUNK_BYTES, decode
+from pcim.guard import MAX_CHUNK_BYTES, MAX_STREAMS, decode
 from pcim.source import Source
 from pcim.stores import FieldImage
 from pcim.survey import survey_plate
@@ -126,6 +126,14 @@ def test_a_bomb_of_a_chunk_is_an_error_and_takes_no_memory(tmp_path: Path, kind:
             read(tmp_path / f"p{form}.zarr")
         assert tracemalloc.get_traced_memory()[1] < 20_000_000
         tracemalloc.stop()
+
+
+def test_streams_one_after_another_are_read_and_no_end_of_them_is_not() -> None:
+    """Every stream copies what is left, so millions of empty ones would take hours."""
+    one = gzip.compress(b"ab")
+    assert decode("gzip", one * MAX_STREAMS, 2 * MAX_STREAMS, gzip.decompress) == b"ab" * MAX_STREAMS
+    with pytest.raises(ValueError, match=f"over {MAX_STREAMS} streams"):
+        decode("gzip", gzip.compress(b"") * (MAX_STREAMS + 1), 10, gzip.decompress)
 
 
 def test_every_frame_of_zstandard_is_read(tmp_path: Path) -> None:
