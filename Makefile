@@ -77,7 +77,7 @@ schema: .venv/.run ## Write config/config.schema.json and config/README.md anew
 	$(BIN)/python -m pcim.schema
 
 bench: .venv/.dev ## Run the benchmarks and keep their figures (hours; it goes on where it was stopped)
-	for name in numerics io campaign jobs metrics report_page verdicts trained_verdicts step scaling methods ablation contrasts quality; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in numerics io campaign jobs metrics report_page verdicts trained_verdicts step scaling methods ablation contrasts quality halo; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 clean: ## Delete results, logs and caches
 	rm -rf results site .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis
