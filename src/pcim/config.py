@@ -76,8 +76,7 @@ class ClassifierSettings(Settings):
     halo_px: float = Field(
         2.0,
         ge=0,
-        description="Objects are exchanged with so much around them, pixels of the plate: as far as an object reaches beyond its label (a worm's "
-        "fringe, a nucleus's cytoplasm), and no further, so that there is room for a control (docs/choosing.md).",
+        description="Objects are exchanged with so much around them, pixels of the plate: as far as they reach beyond their label (docs/choosing.md).",
     )
     regions: dict[Name, Region] = Field(
         {},
