@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from pcim.arrays import read_array, read_content
 from pcim.bioimage import read_package
 from pcim.contract import PROGRAMS, SUFFIXES, Contract, Format, InputContract, ModelError
 from pcim.method_settings import METHODS, NEEDS
@@ -16,8 +15,6 @@ from pcim.modelfolder import Draft, write_model
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
 PACKAGES = (".yaml", ".yml", ".zip")
 """Suffixes of what the BioImage Model Zoo gives."""
@@ -56,26 +53,8 @@ def make(  # noqa: PLR0913, PLR0917 - what `adopt` was told
     if form == "onnx":
         of_model.setdefault("differentiable", True)
     values, softmax = {**of_model, "format": form, "input": seen | of_input}, told.get("scores") == "probabilities"
-    draft = Draft(values, source.read_bytes(), source.suffix, pixels, expected, softmax)
+    draft = Draft(values, read_content(source), source.suffix, pixels, expected, softmax)
     return write_model(into, draft, trust, trust_code=trust_code)
-
-
-def read_array(file: Path, name: str, axes: str) -> NDArray[Any]:
-    """Return an array of these axes, ``... (n, k)``, from a NumPy file, or under its `name` from a safetensors file.
-
-    Raises
-    ------
-    ModelError
-        When it holds no such array.
-    """
-    try:
-        found = load_file(file) if file.suffix == ".safetensors" else {name: np.load(file, allow_pickle=False)}
-    except (ValueError, EOFError, SafetensorError) as error:
-        raise ModelError(f"{file}: no array of NumPy or safetensors: {error}") from error
-    array: Any = found.get(name)
-    if not isinstance(array, np.ndarray) or array.ndim != axes.count(",") + 1:
-        raise ModelError(f"{file}: expected one array of {axes}, called {name} in a safetensors file")
-    return array
 
 
 def format_of(source: Path, told: str, architecture: str) -> Format | None:

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import io
 import zipfile
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
-import yaml
 
+from pcim.arrays import array_of
+from pcim.bounded import MAX_TEXT_BYTES, MAX_WEIGHTS_BYTES, read_bytes
 from pcim.contract import Format, InputContract, ModelError
 from pcim.modelfolder import Draft
+from pcim.written import MAX_BYTES, yaml_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
 _FORMATS: dict[str, Format] = {"pytorch_state_dict": "state_dict", "onnx": "onnx", "torchscript": "torchscript"}
 """The zoo's weights that PCIM reads, those that it prefers first: no code of the package is run for the first two."""
-_MOST_BYTES = 2**33  # a file of a package
+_PACKED = 100  # a file of a package takes so many times as much as its archive at most, and 64 MB: weights hardly pack
 _RTOL = 1e-3  # the zoo's own, of its reproducibility tests
 
 
@@ -61,7 +60,12 @@ def _describe(path: Path) -> Any:
         spec = importlib.import_module("bioimageio.spec")
     except Exception as error:
         raise ModelError(f"{path}: needs bioimageio.spec (pip install 'pcim[bioimageio]'): {error}") from error
-    told = yaml.safe_load(b"".join(_read(path, PurePosixPath(_description_file(path)))))
+    faults: list[str] = []
+    content = _read(path, PurePosixPath(_description_file(path)), MAX_BYTES)
+    written = yaml_of(content.decode("utf-8", errors="replace"), path, faults)
+    if written is None or faults:
+        raise ModelError("; ".join(faults))
+    told = written.values
     context = spec.ValidationContext(root=path.parent.absolute(), perform_io_checks=False)
     model = spec.build_description(told, context=context, format_version="latest")
     if getattr(model, "type", None) != "model" or isinstance(model, spec.InvalidDescr):
@@ -168,11 +172,7 @@ def _weights(path: Path, offered: Any, chosen: Format | None) -> tuple[bytes, st
 def _array(path: Path, tensor: Any) -> NDArray[Any]:
     if tensor is None:
         raise ModelError(f"{path}: has no test tensors; PCIM compares with them")
-    try:
-        array: NDArray[Any] = np.load(io.BytesIO(_content(path, tensor)), allow_pickle=False)
-    except ValueError as error:
-        raise ModelError(f"{path}: {tensor.source}: no NumPy array: {error}") from error
-    return array
+    return array_of(_content(path, tensor), f"{path}: {tensor.source}")
 
 
 def _content(path: Path, entry: Any) -> bytes:
@@ -180,22 +180,25 @@ def _content(path: Path, entry: Any) -> bytes:
     name = str(getattr(entry.source, "path", entry.source))
     if "://" in str(entry.source):
         raise ModelError(f"{path}: {entry.source} lies elsewhere; PCIM downloads nothing: get the whole package")
-    content = b"".join(_read(path, PurePosixPath(name)))
+    content = _read(path, PurePosixPath(name), MAX_WEIGHTS_BYTES)
     if entry.sha256 is not None and hashlib.sha256(content).hexdigest() != str(entry.sha256):
         raise ModelError(f"{path}: {name}: its SHA-256 is not the one that the package states, {entry.sha256}")
     return content
 
 
-def _read(path: Path, name: PurePosixPath) -> Iterator[bytes]:
+def _read(path: Path, name: PurePosixPath, most: int) -> bytes:
+    """Return the bytes of a file of the package, of which there are `most` at most."""
     if name.is_absolute() or ".." in name.parts:
         raise ModelError(f"{path}: {name} lies outside of the package")
     try:
         if zipfile.is_zipfile(path):
+            most = min(most, _PACKED * path.stat().st_size + MAX_TEXT_BYTES)
             with zipfile.ZipFile(path) as archive, archive.open(str(name)) as file:
-                if archive.getinfo(str(name)).file_size > _MOST_BYTES:
-                    raise ModelError(f"{path}: {name} is larger than {_MOST_BYTES:,} bytes")
-                yield file.read(_MOST_BYTES)
+                content = file.read(most + 1)
         else:
-            yield (path.parent / name).read_bytes()
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
+            content = read_bytes(path.parent / name, most)
+    except Exception as error:  # zipfile's are many: of passwords, methods that it has not, broken streams
         raise ModelError(f"{path}: {name}: {error}") from error
+    if len(content) > most:
+        raise ModelError(f"{path}: {name} is larger than {most:,} bytes")
+    return content

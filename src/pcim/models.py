@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
+from pcim.arrays import read_content
 from pcim.contract import Contract, ModelError, load_contract
 from pcim.forward import as_forward
-from pcim.weights import load_network
+from pcim.weights import load_network, tensors_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -129,7 +129,7 @@ def load_classifier(
     model_yaml = model_yaml / "model.yaml" if model_yaml.is_dir() else model_yaml
     contract = load_contract(model_yaml)
     file = model_yaml.parent / contract.weights
-    weights = file.read_bytes()
+    weights = read_content(file)
     digest = hashlib.sha256(weights).hexdigest()
     if digest != contract.sha256:
         raise ModelError(
@@ -164,9 +164,12 @@ def check_test_input(classifier: Classifier, file: Path) -> None:
     ModelError
         When the logits differ, depend on the other images of a batch, or have no gradient where the contract says so.
     """
-    contract, stored = classifier.contract, load_file(file)
+    contract, stored = classifier.contract, tensors_of(read_content(file), file)
     if stored.keys() != {"images", "logits"}:
         raise ModelError(f"{file}: holds {sorted(stored)}; expected 'images' and 'logits'")
+    if {tensor.dtype for tensor in stored.values()} != {torch.float32} or not stored["images"].numel():
+        kinds = ", ".join(f"{name} {tensor.dtype} {tuple(tensor.shape)}" for name, tensor in stored.items())
+        raise ModelError(f"{file}: holds {kinds}; expected float32, of one view at least")
     expected_shape = (len(contract.input.channels), *contract.input.size)
     if tuple(stored["images"].shape[1:]) != expected_shape:
         raise ModelError(f"{file}: images of {tuple(stored['images'].shape[1:])}; the contract says {expected_shape}")

@@ -76,17 +76,20 @@ def _of_state_dict(
 
 def _tensors(contract: Contract, file: Path, weights: bytes) -> dict[str, Tensor]:
     """Return the state dict in the file, names without the contract's prefix."""
-    if file.suffix == ".safetensors":
-        try:
-            tensors = safetensors.torch.load(weights)
-        except Exception as error:  # safetensors' own class is not public
-            raise ModelError(f"{file}: not readable as safetensors: {error}") from error
-    else:
-        tensors = _of_torch_file(contract, file, weights)
+    of_torch = file.suffix != ".safetensors"
+    tensors = _of_torch_file(contract, file, weights) if of_torch else tensors_of(weights, file)
     stray = sorted(name for name in tensors if not name.startswith(contract.prefix))
     if stray:
         raise ModelError(f"{file}: names without the prefix {contract.prefix!r}: {', '.join(stray[:5])}")
     return {name.removeprefix(contract.prefix): tensor for name, tensor in tensors.items()}
+
+
+def tensors_of(content: bytes, where: object) -> dict[str, Tensor]:
+    """Return the tensors that a safetensors file holds, by their names; raises ModelError where it is none."""
+    try:
+        return safetensors.torch.load(content)
+    except Exception as error:  # safetensors' own class is not public
+        raise ModelError(f"{where}: not readable as safetensors: {error}") from error
 
 
 def _of_torch_file(contract: Contract, file: Path, weights: bytes) -> dict[str, Tensor]:

@@ -80,22 +80,33 @@ def _walk(values: Any, path: Keys = ()) -> Iterator[tuple[Keys, Any]]:
 def read_yaml(file: Path, faults: list[str]) -> Written | None:
     """Read a YAML file; None and a fault where it cannot be read, a fault for every key that stands twice."""
     try:
-        loader = _Loader(read_text(file, MAX_BYTES))
+        text = read_text(file, MAX_BYTES)
+    except FileNotFoundError:
+        faults.append(f"{file}: no such file")
+    except (OSError, ValueError) as error:
+        faults.append(f"{file}: not readable as YAML: {error}")
+    else:
+        return yaml_of(text, file, faults)
+    return None
+
+
+def yaml_of(text: str, file: object, faults: list[str]) -> Written | None:
+    """Return what the text of a file says; None and a fault as `read_yaml`."""
+    try:
+        loader = _Loader(text)
         root = loader.get_single_node()
         if root is None:
             return Written(None, {}, str(file))
         _count(root, {})
         faults.extend(f"{file}:{fault}" for fault in dict.fromkeys(_twice(root)))
         values = loader.construct_document(root)  # also puts merged keys (<<) where they belong
-    except FileNotFoundError:
-        faults.append(f"{file}: no such file")
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         told = ", ".join(filter(None, (error.context, error.problem)))
         faults.append(f"{file}{line}: not readable as YAML: {told}")
     except RecursionError:
         faults.append(f"{file}: not readable as YAML: nested too deeply")
-    except (OSError, ValueError, LookupError, AttributeError, TypeError, yaml.YAMLError) as error:
+    except (ValueError, LookupError, AttributeError, TypeError, yaml.YAMLError) as error:
         # beside its own errors PyYAML raises what a tag makes of a text that it does not fit: !!int of nothing
         faults.append(f"{file}: not readable as YAML: {' '.join(str(error).split())}")
     else:
