@@ -65,9 +65,11 @@ def _describe(path: Path) -> Any:
     written = yaml_of(content.decode("utf-8", errors="replace"), path, faults)
     if written is None or faults:
         raise ModelError("; ".join(faults))
-    told = written.values
     context = spec.ValidationContext(root=path.parent.absolute(), perform_io_checks=False)
-    model = spec.build_description(told, context=context, format_version="latest")
+    try:
+        model = spec.build_description(written.values, context=context, format_version="latest")
+    except Exception as error:  # it tells faults, but raises of what has no type, or keys that are no words
+        raise ModelError(f"{path}: no valid model description: {error}") from error
     if getattr(model, "type", None) != "model" or isinstance(model, spec.InvalidDescr):
         faults = [f"{'.'.join(map(str, one.loc))}: {one.msg}" for one in model.validation_summary.errors]
         raise ModelError(f"{path}: no valid model description: {'; '.join(faults[:8]) or getattr(model, 'type', '')}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import logging
 import math
@@ -13,11 +14,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import safetensors.numpy
 from fuzz.mutants import mutate, mutate_binary
 from fuzz.tiffs import made_tiffs
 
+from pcim.arrays import read_array
 from pcim.config import Config
-from pcim.contract import read_contract
+from pcim.contract import ModelError, read_contract
 from pcim.exports import read_export
 from pcim.exports.images import page_looks, read_page
 from pcim.faults import parse
@@ -156,6 +160,40 @@ def _export(form: str, files: Sequence[str], data: bytes) -> None:
         export.planes_of(key)
 
 
+def arrays(data: bytes) -> None:
+    """Read views from the bytes, as a file of either form."""
+    folder = write(["a.npy", "a.safetensors"], b"")
+    refused = []
+    for name in ("a.npy", "a.safetensors"):
+        (folder / name).write_bytes(data)
+        try:
+            found = read_array(folder / name, "images", "raw views (n, c, h, w)")
+        except ModelError as error:
+            refused.append(error)
+        else:
+            if found.nbytes > len(data) or found.ndim != 4:
+                raise WrongError(f"{found.dtype} of {found.shape} from {len(data)} bytes")
+    if len(refused) > 1:
+        raise refused[0]
+
+
+def package(data: bytes) -> None:
+    """Read a package of the BioImage Model Zoo whose description is the bytes."""
+    from pcim.bioimage import read_package  # the others need no torch
+
+    folder = (
+        write(
+            ["zoo/rdf.yaml", "zoo/readme.md", "zoo/weights.onnx"],
+            data.replace(BETWEEN, b"") + BETWEEN + b"x" + BETWEEN + b"x",
+        )
+        / "zoo"
+    )
+    for name, shape in (("in.npy", (2, 2, 4, 4)), ("out.npy", (2, 2))):
+        np.save(folder / name, np.ones(shape, np.float32))
+    draft = read_package(folder / "rdf.yaml", None, {})
+    json.dumps(draft.told).encode()
+
+
 def tiff(data: bytes) -> None:
     """Read the pixels of the first two pages of an image, and what readers of exports ask of it."""
     file = write(["tiff/p_A01_s1_w1.tif", "tiff/tiles.csv"], BETWEEN) / "tiff/p_A01_s1_w1.tif"
@@ -170,6 +208,19 @@ def tiff(data: bytes) -> None:
             pixels = read_page(file, page)
             if ((*pixels.shape,), pixels.dtype.name) != page_looks(file, page):
                 raise WrongError(f"pixels {pixels.dtype} of {pixels.shape} whose header says {page_looks(file, page)}")
+
+
+def made_arrays() -> list[bytes]:
+    """Return files of views in either form."""
+    made = []
+    for views in (np.ones((1, 2, 3, 4), np.float32), np.arange(24, dtype=">u2").reshape(1, 2, 3, 4)):
+        stream = io.BytesIO()
+        np.save(stream, views)
+        made += [
+            stream.getvalue(),
+            safetensors.numpy.save({"images": np.ascontiguousarray(views, "<f4"), "x": views[0, 0, 0].astype("<i8")}),
+        ]
+    return made
 
 
 _CONFIG = b"""campaign: demo
@@ -226,6 +277,28 @@ def _small_plate(version: str) -> bytes:
     return BETWEEN.join(json.dumps(part).encode() for part in parts)
 
 
+_PACKAGE = b"""type: model
+format_version: 0.5.3
+name: Spot classifier
+description: Tells spots.
+authors: [{name: A. Maker}]
+cite: [{text: none, doi: 10.1234/abcd}]
+license: MIT
+documentation: readme.md
+timestamp: '2026-01-01T00:00:00Z'
+inputs:
+- id: raw
+  axes: [{type: batch}, {type: channel, channel_names: [DNA, GFP]}, {type: space, id: y, size: 4}, {type: space, id: x, size: 4}]
+  data: {type: float32}
+  test_tensor: {source: in.npy}
+  preprocessing: [{id: scale_linear, kwargs: {axis: channel, gain: [0.1, 0.1], offset: [1.0, 1.0]}}]
+outputs:
+- id: classes
+  axes: [{type: batch}, {type: channel, channel_names: [plain, spot]}]
+  test_tensor: {source: out.npy}
+  postprocessing: [{id: softmax, kwargs: {axis: channel}}]
+weights: {onnx: {source: weights.onnx, opset_version: 15}}
+"""
 _HEAD = b'<?xml version="1.0" encoding="utf-8"?>'
 _OPERETTA = _HEAD + (
     b'<EvaluationInputData xmlns="http://www.perkinelmer.com/PEHH/HarmonyV5"><Plates><Plate><PlateRows>16</PlateRows>'
@@ -280,5 +353,7 @@ TARGETS = {
     "imagexpress": Target(imagexpress, [_HTD], (NgffError,)),
     "places": Target(places, [b"well,field,y,x,object,plate\nA1,0,10.5,20,k1,p\nB12,0,1,2,,p\nC1,1,3,4,,q\n"], (ValueError, OSError)),
     "given_platemap": Target(given_platemap, [b"Well;Treatment;Dose;plate note\nA1;DMSO;;x\nb12;y;1.5;\n"], CAMPAIGN),
+    "arrays": Target(arrays, made_arrays(), (ModelError,), mutate_binary),
+    "package": Target(package, [_PACKAGE], (ModelError,)),
     "tiff": Target(tiff, made_tiffs(), PIXELS, mutate_binary),
 }  # fmt: skip
