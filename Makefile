@@ -69,8 +69,8 @@ docs: .venv/.dev ## Build the documentation into site/
 docs-serve: .venv/.dev ## Show the documentation while you write it
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
-fuzz: .venv/.dev ## Try a million broken files on every reader of what others wrote (an hour; what breaks one lies in fuzz-found)
-	for name in platemap plates cellvoyager operetta ometiff plate_04 plate_05 tiles imagexpress config model; do \
+fuzz: .venv/.dev ## Try a million broken files on the readers of what others wrote (an hour; what breaks one lies in fuzz-found)
+	for name in platemap given_platemap plates places cellvoyager operetta ometiff plate_04 plate_05 tiles imagexpress tiff arrays package config model; do \
 		PYTHONPATH=src $(BIN)/python tests/fuzz/run.py $$name --runs 91000 --seconds 1800 || failed=1; done; exit $${failed:-0}
 
 schema: .venv/.run ## Write config/config.schema.json and config/README.md anew

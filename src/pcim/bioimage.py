@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _FORMATS: dict[str, Format] = {"pytorch_state_dict": "state_dict", "onnx": "onnx", "torchscript": "torchscript"}
 """The zoo's weights that PCIM reads, those that it prefers first: no code of the package is run for the first two."""
-_PACKED = 100  # a file of a package takes so many times as much as its archive at most, and 64 MB: weights hardly pack
+PACKED = 100  # a file of a package takes so many times as much as its archive at most, and 64 MB: weights hardly pack
 _RTOL = 1e-3  # the zoo's own, of its reproducibility tests
 
 
@@ -194,7 +194,7 @@ def _read(path: Path, name: PurePosixPath, most: int) -> bytes:
         raise ModelError(f"{path}: {name} lies outside of the package")
     try:
         if zipfile.is_zipfile(path):
-            most = min(most, _PACKED * path.stat().st_size + MAX_TEXT_BYTES)
+            most = min(most, PACKED * path.stat().st_size + MAX_TEXT_BYTES)
             with zipfile.ZipFile(path) as archive, archive.open(str(name)) as file:
                 content = file.read(most + 1)
         else:

@@ -46,6 +46,32 @@ RUNS_PROGRAMS = {"src/pcim/weights.py"}
 """Where a program's own code is run: after its digest was found in `trusted_programs`."""
 
 
+PARSERS = {
+    "csv.reader": {"bounded.py"}, "TiffFile": {"exports/tiffs.py"}, "Image.open": {"exports/images.py"}, "ET.iterparse": {"exports/export.py"},
+    "ET.parse": {"exports/ometiff.py"}, "ET.fromstring": {"exports/imagexpress.py"}, "tomllib.loads": {"exports/tiles.py"},
+    "np.lib.format.read_array": {"arrays.py"}, "safetensors.numpy.load": {"arrays.py"}, "safetensors.torch.load": {"weights.py"},
+    # of the command line, and of the profile of who runs the campaign
+    "yaml.safe_load": {"commands/adopt.py", "siteprofile.py"},
+    # of what PCIM wrote itself: Snakemake's benchmarks, the spool of a job, a model folder that was just made or loaded
+    "csv.DictReader": {"pace.py", "status.py"}, "np.load": {"attribute/spool.py"}, "load_file": {"adopt.py", "probe.py"},
+    "pd.read_csv": set(), "pd.read_excel": set(), "pd.read_json": set(), "pd.read_xml": set(), "tomllib.load": set(), "json.load": set(),
+}  # fmt: skip
+"""Parser -> the only modules that call it: each bounds what it is given, or is given what is trusted."""
+READS_INPUTS = (
+    "adopt", "arrays", "bioimage", "config", "contract", "exports/", "inputs", "modelfolder", "models", "ngff", "ngff_json", "platemaps", "scaffold", "source",
+    "stores", "survey", "weights", "written",
+)  # fmt: skip
+"""Modules that are given what others wrote: none reads Parquet."""
+PARQUET = {
+    "pd.read_parquet",
+    "pq.ParquetFile",
+    "parquet.ParquetFile",
+    "pq.read_table",
+    "parquet.read_table",
+    "read_tables",
+}
+
+
 def dotted(node: ast.expr) -> str:
     """Return the name that is called, ``torch.load``."""
     if isinstance(node, ast.Attribute):
@@ -112,6 +138,27 @@ def test_no_module_runs_what_it_reads(path: Path) -> None:
 )  # fmt: skip
 def test_the_law_sees_each_of_these(line: str) -> None:
     assert list(faults(ast.parse(line), "src/pcim/x.py"))
+
+
+def test_what_others_wrote_is_parsed_where_it_is_bounded_alone() -> None:
+    for path in sorted((ROOT / "src/pcim").rglob("*.py")):
+        name = path.relative_to(ROOT / "src/pcim").as_posix()
+        calls = {
+            dotted(node.func)
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Call)
+        }
+        assert not {parser for parser in PARSERS.keys() & calls if name not in PARSERS[parser]}, name
+        assert not (name.startswith(READS_INPUTS) and PARQUET & calls), name
+
+
+def test_every_parser_that_the_law_knows_is_called() -> None:
+    text = {
+        path.relative_to(ROOT / "src/pcim").as_posix(): path.read_text(encoding="utf-8")
+        for path in (ROOT / "src/pcim").rglob("*.py")
+    }
+    for parser, names in PARSERS.items():
+        assert all(f"{parser}(" in text[name] for name in names), parser
 
 
 def test_no_rule_starts_a_shell_or_runs_code_of_its_own() -> None:

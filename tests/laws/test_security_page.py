@@ -6,9 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
+from fuzz.targets import TARGETS
 
-from pcim import bounded, guard, ngff, ngff_json, written
-from pcim.exports import export
+from pcim import bioimage, bounded, guard, ngff, ngff_json, objects, written
+from pcim.exports import export, images, ometiff, tiffs
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
@@ -24,8 +25,17 @@ def test_its_numbers_are_the_codes() -> None:
         "16 MB and 32 deep": (ngff_json.MAX_JSON_BYTES, ngff_json.MAX_DEPTH) == (16_000_000, 32),
         "chunks of over 2 GiB, over a million chunks, and fields of over 8 GiB": (guard.MAX_CHUNK_BYTES, guard.MAX_CHUNKS, ngff.MAX_READ_BYTES)
         == (2**31, 2**20, 2**33),
-        "up to two million planes": export.MAX_PLANES == 2_000_000,
-        "Up to 64 MB and 1 MB": (bounded.MAX_TEXT_BYTES, written.MAX_BYTES) == (64_000_000, 1_000_000),
+        "up to two million planes": export.MAX_PLANES == tiffs.MAX_PAGES == 2_000_000,
+        "tags up to 1 MB, elements up to 4 MB and 64 deep": (export.MAX_TAG_BYTES, export.MAX_ELEMENT_BYTES, export.MAX_DEPTH) == (1_000_000, 4_000_000, 64),
+        "up to 64 MB and four million tags": (export.MAX_INDEX_BYTES, ometiff.MAX_TAGS) == (64_000_000, 4_000_000),
+        "No plane of over 2 GiB": images.MAX_PAGE_BYTES == 2**31,
+        "Read are LZW, deflate, PackBits and Zstandard": set(tiffs.COMPRESSIONS.values()) == {"none", "LZW", "deflate", "PackBits", "Zstandard", "JPEG", "JPEG 2000"},
+        "Up to 64 MB, a million rows, 1000 columns, and a million characters a row": (
+            bounded.MAX_TEXT_BYTES, bounded.MAX_ROWS, bounded.MAX_COLUMNS, bounded.MAX_ROW_CHARACTERS) == (64_000_000, 10**6, 1000, 10**6),
+        "up to 4 GiB, and five million objects of a plate": (objects.MAX_TABLE_BYTES, objects.MAX_OBJECTS) == (2**32, 5_000_000),
+        "Up to 1 MB, 100 000 values once aliases are followed, 32 deep": (written.MAX_BYTES, written.MAX_NODES, written.MAX_DEPTH) == (1_000_000, 100_000, 32),
+        "Regular files of up to 8 GiB": bounded.MAX_WEIGHTS_BYTES == 2**33,
+        "no more than 100 times its archive and 64 MB": (bioimage.PACKED, bounded.MAX_TEXT_BYTES) == (100, 64_000_000),
     }  # fmt: skip
     plain = " ".join(PAGE.split())
     for words, holds in said.items():
@@ -34,6 +44,11 @@ def test_its_numbers_are_the_codes() -> None:
 
 
 def test_make_fuzz_tries_what_it_says() -> None:
+    names = re.search(
+        r"for name in ([\w ]+); do \\\n\t\tPYTHONPATH=src .*fuzz/run", (ROOT / "Makefile").read_text(encoding="utf-8")
+    )
+    assert names is not None
+    assert sorted(names[1].split()) == sorted(TARGETS)
     make = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert "--runs 91000" in make
     assert "91 000 broken files" in PAGE.replace("\n", " ")

@@ -39,7 +39,7 @@ MAX_PLANES = 2_000_000
 MAX_CHANNELS = 1000
 _MOST_ROWS, _MOST_COLUMNS = 26 * 27, 999
 _LOOKED_AT = 9
-_MAX_DEPTH = 64
+MAX_DEPTH = 64
 
 
 @dataclass(frozen=True)
@@ -244,9 +244,9 @@ def _elements(pieces: _Pieces, tag: str) -> Iterator[tuple[Mapping[str, str], Ma
             above.append(element)
             begun = begun if wanted else pieces.taken
             wanted += is_one
-            if len(above) > _MAX_DEPTH or (wanted and pieces.taken - begun > MAX_ELEMENT_BYTES):
+            if len(above) > MAX_DEPTH or (wanted and pieces.taken - begun > MAX_ELEMENT_BYTES):
                 raise ValueError(
-                    f"elements more than {_MAX_DEPTH} deep, or one of more than {MAX_ELEMENT_BYTES:,} bytes"
+                    f"elements more than {MAX_DEPTH} deep, or one of more than {MAX_ELEMENT_BYTES:,} bytes"
                 )
             continue
         above.pop()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pcim.source import Source
 
-_MAX_TAGS = 4_000_000  # two for each plane that is read; each takes far more memory than its text
+MAX_TAGS = 4_000_000  # two for each plane that is read; each takes far more memory than its text
 _UM = {"µm": 1.0, "μm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "m": 1e6, "pm": 1e-6}
 
 
@@ -30,8 +30,8 @@ def read(source: Source) -> Export:
     """Read one OME-TIFF file, a ``*.companion.ome``, or the folder that holds one of them (or the several files of one plate)."""
     file, text = _ome_xml(Path(source.address))
     room = Room()
-    if text.count("<") > _MAX_TAGS:
-        raise NgffError(f"{file}: OME-XML of more than {_MAX_TAGS:,} tags")
+    if text.count("<") > MAX_TAGS:
+        raise NgffError(f"{file}: OME-XML of more than {MAX_TAGS:,} tags")
     try:
         tree = ET.parse(io.StringIO(text), forbid_dtd=True).getroot()
     except (ValueError, SyntaxError) as error:
