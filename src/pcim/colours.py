@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 GREY = "FFFFFF"
 """The colour of a channel that is shown alone: from black to white."""
 
+MAP = "FF8000"
+"""The colour of a map that lies over an image, and of every channel of a plate of maps: they add up to the map."""
+
 _OF_TWO = ("33FF59", "F233F2")
 _OF_MORE = ("1AD9FF", "F233F2", "FFD91A", "33FF59", "FF8000", "3373FF")
 """Six hexadecimal digits each; the first three are told apart by colour-blind readers. From the seventh channel on they repeat."""

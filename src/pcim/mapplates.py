@@ -10,6 +10,7 @@ import numpy as np
 import zarr
 
 from pcim import ngff
+from pcim.colours import MAP
 from pcim.writing import (
     every_second,
     finish_plate,
@@ -33,7 +34,6 @@ MAP_WINDOW = (0.0, 10.0)
 """Display window of every stored map: maps are stored in units of their view's mean, so 1 is an average pixel."""
 
 VIEWS = "views"
-_ORANGE = "FF8000"
 _COLOURS = ((255, 128, 0), (0, 114, 178), (204, 121, 167), (0, 158, 115), (240, 228, 66), (86, 180, 233), (213, 94, 0))
 """Of the label's values 1, 2, 3 ...: colours that the colour-blind tell apart (Wong 2011)."""
 
@@ -165,7 +165,7 @@ def _narrowed(array: NDArray[np.floating], dtype: str) -> NDArray[np.floating]:
 
 
 def _omero(labels: Sequence[str]) -> dict[str, Any]:
-    return {"omero": omero(labels, lambda _: _ORANGE, MAP_WINDOW)}
+    return {"omero": omero(labels, lambda _: MAP, MAP_WINDOW)}
 
 
 def _names_beside(name: str, layers: Sequence[str], total: int) -> list[str]:

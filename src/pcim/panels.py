@@ -12,7 +12,7 @@ from PIL import Image
 from scipy import ndimage
 
 from pcim.chunks import Box
-from pcim.colours import rgb
+from pcim.colours import MAP, rgb
 from pcim.fitting import fit
 from pcim.mapplates import MapPlate
 from pcim.plate import ViewKey
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 OUTLINES = ("#56B4E9", "#F0E442", "#CC79A7", "#009E73")
 """Colours of the regions' outlines in their order; the objects of the biology come first."""
 
-_GLOW = np.array([1.0, 0.45, 0.0])
+_GLOW = np.array(rgb(MAP))
 _LONG_SIDE_PX = 360
 _LONGEST_PX = 400
 """Pictures are no longer than that: two pixels of a sharp screen for each that the page gives them."""
