@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -68,6 +69,16 @@ class View:
             for name in self.METHODS
         }
 
+    @cached_property
+    def asked(self) -> np.ndarray:
+        """The map of a classifier that gives no gradients, from its scores alone."""
+        from pcim import PCIM
+
+        images = self.classifier.normalise(self.pixels[np.newaxis])
+        score = self.classifier.network
+        explainer = PCIM(lambda batch: score(torch.from_numpy(batch)).detach().numpy(), budget=200, batch_size=8)
+        return explainer.learn(images, self.classifier.class_index(["spot"])).channel_maps[0].numpy()
+
 
 def _convert(view: View) -> list[float]:
     from pcim.writing import mean_of_four
@@ -99,7 +110,8 @@ def _classify(view: View) -> list[float]:
 
 
 def _attribute(view: View) -> list[float]:
-    return [value for maps in view.maps.values() for value in (*_blocks(maps), *_faint(maps))]
+    every = [*view.maps.values(), view.asked]
+    return [value for maps in every for value in (*_blocks(maps), *_faint(maps), *_by_channel(maps))]
 
 
 def _aggregate(view: View) -> list[float]:
@@ -196,6 +208,10 @@ def _faint(attribution: np.ndarray) -> list[float]:
     """Return quantiles of a map on a logarithmic scale: what blocks of a map of one bright spot do not show."""
     flat = attribution.sum(0) / attribution.sum(0).mean()
     return [float(value) for value in np.log10(np.quantile(flat, (0.1, 0.5, 0.9, 0.99)) + 1e-6)]
+
+
+def _by_channel(attribution: np.ndarray) -> list[float]:
+    return [float(value) for value in attribution.sum((1, 2)) / attribution.sum()]
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pcim import aggregate, compare, exchanges, intensities, models, objects, quality, scoring, statistics, writing
-from pcim.attribute import learning, step
+from pcim.attribute import forward_only, learning, step
 from pcim.revisions import REVISIONS
 
 _SPEC = importlib.util.spec_from_file_location("measure", Path(__file__).with_name("measure.py"))
@@ -56,6 +56,7 @@ MOVES: list[tuple[str, Any, str, Any]] = [
     ("classify", models.Classifier, "normalise", scaled(models.Classifier.normalise, 1.01)),
     ("attribute", step, "SOFTNESS", step.SOFTNESS * 1.1),
     ("attribute", learning, "TAIL", learning.TAIL * 10),
+    ("attribute", forward_only, "RIDGE", forward_only.RIDGE * 2),
     ("aggregate", aggregate, "ALL_CHANNELS", "DNA"),
     ("evaluate", scoring, "CELLS", 8),
     ("evaluate", compare, "TOP_SHARE", 0.06),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pcim import metrics
-from pcim.metrics.removal import log_sizes
+from pcim.metrics.removal import correlation, log_sizes
 
 RAMP = torch.arange(1.0, 17.0).view(1, 4, 4)  # sums to 136
 ONE = torch.tensor([0])
@@ -185,6 +185,16 @@ def test_an_exact_map_of_a_linear_classifier_is_perfect(cell_px: int) -> None:
     assert metrics.faithfulness_correlation(RAMP, ONE, found, found.sizes[1]).item() == pytest.approx(1)
     assert metrics.infidelity(RAMP, ONE, found, scaled=False).item() == pytest.approx(0, abs=1e-6)
     assert metrics.infidelity(7 * RAMP, ONE, found).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_what_does_not_vary_has_no_correlation_and_is_told_apart() -> None:
+    """A map that says the same of every set knows nothing (0); a classifier that loses nothing has nothing to be known (NaN)."""
+    varied, flat = torch.tensor([[[1.0, 2.0, 4.0]]]), torch.full((1, 1, 3), 0.1)
+    assert correlation(varied, varied).item() == pytest.approx(1)
+    assert correlation(varied, -varied).item() == pytest.approx(-1)
+    assert correlation(flat, varied).item() == 0
+    assert correlation(varied, flat).isnan().item()
+    assert correlation(flat, flat).isnan().item()
 
 
 def test_removal_metrics_of_another_map_are_the_hand_computed_ones() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import http.server
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,6 +100,20 @@ def test_depth_and_time_are_used_as_declared_never_guessed(tmp_path: Path, versi
             read(**how)
         with pytest.raises(ngff.NgffError, match=words):
             survey_plate(source_of(plate, **how))
+
+
+@pytest.mark.parametrize(("z", "plane"), [("max", 2), ("mean", 2), ("1", 1)])
+def test_a_label_follows_the_stack_where_it_is_one_and_is_taken_as_it_is_where_it_is_flat(
+    tmp_path: Path, z: str, plane: int
+) -> None:
+    """Numbers of objects have no mean: the highest is taken there."""
+    pixels = np.random.default_rng(0).integers(0, 900, (2, 3, 8, 9)).astype(np.uint16)
+    label = np.stack([np.full((8, 9), number) for number in (3, 5, 7)]).astype(np.uint8)
+    for name, stored in (("stack", label), ("flat", label[1:2])):
+        plate = stack_plate(tmp_path / f"{name}.zarr", "czyx", pixels)
+        shutil.copytree(stack_plate(tmp_path / f"{name}_label.zarr", "zyx", stored) / "A/1/0", plate / "A/1/0/labels/n")
+        read = FieldImage.open(source_of(plate, z=z), "A/1/0").read_label("n")
+        np.testing.assert_array_equal(read, label[plane if name == "stack" else 1])
 
 
 def test_one_channel_of_many_is_read_alone_or_with_others(tmp_path: Path) -> None:

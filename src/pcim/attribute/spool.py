@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -40,11 +41,11 @@ class Spool:
         for file in sorted(self.folder.glob("*.npz")):
             self._next = max(self._next, int(file.stem) + 1)
             try:
-                with np.load(file) as stored:
+                with file.open("rb") as handle, np.load(handle) as stored:
                     path, entries = json.loads(str(stored["entries"]))
                     known = [wanted.pop((path, entry["fingerprint"]), None) for entry in entries]
                     found = [_arrays_of(stored, number) if task else {} for number, task in enumerate(known)]
-            except (OSError, ValueError, KeyError, EOFError) as error:
+            except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
                 log.warning("%s cannot be read; its views are explained again: %s", file, error)
                 file.unlink(missing_ok=True)
                 continue
