@@ -98,8 +98,8 @@ def place_of(error: BaseException) -> str:
     return f"{type(error).__name__} at {Path(frames[-1].filename).name}:{frames[-1].name}"
 
 
-def fuzz(asked: argparse.Namespace, shared: Shared, seed: int) -> NoReturn:
-    """Fuzz in this process until what is asked is done, and end it."""
+def fuzz(asked: argparse.Namespace, shared: Shared, corpus: Path, seed: int) -> NoReturn:
+    """Fuzz in this process until what is asked is done, and end it; what reaches new code joins the corpus."""
     target, told = TARGETS[asked.target], shared.told()
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     ends = time.monotonic() + asked.seconds
@@ -135,16 +135,12 @@ def fuzz(asked: argparse.Namespace, shared: Shared, seed: int) -> NoReturn:
             return bytes(atheris.Mutate(data, largest))
         return target.mutate(draw.choice(target.seeds) if draw.random() < 0.3 else data, draw, largest)
 
-    with tempfile.TemporaryDirectory() as corpus:
-        for number, valid in enumerate(target.seeds):
-            (Path(corpus) / str(number)).write_bytes(valid)
-        asked.found.mkdir(parents=True, exist_ok=True)
-        options = [
-            sys.argv[0], f"-runs={10 * asked.runs}", f"-max_len={_LARGEST}", f"-seed={seed}", "-rss_limit_mb=0", "-timeout=0", "-verbosity=0",
-            f"-artifact_prefix={asked.found}/libfuzzer-{asked.target}-", corpus,
-        ]  # fmt: skip
-        atheris.Setup(options, one, custom_mutator=mutated)
-        atheris.Fuzz()
+    options = [
+        sys.argv[0], f"-runs={10 * asked.runs}", f"-max_len={_LARGEST}", f"-seed={seed}", "-rss_limit_mb=0", "-timeout=0", "-verbosity=0",
+        f"-artifact_prefix={asked.found}/libfuzzer-{asked.target}-", str(corpus),
+    ]  # fmt: skip
+    atheris.Setup(options, one, custom_mutator=mutated)
+    atheris.Fuzz()
     os._exit(0)
 
 
@@ -165,6 +161,24 @@ def watched(child: int, shared: Shared) -> str:
     return f"crash: ended with {code}" if code else ""
 
 
+def go_on(asked: argparse.Namespace, corpus: Path, counts: Counter[str], findings: Counter[str]) -> None:
+    """Run child after child until what is asked is done, and count what they did and found."""
+    runs, ends = asked.runs, time.monotonic() + asked.seconds
+    while counts["executions"] < runs and time.monotonic() < ends:
+        shared = Shared()
+        asked.runs, asked.seconds = runs - counts["executions"], max(1, round(ends - time.monotonic()))
+        child = os.fork()
+        if not child:
+            fuzz(asked, shared, corpus, seed=1 + sum(findings.values()))
+        wrong, seen = watched(child, shared), shared.told()
+        counts.update(executions=seen["executions"], accepted=seen["accepted"])
+        if wrong:
+            keep_finding(wrong, shared.kept(), asked.target, asked.found, seen["findings"])
+        findings.update(seen["findings"])
+        if not seen["executions"]:
+            break  # it does not even begin
+
+
 def main() -> None:
     """Run one target."""
     told = argparse.ArgumentParser()
@@ -173,19 +187,12 @@ def main() -> None:
     told.add_argument("--seconds", type=int, default=600)
     told.add_argument("--found", type=Path, default=Path("fuzz-found"))
     asked = told.parse_args()
+    asked.found.mkdir(parents=True, exist_ok=True)
     counts, findings, begun = Counter[str](), Counter[str](), time.monotonic()
-    runs, ends = asked.runs, begun + asked.seconds
-    while counts["executions"] < runs and time.monotonic() < ends:
-        shared = Shared()
-        asked.runs, asked.seconds = runs - counts["executions"], max(1, round(ends - time.monotonic()))
-        child = os.fork()
-        if not child:
-            fuzz(asked, shared, seed=1 + len(findings))
-        wrong, seen = watched(child, shared), shared.told()
-        counts.update(executions=seen["executions"], accepted=seen["accepted"])
-        if wrong:
-            keep_finding(wrong, shared.kept(), asked.target, asked.found, seen["findings"])
-        findings.update(seen["findings"])
+    with tempfile.TemporaryDirectory() as corpus:
+        for number, valid in enumerate(TARGETS[asked.target].seeds):
+            (Path(corpus) / str(number)).write_bytes(valid)
+        go_on(asked, Path(corpus), counts, findings)
     with contextlib.suppress(OSError):
         asked.found.rmdir()  # where nothing was found
     clean()
