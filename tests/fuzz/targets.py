@@ -277,6 +277,29 @@ def _small_plate(version: str) -> bytes:
     return BETWEEN.join(json.dumps(part).encode() for part in parts)
 
 
+_SCALED_MODEL = b"""name: cells
+description: &told "what it tells apart"
+format: state_dict
+architecture: timm:resnet18
+arguments: {num_classes: 3, in_chans: 1}
+weights: weights.safetensors
+prefix: module.
+scores: probabilities
+sha256: "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+classes: [dead, live, none]
+input:
+  channels: [DNA]
+  view: object
+  size: [64, 96]
+  pixel_size_um: 0.65
+  dtype: float32
+  percentiles: {low: 0.5, high: 99.5, over: negcon, clip: false}
+  mean: [0.5]
+  std: [0.25]
+test: {file: test.safetensors}
+training: {data: *told, split: by plate, held_out_accuracy: 0.9, held_out_n: 100}
+licence: MIT
+"""
 _PACKAGE = b"""type: model
 format_version: 0.5.3
 name: Spot classifier
@@ -340,8 +363,8 @@ PIXELS = (Exception,)
 """Decoders raise what they like: `pcim.convert.convert_field` makes all but a lack of memory the field's reason."""
 
 TARGETS = {
-    "config": Target(config, [_CONFIG], CAMPAIGN),
-    "model": Target(model, [_MODEL], CAMPAIGN),
+    "config": Target(config, [_CONFIG, (HERE.parents[1] / "config/config.yaml").read_bytes()], CAMPAIGN),
+    "model": Target(model, [_MODEL, _SCALED_MODEL], CAMPAIGN),
     "plates": Target(plates, [b"plate\tpath\tplatemap\tz\tt\tchannels\np\ta.zarr\tm.csv\tmax\t0\tDNA,GFP\n"], CAMPAIGN),
     "platemap": Target(platemap, [b"well_position,treatment,control_type,dose,label\nA1,DMSO,negcon,,dead\nB12,x,,1.5,live\n"], CAMPAIGN),
     "plate_04": Target(lambda data: _survey("v2", data), [_small_plate("0.4")], PLATE),
