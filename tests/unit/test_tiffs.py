@@ -95,6 +95,7 @@ BOMBS: dict[str, tuple[bytes, int, str]] = {
         tiff_of([having((322, 4, 1, 60000), (323, 4, 1, 60000), (324, 4, 1, 8), (325, 4, 1, 16))]), 0, "tiles of 3,600,000,000 bytes for an image of 16",
     ),
     "strips over one another": (tiff_of([having((279, 4, 1, 10**6))]), 0, "strips or tiles of 1,000,000 bytes in a file of 126"),
+    "pixels that are not there": (tiff_of([having((256, 4, 1, 46000), (257, 4, 1, 46000), (278, 4, 1, 46000))]), 0, "strips or tiles of 2,116,000,000 bytes"),
     "another compression": (tiff_of([having((259, 3, 1, 50002))]), 0, "(50002); read are none, LZW, JPEG, deflate, PackBits, JPEG 2000, Zstandard"),
     "no number": (tiff_of([having((258, 3, 1, 7), (339, 3, 1, 6))]), 0, "numbers of 7 bits, sample format"),
     "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(99), 0, "it begins with b'\\x89PNG'"),

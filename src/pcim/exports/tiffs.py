@@ -112,10 +112,12 @@ def check_pixels(page: Any, file: Path) -> None:
         known = ", ".join(dict.fromkeys(COMPRESSIONS.values()))
         raise NgffError(f"{file}: compression {page.compression!s} ({int(page.compression)}); read are {known}")
     chunks, size = math.prod(page.chunked), page.parent.filehandle.size
-    if not chunks == len(page.dataoffsets) == len(page.databytecounts):
+    is_raw = int(page.compression) == 1
+    if chunks > min(len(page.dataoffsets), len(page.databytecounts)) and not (is_raw and page.is_contiguous):
         told = f"{len(page.dataoffsets)} places and {len(page.databytecounts)} lengths"
         raise NgffError(f"{file}: {told} for {chunks} strips or tiles")
-    if (total := sum(page.databytecounts)) > size:
+    total = max(sum(page.databytecounts), math.prod(page.shape) * page.bitspersample // 8 if is_raw else 0)
+    if total > size:
         raise NgffError(f"{file}: strips or tiles of {total:,} bytes in a file of {size:,}")
     chunk = math.prod(page.chunks) * page.dtype.itemsize
     if chunk > max(page.nbytes, _LEAST_CHUNK):
