@@ -26,7 +26,8 @@ from pcim.journal import Journal
 from pcim.mapplates import MapPlate
 from pcim.maps import highest
 from pcim.method_settings import METHODS, PcimSettings, PeerSettings
-from pcim.models import load_classifier, pick_device
+from pcim.models import Classifier, load_classifier, pick_device
+from pcim.peers import Peer
 from pcim.plate import ViewKey
 from pcim.source import Source
 from pcim.stores import FieldImage
@@ -83,6 +84,42 @@ def test_every_method_stores_maps_of_the_views_mean_and_leaves_the_classifier_fr
     shares = np.array(rows[0]["channel_share"])
     assert np.isnan(shares).all() or shares.sum() == pytest.approx(1)
     assert not any(p.requires_grad or p.grad is not None for p in world["classifier"].network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("view", "chosen", "kind"), [("tile", "auto", "mean"), ("field", "auto", "blur"), ("tile", "blur", "blur")]
+)
+def test_a_peer_in_the_stage_is_the_peer_of_the_settings(
+    world: dict[str, Any], view: Any, chosen: Any, kind: Any
+) -> None:
+    """A map made with default settings, or over another background, would look just as good."""
+    tiles, target = world["classifier"], torch.tensor([1])
+    contract = tiles.contract.model_copy(update={"input": tiles.contract.input.model_copy(update={"view": view})})
+    classifier = Classifier(tiles.network, contract, tiles.device)
+    images = classifier.normalise(spot_field(np.random.default_rng(0), SIZE, (20, 30))[np.newaxis])
+    changed = PeerSettings(ig_steps=3, occlusion_px=12)
+    settings = AttributeSettings(peers=changed, background=chosen, blur=0.1, batch_size=2)
+    for method in ("integrated_gradients", "occlusion"):
+        [(_, made)] = explain_each(classifier, method, images, target, [1], settings)
+        own = {"background": kind, "blur": 0.1, "settings": changed, "batch_size": 2}
+        other = {"mean": "blur", "blur": "mean"}[kind]
+        assert torch.equal(made.channel_maps, _by_peer(method, classifier, images, target, **own))
+        for change in ({"settings": PeerSettings()}, {"background": other}):
+            assert not torch.equal(made.channel_maps, _by_peer(method, classifier, images, target, **own | change))
+
+
+def _by_peer(method: Any, classifier: Any, images: torch.Tensor, target: torch.Tensor, **choices: Any) -> torch.Tensor:
+    return Peer(method, classifier, **choices).channel_maps(images, target, keys=[1])
+
+
+def test_a_crop_that_moved_is_another_map_though_it_has_the_same_name(world: dict[str, Any]) -> None:
+    """An object keeps its number when the segmentation moves it; a tile's name says where it lies."""
+    view, job = world["views"][0], world["job"]
+    moved = replace(view, box=replace(view.box, top=view.box.top + 1))
+    crops = job.contract.model_copy(update={"input": job.contract.input.model_copy(update={"view": "object"})})
+    of_crops = replace(job, contract=crops)
+    assert of_crops.fingerprint("d", view, "spot") != of_crops.fingerprint("d", moved, "spot")
+    assert job.fingerprint("d", view, "spot") == job.fingerprint("d", moved, "spot")
 
 
 def test_finished_fields_are_not_explained_again_and_changed_settings_are(

@@ -18,6 +18,7 @@ from torch import nn
 
 import pcim
 from pcim import PCIM
+from pcim.attribute.forward_only import estimate
 from pcim.attribute.memory import fitting
 from pcim.forward import ScoresError
 
@@ -205,6 +206,17 @@ def test_the_budget_is_kept(detector: nn.Module, images: torch.Tensor) -> None:
     PCIM(black_box(counting), budget=300, batch_size=10).attribute(images)
     others = 20 + 20  # the call, and keep, drop and the backgrounds
     assert 3 * 290 <= counting.images - others <= 3 * 300
+
+
+@pytest.mark.parametrize(("channels", "asked"), [(1, 100), (2, 94 + 5), (3, 92 + 7)])
+def test_every_pass_of_the_budget_is_used_and_only_several_channels_are_asked_about(channels: int, asked: int) -> None:
+    """Masks are asked in pairs; of c channels each alone, all but each, and none: 2 c + 1."""
+    counting = _Counting(nn.Sequential(nn.Flatten(), nn.Linear(channels * 256, 2)))
+    images = torch.rand(1, channels, 16, 16, generator=torch.Generator().manual_seed(0))
+    backgrounds = (torch.zeros_like(images), torch.zeros_like(images))
+    weights, _ = estimate(counting, images, backgrounds, torch.tensor([1]), [7], 100, None, 8)
+    assert counting.images == asked
+    assert weights.max().item() == pytest.approx(1, abs=0.1), "the most telling cell is kept whole"
 
 
 def test_the_classifier_and_the_generators_are_left_as_found_also_after_an_error(images: torch.Tensor) -> None:
