@@ -19,7 +19,7 @@ MAX_TEXT_BYTES = 64_000_000
 MAX_WEIGHTS_BYTES = 2**33
 """The weights of a classifier, its test input, or a file of a package: two billion parameters."""
 
-MAX_ROWS, MAX_COLUMNS = 1_000_000, 1000
+MAX_ROWS, MAX_COLUMNS = 1_000_000, 10_000
 MAX_ROW_CHARACTERS = 1_000_000
 """A table is read row by row: of so many rows and columns at most, and no row is longer."""
 

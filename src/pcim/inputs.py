@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -177,7 +178,7 @@ def rows_in(
     except ValueError as error:
         faults.append(str(error))
         return []
-    if twice := sorted({name for name in header if header.count(name) > 1}):
+    if twice := sorted(name for name, count in Counter(header).items() if count > 1):
         faults.append(f"{path}:1: columns {twice} stand twice")
     missing = [name for name in required if name not in header]
     if missing:
