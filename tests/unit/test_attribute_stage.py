@@ -16,7 +16,7 @@ from makers import SIZE, spot_field, write_model, write_plate
 from pcim.attribute import methods
 from pcim.attribute.methods import Attribution, asked_by, backgrounds_given, explain_each
 from pcim.attribute.spool import Spool
-from pcim.attribute.stage import Job, explain, select_views
+from pcim.attribute.stage import LEDGER_COLUMNS, Job, explain, select_views
 from pcim.chunks import Box
 from pcim.classify import check_failures, classify_views
 from pcim.config import AttributeSettings, IngestSettings, Select
@@ -110,6 +110,26 @@ def test_a_peer_in_the_stage_is_the_peer_of_the_settings(
 
 def _by_peer(method: Any, classifier: Any, images: torch.Tensor, target: torch.Tensor, **choices: Any) -> torch.Tensor:
     return Peer(method, classifier, **choices).channel_maps(images, target, keys=[1])
+
+
+def test_every_row_of_the_ledger_has_every_column_whatever_became_of_its_view(world: dict[str, Any]) -> None:
+    """What a row lacked would be NaN in the table, and nothing would say so."""
+    broken = [replace(world["views"][0], status="skipped", reason="saturated"), *world["views"][1:]]
+    for method in ("pcim", "random"):
+        rows = run(world, job=replace(world["job"], method=method), views=broken)
+        assert [set(row) for row in rows] == [set(LEDGER_COLUMNS)] * 8
+        assert [(row["device"], row["batch_size"]) for row in rows[1:]] == [("cpu", 4)] * 7
+        assert (rows[0]["status"], rows[0]["device"], rows[0]["digest"]) == ("skipped", "", "")
+
+
+@pytest.mark.parametrize(("method", "names"), [
+    ("pcim", ["pcim DNA", "pcim Reporter"]), ("random", ["random all channels"]), ("occlusion", ["occlusion all channels"]),
+])  # fmt: skip
+def test_a_plate_of_maps_names_its_channels_by_method_and_what_they_explain(
+    world: dict[str, Any], method: str, names: list[str]
+) -> None:
+    run(world, job=replace(world["job"], method=method))
+    assert FieldImage.open(Source(str(world["job"].maps.path)), "A/2/0").channels == names
 
 
 def test_a_crop_that_moved_is_another_map_though_it_has_the_same_name(world: dict[str, Any]) -> None:

@@ -208,6 +208,24 @@ def test_the_budget_is_kept(detector: nn.Module, images: torch.Tensor) -> None:
     assert 3 * 290 <= counting.images - others <= 3 * 300
 
 
+@pytest.mark.parametrize("way", ["gradient", "literal", "forward only"])
+def test_image_by_image_the_class_that_is_asked_for_is_explained_not_the_call(
+    detector: nn.Module, images: torch.Tensor, way: str
+) -> None:
+    explainer = {
+        "gradient": PCIM(detector, batch_size=2, steps=5),
+        "literal": PCIM(detector, batch_size=2, preset="literal"),
+        "forward only": PCIM(black_box(detector), batch_size=2, budget=100),
+    }[way]
+    called, other = torch.tensor([1, 1, 1]), torch.tensor([0, 1, 0])
+    assert detector(images).argmax(1).tolist() == called.tolist()
+    for targets in (called, other):
+        whole = explainer.learn(images, targets).maps
+        for items, learned in explainer.learn_each(images, targets):
+            assert torch.equal(learned.maps, whole[items])
+    assert not torch.equal(explainer.learn(images, called).maps[0], explainer.learn(images, other).maps[0])
+
+
 @pytest.mark.parametrize(("channels", "asked"), [(1, 100), (2, 94 + 5), (3, 92 + 7)])
 def test_every_pass_of_the_budget_is_used_and_only_several_channels_are_asked_about(channels: int, asked: int) -> None:
     """Masks are asked in pairs; of c channels each alone, all but each, and none: 2 c + 1."""
