@@ -13,6 +13,7 @@ import pytest
 import torch
 from makers import SIZE, spot_field, write_model, write_plate
 
+from pcim import PCIM
 from pcim.attribute import methods
 from pcim.attribute.methods import Attribution, asked_by, backgrounds_given, explain_each
 from pcim.attribute.spool import Spool
@@ -257,6 +258,17 @@ def test_what_a_method_was_given_as_background_is_known(world: dict[str, Any]) -
     assert backgrounds_given("pcim", "blur", contract) == {"blur"}
     assert backgrounds_given("integrated_gradients", "auto", contract) == {"mean"}
     assert backgrounds_given("grad_cam", "auto", contract) == set()
+
+
+def test_the_literal_preset_sinks_into_black_as_the_contract_says_it_is(world: dict[str, Any]) -> None:
+    """Intensity 0 is not 0 once it is normalised; without a contract nothing says where it lies."""
+    classifier = world["classifier"]
+    images = classifier.normalise(spot_field(np.random.default_rng(0), SIZE, (20, 30))[np.newaxis])
+    dark = classifier.normalise(np.zeros((1, 2, *SIZE), np.uint16))
+    for known, background in ((classifier, dark), (classifier.network, torch.zeros_like(images))):
+        learned = PCIM(known, preset="literal").learn(images, torch.tensor([1]))
+        expected = classifier.network(background).softmax(1)[0, 1].item()
+        assert learned.p_background.item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_settings_of_another_method_are_no_part_of_what_a_map_depends_on() -> None:
