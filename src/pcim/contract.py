@@ -39,7 +39,8 @@ _DOWNLOADS = {
 FileName = Annotated[
     str,
     spelled(
-        r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", "the name of a file beside model.yaml: letters, digits, '_', '-' and '.'"
+        r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$",
+        "the name of a file beside model.yaml: at most 128 letters, digits, '_', '-' and '.'",
     ),
 ]
 Architecture = Annotated[str, spelled(r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", "module:factory, as in my_package.nets:make")]
