@@ -56,6 +56,16 @@ def _of_few_wells(rows: Sequence[Row], settings: ReadingSettings) -> list[str]:
     return [f"Few wells in the exchanges (n = {wells}): read the intervals, not the means."] if few else []
 
 
+def without_control(rows: Sequence[Row], objects: str | None, settings: ReadingSettings) -> list[str]:
+    """Return a sentence where the objects are followed and no control stands beside them: an exchange so large may turn a call whatever it holds."""
+    return [
+        f"The exchange of the {row['region']} changes {percent(row['area'])} of a view, so no control patch of the same area stands beside it: "
+        "a smaller halo_px may leave room for one."
+        for row in rows
+        if row["region"] == objects and not row["control_n"] and row["follows_low"] > settings.decides_alone
+    ]
+
+
 def _fragile(backgrounds: pd.DataFrame, settings: ReadingSettings) -> list[str]:
     """Name the classes that the background alone is given."""
     return [
@@ -73,8 +83,11 @@ def _confounded(confounding: pd.DataFrame | None, settings: ReadingSettings) -> 
     if not given_away:
         return []
     worst = max(given_away, key=lambda row: row["share"])
-    words = f"The {worst['factor']} alone tells the class of {worst['k']} of {worst['n']} wells: accuracy cannot show that it looks at the biology"
-    others = [f"the {row['factor']}" for row in given_away if row is not worst]
+    of = " that it was trained on" if worst["of"] == "seen in training" else ""
+    words = f"The {worst['factor']} alone tells the class of {worst['k']} of {worst['n']} wells{of}: accuracy cannot show that it looks at the biology"
+    others = [
+        f"the {factor}" for factor in dict.fromkeys(row["factor"] for row in given_away) if factor != worst["factor"]
+    ]
     return [f"{words}{f'; {join(others)} would do too' if others else ''}."]
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import pandas as pd
 
 from pcim.plate import row_number
 from pcim.statistics import proportion_interval
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 LEANING = 0.02
 """Light comes from a side where the halves of a field differ by more than this share of its median."""
@@ -15,12 +20,23 @@ LEANING = 0.02
 def confounding_table(wells: pd.DataFrame) -> pd.DataFrame:
     """Return how well the place or the light of a well alone tells its true class, and the classifier's accuracy where that misleads.
 
-    A row a factor (see `factors`): of `n` wells whose truth is known, `k` have the class that is commonest among the *other* wells of
-    the same level (ties count for none), with Wilson's interval; `majority` is what the commonest class of all would reach.
-    `against_k` of `against_n` wells where the factor names another class are called rightly.
+    A row a set of wells and factor (see `factors`): of `n` wells whose truth is known, `k` have the class that is commonest among the
+    *other* wells of the same level (ties count for none), with Wilson's interval; `majority` is what the commonest class of the set
+    would reach. `against_k` of `against_n` wells where the factor names another class are called rightly. `of` is ``all``, and beside it
+    ``seen in training``, what the classifier could learn a place from: plates with another layout would hide it.
     """
     known = wells[wells["truth"] != ""].reset_index(drop=True)
-    rows = []
+    seen = known["wells"] == "seen in training" if "wells" in known else pd.Series(False, index=known.index)
+    sets = {"all": known} | (
+        {"seen in training": known[seen].reset_index(drop=True)} if 0 < seen.sum() < len(known) else {}
+    )
+    rows = [row | {"of": name} for name, of in sets.items() for row in _told_by_factors(of)]
+    columns = ["of", "factor", "k", "n", "share", "low", "high", "majority", "against_k", "against_n"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _told_by_factors(known: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Yield what each factor tells of these wells."""
     for factor, levels in factors(known).items():
         if levels.nunique() < 2:  # noqa: PLR2004 - one level tells nothing apart
             continue
@@ -31,9 +47,7 @@ def confounding_table(wells: pd.DataFrame) -> pd.DataFrame:
         row |= {"low": interval.low, "high": interval.high}
         row |= {"majority": float(known["truth"].value_counts(normalize=True).iloc[0])}
         right_calls = int((against["call"] == against["truth"]).sum())
-        rows.append(row | {"against_k": right_calls, "against_n": len(against)})
-    columns = ["factor", "k", "n", "share", "low", "high", "majority", "against_k", "against_n"]
-    return pd.DataFrame(rows, columns=columns)
+        yield row | {"against_k": right_calls, "against_n": len(against)}
 
 
 def accuracy_by_level(wells: pd.DataFrame) -> pd.DataFrame:

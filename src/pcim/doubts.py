@@ -36,7 +36,7 @@ def _reasons(row: dict[Any, Any], settings: DoubtSettings) -> list[str]:
     if row["truth"] and row["truth"] != row["call"]:
         told.append(f"called {row['call']}, true class {row['truth']}")
     if row["p"] < settings.undecided:
-        told.append(f"undecided, p = {number(row['p'])}")
+        told.append(f"undecided, p = {number(row['p'], 3)}")
     if row["fidelity"] <= settings.unfaithful:
         told.append(f"map not faithful: its order is worth {number(row['fidelity'])}")
     if row["agreement"] < settings.disagreement:

@@ -55,5 +55,19 @@ def map_sentence(
         )
     if pointed:
         names = join([f"the {row['region']}" for row in pointed])
-        return f"{'. '.join(parts)}. So the map points at {names}."
+        return f"{'. '.join(parts)}. So the map points at {names}.{_shuffled_too(regions, pointed)}"
     return f"{'. '.join(parts)}. So the map points at no region more than edges alone would."
+
+
+def _shuffled_too(regions: pd.DataFrame, pointed: list[Row]) -> str:
+    """Name the regions at which the map of the network with shuffled weights points no less (Adebayo et al. 2018, arXiv 1810.03292)."""
+    shuffled = {row["region"]: row for row in records(regions[regions["method"] == "randomised_model"])}
+    lifts = {row["region"]: shuffled[row["region"]]["lift"] for row in pointed if row["region"] in shuffled}
+    no_less = [
+        f"the {row['region']} ({lifts[row['region']]:.1f} times chance)"
+        for row in pointed
+        if lifts.get(row["region"], 0) >= row["lift_low"]
+    ]
+    if not no_less:
+        return ""
+    return f" The map of the same network with shuffled weights lies no less in {join(no_less)}: that a map does need not come of what was learnt."

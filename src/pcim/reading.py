@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from pcim.cautions import Row, cautions_of, records
+from pcim.cautions import Row, cautions_of, records, without_control
 from pcim.measured import CORNERS, FRAME, MAP_TOP, SURROUNDINGS
 from pcim.pointing import map_sentence, pointed_regions
 from pcim.reading_settings import ReadingSettings
@@ -69,7 +69,7 @@ def exchange_sentence(row: Row, directions: list[Row], settings: ReadingSettings
     elif row["family"] == "channel":
         words += ". A whole channel leaves no control patch."
     else:
-        words += f". At {percent(row['area'])} of a view it is too large for a control patch of the same area."
+        words += f". In both views together it covers {percent(row['area'])}, which leaves no control patch of the same area."
     meaning = {
         True: f"Calls follow {row['name']}.",
         False: f"Calls do not depend on {row['short']} alone.",
@@ -146,6 +146,7 @@ def read_classifier(  # noqa: PLR0913 - the findings and how to read them
         agreement=_agreement(
             [] if verdict == "cannot tell" else deciding,
             [row["region"] for row in pointed_regions(regions, method)],
+            next((row for row in told if row["region"] == MAP_TOP and decides(row, settings)), None),
             exchanged=bool(rows),
             measured=named and len(regions) > 0,
         ),
@@ -155,7 +156,10 @@ def read_classifier(  # noqa: PLR0913 - the findings and how to read them
             )
             for row in told
         },
-        cautions=cautions_of(rows, accuracy, backgrounds, confounding, settings),
+        cautions=(
+            *without_control(rows, objects, settings),
+            *cautions_of(rows, accuracy, backgrounds, confounding, settings),
+        ),
     )
 
 
@@ -207,11 +211,16 @@ def _overruled(objects: Row, settings: ReadingSettings) -> bool:
     return bool(enough and low <= 0 and objects["follows_high"] < settings.decides_alone)
 
 
+def _rate(row: Row) -> str:
+    control = f"; control patch {percent(row['control'])}" if row["control_n"] else ""
+    return f"{row['k']} of {row['n']}{control}"
+
+
 def _counted(rows: list[Row]) -> str:
     """Name regions with the share of calls that follow, in the exchange and in the control."""
     parts = []
     for row in rows:
-        size = f"{percent(row['area'])} of a view, too large for a control patch"
+        size = f"{percent(row['area'])} of both views together, too large for a control patch"
         control = f"control patch {percent(row['control'])}" if row["control_n"] else size
         name = f"the {row['region']}" if row["control_n"] else row["name"]
         parts.append(f"{name} ({row['k']} of {row['n']} calls follow, {percent(row['follows'])}; {control})")
@@ -234,19 +243,28 @@ def _named(rows: list[Row], objects: str | None, halo_px: float) -> list[Row]:
     return named
 
 
-def _agreement(followed: list[Row], pointed: list[str], *, exchanged: bool, measured: bool) -> str:
-    """Say whether the map and the interventions agree; the interventions decide."""
+def _agreement(followed: list[Row], pointed: list[str], top: Row | None, *, exchanged: bool, measured: bool) -> str:
+    """Say whether the map and the interventions agree; the interventions decide.
+
+    `top` is the exchange of the map's highest pixels where calls follow it: then the map shows what they follow, whatever that is called.
+    """
+    carried = (
+        "" if top is None else f"calls follow the map's highest pixels ({_rate(top)}), so it shows what they follow"
+    )
     if not measured:
-        return "The map was measured in no region, so it is not compared with the exchanges."
+        own = carried or "so it is not compared with the exchanges"
+        return f"The map was measured in no region{'; ' if carried else ', '}{own}."
     proposal = f"The map points at {the(pointed)}" if pointed else "The map points at no region more than edges would"
-    if not exchanged:
-        return f"{proposal}; no intervention has decided."
     if not followed:
-        return f"{proposal}; the interventions do not settle it."
+        return f"{proposal}; {'the interventions do not settle it' if exchanged else 'no intervention has decided'}."
     deciding = [row["region"] for row in followed if row["family"] == "label"]  # the share of the map is known in these
     if not deciding:
-        return f"{proposal}; calls follow {join([row['short'] for row in followed])}, where the map was not measured."
+        words = f"{proposal}; calls follow {join([row['short'] for row in followed])}, where the map was not measured"
+        return f"{words}{'; but ' if carried else ''}{carried}."
     common = [name for name in deciding if name in pointed]
+    if not common and carried:
+        names = the([row["region"] for row in followed])
+        return f"{carried[0].upper()}{carried[1:]}, though t{proposal[1:]}. Of the regions, calls follow {names}."
     if not common:
         return f"Map and interventions disagree. {proposal}; calls follow {the(deciding)}. The intervention decides."
     missed = [name for name in deciding if name not in pointed]

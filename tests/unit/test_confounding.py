@@ -36,6 +36,19 @@ def test_what_the_classifier_does_where_the_place_misleads_is_counted() -> None:
     assert right.loc["column", ["against_k", "against_n"]].tolist() == [2, 2]
 
 
+def test_a_plate_with_another_layout_does_not_hide_what_the_training_wells_give_away() -> None:
+    """Trained on a plate by columns, tested on a mixed one: all wells together look harmless."""
+    by_column = {f"{row}{column}": "dead" if column > 3 else "live" for row in "ABCD" for column in range(1, 7)}
+    mixed = {f"{row}{column}": ["live", "dead"][(ord(row) + column) % 2] for row in "ABCD" for column in range(1, 7)}
+    trained = plate(by_column).assign(wells="seen in training")
+    tested = plate(mixed).assign(plate="q", wells="held out")
+    table = confounding_table(pd.concat([trained, tested], ignore_index=True)).set_index(["of", "factor"])
+    assert table.loc[("all", "column"), "share"] < 0.6
+    assert table.loc[("seen in training", "column"), ["k", "n"]].tolist() == [24, 24]
+    assert table.loc[("seen in training", "half of the plate"), "share"] == 1
+    assert set(confounding_table(trained)["of"]) == {"all"}, "all wells are those: said once"
+
+
 def test_a_balanced_layout_tells_nothing() -> None:
     truth = {
         f"{row}{column}": "ab"[(number + column) % 2]

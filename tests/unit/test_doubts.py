@@ -32,7 +32,7 @@ def views(*changed: dict[str, Any]) -> pd.DataFrame:
     ("change", "word"),
     [
         ({"truth": "plain"}, "called spot, true class plain"),
-        ({"p": 0.59}, "undecided, p = 0.59"),
+        ({"p": 0.59}, "undecided, p = 0.590"),
         ({"fidelity": 0.0}, "map not faithful: its order is worth 0.00"),
         ({"agreement": -0.2}, "methods disagree: rank correlation \N{MINUS SIGN}0.20"),
         ({"stop": "step limit", "p_keep": 0.3}, "not converged: p = 0.30 on what is kept, 0.10 on what is dropped"),

@@ -158,12 +158,55 @@ def test_the_maps_highest_pixels_and_the_channels_are_told_and_judge_nothing() -
 def test_a_class_that_the_place_gives_away_is_a_caution() -> None:
     rows = [("column", 23, 23, 1.0, 0.86), ("half of the plate", 22, 23, 0.96, 0.79), ("row", 9, 23, 0.39, 0.22)]
     table = pd.DataFrame(
-        [{"factor": f, "k": k, "n": n, "share": share, "low": low, "majority": 0.57} for f, k, n, share, low in rows]
+        [
+            {"of": "all", "factor": f, "k": k, "n": n, "share": share, "low": low, "majority": 0.57}
+            for f, k, n, share, low in rows
+        ]
     )
     told = read(region("cells", 0.9), region("rim", 0.0), confounding=table).cautions[-1]
     assert told.startswith("The column alone tells the class of 23 of 23 wells: accuracy cannot show")
     assert told.endswith("; the half of the plate would do too.")
     assert not any("alone tells" in words for words in read(region("cells", 0.9), confounding=table[2:]).cautions)
+    trained = pd.concat([table[2:], table[:1].assign(of="seen in training", n=24, k=24), table[1:2]])
+    words = read(region("cells", 0.9), confounding=trained).cautions[-1]
+    assert words.startswith("The column alone tells the class of 24 of 24 wells that it was trained on: accuracy")
+
+
+def top(effect: float) -> dict[str, Any]:
+    return region("map_top", effect, family="map")
+
+
+def test_a_map_whose_highest_pixels_carry_the_calls_does_not_disagree_whatever_they_are_called() -> None:
+    """A bright edge lies in no region that has a name of its own: the background is too large to be pointed at."""
+    edge = [region("cells", 0.0), region("background", 0.9, control=False), region("frame", 1.0, family="geometry")]
+    maps = lift("cells", 0.2, 2) + lift("background", 1.1, 1.1)
+    carried = read(*edge, top(1.0), maps=maps)
+    assert carried.agreement == (
+        "Calls follow the map's highest pixels (48 of 48; control patch 0\u202f%), so it shows what they follow, though the map points "
+        "at no region more than edges would. Of the regions, calls follow the background and the frame."
+    )
+    for lost in (read(*edge, top(0.1), maps=maps), read(*edge, maps=maps)):
+        assert lost.agreement.startswith("Map and interventions disagree.")
+    frame = read(region("cells", 0.0), region("frame", 1.0, family="geometry"), top(1.0), maps=maps)
+    assert "where the map was not measured; but calls follow the map's highest pixels" in frame.agreement
+    unnamed = read(region("frame", 1.0, family="geometry"), top(1.0), objects=None, named=False, maps=maps)
+    assert unnamed.agreement.startswith("The map was measured in no region; calls follow the map's highest pixels")
+
+
+def test_a_map_that_the_shuffled_network_gives_too_is_said_to_say_little() -> None:
+    maps = lift("cells", 6, 2)
+    for other, is_told in ((5.0, False), (5.8, True), (9.0, True)):
+        shuffled = [lift("cells", other, 2)[0] | {"method": "randomised_model"}]
+        words = read(region("cells", 0.9), maps=maps + shuffled).map_sentence
+        assert ("shuffled weights lies no less in the cells" in words) == is_told
+    assert "shuffled" not in read(region("cells", 0.9), maps=maps).map_sentence
+
+
+def test_objects_that_leave_no_room_for_a_control_are_a_caution() -> None:
+    told = read(region("cells", 0.9, control=False), region("rim", 0.0))
+    assert any("changes 20\u202f% of a view, so no control patch" in words for words in told.cautions)
+    assert not any("control patch" in words for words in read(region("cells", 0.9), region("rim", 0.0)).cautions)
+    assert not any("control patch" in words for words in read(region("cells", 0.2, control=False)).cautions)
 
 
 def test_an_exchange_that_works_in_one_direction_only_is_said() -> None:
