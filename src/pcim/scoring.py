@@ -171,7 +171,7 @@ def _fidelity(  # noqa: PLR0913, PLR0917 - what scores rest on
     fills: dict[str, metrics.Fill] = {kind: fill_of(images, key, kind, settings.blur) for kind in settings.substitutes}
     asked: dict[str, Any] = {"keys": ties, "steps": settings.steps}
     fixed = {kind: fill for kind, fill in fills.items() if kind != "road"}
-    curves = metrics.curves(probe, maps, views, fixed, **asked)
+    curves = metrics.curves(probe, maps, views, fixed, **asked) if fixed else {}
     measured = [one for kind, found in curves.items() for one in _of_curves(kind, found)]
     if "road" in fills:  # at even shares alone, as its authors do: every image costs a solve
         curves |= metrics.curves(probe, maps, views, {"road": fills["road"]}, shares=(), **asked)

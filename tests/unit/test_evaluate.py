@@ -112,6 +112,18 @@ def test_a_view_without_objects_has_no_localization_and_one_with_an_empty_mask_h
     assert empty.loc[empty["metric"].isin(LOCALIZATION), "value"].isna().all()
 
 
+@pytest.mark.parametrize("substitute", ["mean", "blur", "noise", "road"])
+def test_any_substitute_may_stand_alone(classifier: Classifier, substitute: Any) -> None:
+    pixels, mask = planted(1, (20, 30))
+    settings = SETTINGS.model_copy(update={"substitutes": [substitute]})
+    rows, curves = score(classifier, Case(KEY, pixels, "spot", {"edge": mask + 0.1}, None), settings, "blur")
+    found = pd.DataFrame(rows)
+    assert set(found["substitute"]) == {"", substitute}
+    assert ("road" in set(found["metric"])) == (substitute == "road")
+    assert ("deletion_auc" in set(found["metric"])) == (substitute != "road")
+    assert {row["substitute"] for row in curves} == {substitute}
+
+
 def subjects(classifier: Classifier) -> list[Subject]:
     made = []
     for number in range(6):

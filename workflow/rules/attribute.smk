@@ -12,6 +12,8 @@ rule attribute:
         "results/{campaign}/logs/attribute/{model}/{method}/{plate}/{chunk}.log",
     benchmark:
         "results/{campaign}/benchmarks/attribute/{model}/{method}/{plate}/{chunk}.tsv"
+    # before what reads them: the longest job of all, evaluate, waits for the last of its maps
+    priority: 1
     conda:
         "../../envs/torch.yaml"
     threads: 1
