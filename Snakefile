@@ -46,7 +46,10 @@ if is_run:
 
 
 onstart:
-    hold_campaign(campaign.name)
+    try:
+        hold_campaign(campaign.name)
+    except RuntimeError as busy:
+        sys.exit(f"pcim: {busy}")
     campaign.write_plans()
     Outline.of(campaign, command).write(
         campaign_record(campaign, given or ["config/config.yaml"])

@@ -72,11 +72,15 @@ def convert_plate(  # noqa: PLR0913 - a job's inputs
     keys.sort(key=lambda key: (well_order(well_name(*key[:2])), len(key[2]), key[2]))
     job = Conversion(export, store, levels, _window(export, keys), revision)
     bar = progress(len(keys), f"convert {plate}", unit="field")
+    reasons: dict[Key, str] = {}
     with bar, ThreadPoolExecutor(workers) as pool:
-        reasons: dict[Key, str] = {}
-        for key, reason in zip(keys, pool.map(lambda key: convert_field(job, key), keys), strict=True):
-            reasons[key] = reason
-            bar.update()
+        coming = pool.map(lambda key: convert_field(job, key), keys)
+        try:
+            for key, reason in zip(keys, coming, strict=True):
+                reasons[key] = reason
+                bar.update()
+        finally:
+            pool.shutdown(cancel_futures=True)  # a job that ends early converts no more
     if all(reasons.values()):
         raise ngff.NgffError(f"{source.address}: no field could be converted; the first: {reasons[keys[0]]}")
     _finish(job, plate, [key for key in keys if not reasons[key]])

@@ -6,11 +6,12 @@ import contextlib
 import fcntl
 import logging
 import os
+import signal
 import socket
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from pcim.bounded import printable
 
@@ -22,7 +23,7 @@ _job_log: list[Told] = []
 
 
 class Stopped(SystemExit):
-    """A job that was asked to stop has stopped between two batches, with all that is finished saved.
+    """A job that was asked to stop, by a file or a signal, has stopped, with all that is finished saved.
 
     It ends the process with exit code 75 ("try again later") and no traceback; `how_far` says in words how far it came.
     """
@@ -64,9 +65,25 @@ class _Printable(logging.Formatter):
         return printable(super().format(record))
 
 
+def _stop(number: int, _: object) -> NoReturn:
+    raise Stopped(f"stopped by {signal.Signals(number).name}; a rerun goes on from what is saved")
+
+
+@contextlib.contextmanager
+def _heeding_signals() -> Iterator[None]:
+    """Let SIGINT and SIGTERM end the job by `Stopped`, where they are not ignored."""
+    heeded = [each for each in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(each) != signal.SIG_IGN]
+    before = [(each, signal.signal(each, _stop)) for each in heeded]
+    try:
+        yield
+    finally:
+        for each, handler in before:
+            signal.signal(each, handler)
+
+
 @contextlib.contextmanager
 def log_to(path: str | Path) -> Iterator[None]:
-    """Send what a job says, and its progress, to its log file; an exception ends in the log with its traceback.
+    """Send what a job says, and its progress, to its log file; an exception ends in the log with its traceback, a signal with a line.
 
     Jobs that run side by side share one terminal, which belongs to Snakemake's own progress. Under SLURM a job has a stderr
     of its own, which is told the same.
@@ -84,7 +101,8 @@ def log_to(path: str | Path) -> Iterator[None]:
         logging.captureWarnings(True)
         _job_log.append(told)
         try:
-            yield
+            with _heeding_signals():
+                yield
         except Stopped as stop:
             log.warning("%s", stop)
             raise

@@ -71,7 +71,8 @@ def _unfinished(root: Path, job: Job, known: Progress | None, now: float) -> tup
     if is_held(lock_file(root / job.table)):
         return "running", f"not heard of for {silent_s / 60:.0f} min" if known and known.total else ""
     log = root / "logs" / f"{job.place}.log"
-    if why := _last_error(log):
+    said = _end_of(log)
+    if why := _last_error(said):
         return "failed", why
     if known:
         where = f"{known.job} on {known.host}"
@@ -81,7 +82,8 @@ def _unfinished(root: Path, job: Job, known: Progress | None, now: float) -> tup
             dead if known.state == "running" else f"{known.state} ({where})",
         )
     if log.exists():
-        return "stopped", "ended without a word: killed, out of time or memory, or its node was lost"
+        silent = "ended without a word: killed, out of time or memory, or its node was lost"
+        return "stopped", _stopped(said) or silent
     return "waiting", ""
 
 
@@ -141,14 +143,24 @@ def _journalled(ledger: Path) -> set[tuple[str, ...]]:
         return set()
 
 
-def _last_error(log: Path) -> str:
-    """Return how a job says that it failed, the last line of its log after a traceback; empty where it does not."""
+def _end_of(log: Path) -> str:
+    """Return the end of a log; empty where there is none."""
     try:
         with log.open("rb") as handle:
             handle.seek(max(0, log.stat().st_size - 2**16))
-            text = handle.read().decode(errors="replace")
+            return handle.read().decode(errors="replace")
     except OSError:
         return ""
+
+
+def _last_error(text: str) -> str:
+    """Return how a job says that it failed, the last line of its log after a traceback; empty where it does not."""
     _, failed, trace = text.rpartition(" ERROR failed\n")
     told = [line for line in trace.splitlines() if line and not line.startswith(" ")]
     return told[-1][:_LONGEST_REASON] if failed and told else ""
+
+
+def _stopped(text: str) -> str:
+    """Return how a job says that it was stopped; empty where it does not."""
+    _, stopped, how = text.rpartition(" WARNING stopped ")
+    return f"stopped {how.splitlines()[0]}"[:_LONGEST_REASON] if stopped else ""

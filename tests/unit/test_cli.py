@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,15 @@ import pytest
 import typer
 import yaml
 from makers import write_campaign
+from runs import hear_interrupts
 from typer.testing import CliRunner
 
 from pcim import __version__
 from pcim.cli import app
 from pcim.commands import stages
 from pcim.commands.terminal import campaigns
+from pcim.progress import progress_file
+from pcim.status import campaign_status
 from pcim.workflow_files import snakefile
 
 COMMANDS = typer.main.get_group(app).commands
@@ -99,11 +104,49 @@ def test_a_profile_is_that_which_is_here_else_that_which_comes_with_the_workflow
     assert (result.exit_code, "slurm-plugin" in result.stderr) == (2, True)
 
 
+def test_without_a_config_a_verb_says_so_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["report"])
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "pcim: config/config.yaml: no such file here: name the campaign's config, --configfile my/config.yaml; "
+        "pcim init writes one\n"
+    )
+
+
 def test_every_rule_of_the_workflow_belongs_to_one_stage() -> None:
     files = sorted(snakefile().parent.glob("workflow/rules/*.smk"))
     rules = [line[5:-1] for file in files for line in file.read_text().splitlines() if line.startswith("rule ")]
     reached = [rule for named in stages.RULES.values() for rule in named]
     assert sorted([*reached, "convert", "report"]) == sorted(rules), "convert is what ingest needs"
+
+
+@pytest.mark.workflow
+def test_ctrl_c_stops_a_run_with_one_sentence_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(write_campaign(tmp_path, columns=2, pause=0.3)))
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-m", "pcim.cli", "attribute", "--configfile", "config.yaml", "--", "--cores", "2"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=hear_interrupts,  # noqa: PLW1509 - this process has one thread
+    ) as run:  # fmt: skip
+        table = tmp_path / "results/planted/attribute/spots/pcim/plate1/A01-B02.parquet"
+        deadline = time.monotonic() + 300
+        while not progress_file(table).exists() and run.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.killpg(run.pid, signal.SIGINT)  # as a terminal does: to every process of the run
+        _, told = run.communicate(timeout=120)
+    assert run.returncode == 130, told
+    assert told.splitlines()[-1] == "pcim: stopped; the same command goes on from there"
+    assert "Traceback" not in told
+    assert "Error" not in told
+    log = (tmp_path / "results/planted/logs/attribute/spots/pcim/plate1/A01-B02.log").read_text()
+    assert "WARNING stopped by SIGTERM; a rerun goes on from what is saved" in log
+    assert "Traceback" not in log
+    (stopped, *_) = [one for one in campaign_status(tmp_path / "results/planted").troubles if one.job.method == "pcim"]
+    assert stopped.state == "stopped"
+    again = pcim("attribute", "--configfile", "config.yaml", "--dry-run", folder=tmp_path)
+    assert again.returncode == 0, again.stderr
 
 
 @pytest.mark.workflow

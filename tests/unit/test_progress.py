@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 import termios
@@ -13,6 +14,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from runs import hear_interrupts
 
 from pcim import progress as module
 from pcim.jobs import Stopped, log_to
@@ -131,6 +133,22 @@ def test_a_stopped_process_ends_with_its_code_and_no_traceback_and_slurm_hears_t
         assert "Traceback" not in done.stderr
         assert ("stopped as PCIM_STOP_FILE asks" in done.stderr) == bool(slurm)
         assert "stopped as PCIM_STOP_FILE asks" in (tmp_path / "job.log").read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_job_that_is_interrupted_ends_with_a_line_and_its_own_code(number: signal.Signals, tmp_path: Path) -> None:
+    log = tmp_path / "job.log"
+    code = (
+        f"import os; from pcim.jobs import log_to\nwith log_to({str(log)!r}):\n    os.kill(os.getpid(), {int(number)})"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False,
+        preexec_fn=hear_interrupts,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (75, "")
+    (line,) = log.read_text().splitlines()
+    assert line.endswith(f"WARNING stopped by {number.name}; a rerun goes on from what is saved")
 
 
 def test_in_a_file_or_a_pipe_progress_is_plain_lines_and_on_a_terminal_a_bar_that_moves(tmp_path: Path) -> None:

@@ -180,6 +180,8 @@ def test_what_a_killed_job_had_finished_counts_and_lines_that_were_cut_off_do_no
     (stopped,) = campaign_status(root).troubles
     assert stopped.state == "stopped"
     assert "without a word" in stopped.why
+    log.write_text("2026-01-01 00:00:00,000 WARNING stopped by SIGTERM; a rerun goes on\n")
+    assert campaign_status(root).troubles[0].why == "stopped by SIGTERM; a rerun goes on"
 
 
 def test_a_failed_job_is_told_with_its_last_error_and_its_log(root: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib.util import find_spec
-from pathlib import Path  # noqa: TC003 - typer reads it at run time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +15,8 @@ from pcim.commands.terminal import refuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+_CONFIG = Path("config/config.yaml")
 
 RULES = {
     "ingest": ("ingest", "intensities", "objects"),
@@ -45,10 +47,11 @@ For example:
     pcim {stage} --configfile my/config.yaml --profile slurm
     pcim {stage} --configfile my/config.yaml -- --cores 8
 
-Exit codes, which are Snakemake's:
-    0  all that was asked for is there
-    1  the config or the plates were refused, or a job failed: pcim status tells which and why
-    2  the command line is wrong
+Exit codes:
+    0    all that was asked for is there
+    1    the config or the plates were refused, or a job failed: pcim status tells which and why
+    2    the command line is wrong, or there is no config
+    130  Ctrl-C stopped it; the same command goes on from there
 """
 
 
@@ -67,6 +70,17 @@ def _printing(more: Sequence[str]) -> list[str]:
         return []
     has_bars = sys.stderr.isatty() and "--dry-run" not in more and find_spec("snakemake_logger_plugin_rich")
     return ["--logger", "rich"] if has_bars else ["--quiet", "host", "reason"]
+
+
+_NAMED = {"--configfile", "--configfiles", "--config", "-C", "--directory", "-d", "--profile"}
+
+
+def _look_for_config(given: Sequence[object], more: Sequence[str]) -> None:
+    """Raise FileNotFoundError where nothing that is given can name a config, and none lies where Snakemake looks by itself."""
+    if not any(given) and not _NAMED & set(more) and not _CONFIG.is_file():
+        raise FileNotFoundError(
+            f"{_CONFIG}: no such file here: name the campaign's config, --configfile my/config.yaml; pcim init writes one"
+        )
 
 
 def verb(stage: str) -> Callable[..., None]:
@@ -93,11 +107,12 @@ def verb(stage: str) -> Callable[..., None]:
         ] = None,
     ) -> None:
         try:
+            _look_for_config([configfile, profile], more or [])
             words = snakemake_words(stage, configfile or [], profile, [*["--dry-run"] * dry_run, *(more or [])])
         except (ValueError, FileNotFoundError) as error:
             refuse(error)
         sys.stdout.flush()
-        os.execv(sys.executable, [sys.executable, "-m", "snakemake", *words])  # noqa: S606 - words, no shell
+        os.execv(sys.executable, [sys.executable, "-m", "pcim.running", *words])  # noqa: S606 - words, no shell
 
     run.__name__, run.__doc__ = stage, _HELP.format(told=_TOLD[stage], stage=stage)
     return run

@@ -1,0 +1,69 @@
+"""Running: Snakemake in this process, as ``python -m pcim.running WORDS``, which Ctrl-C ends with a sentence."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+INTERRUPTED = 128 + signal.SIGINT
+"""The exit code of a run that Ctrl-C stopped."""
+
+_DEAF = "set -euo pipefail; trap '' INT; "
+"""What a job's shell begins with: Ctrl-C in a terminal reaches every process, and those that are starting would tell it by a traceback."""
+
+
+def run(words: Sequence[str]) -> int:
+    """Run Snakemake by the words after ``snakemake``, and return its exit code, or `INTERRUPTED`."""
+    asked_to_stop: list[int] = []
+
+    def stop(number: int, _: object) -> NoReturn:
+        asked_to_stop.append(number)
+        logging.disable()  # Snakemake's words for it are those for jobs that failed
+        _end_jobs()
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, stop)
+    try:
+        code = _snakemake(words)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    if not asked_to_stop:
+        return code
+    sys.stderr.write("pcim: stopped; the same command goes on from there\n")
+    return INTERRUPTED
+
+
+def _snakemake(words: Sequence[str]) -> int:
+    from snakemake.cli import main
+    from snakemake.shell import shell
+
+    shell.prefix(_DEAF)
+    try:
+        main(list(words))
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            sys.stderr.write(f"{end.code}\n")
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
+
+
+def _end_jobs() -> None:
+    """Ask every job on this machine to end, and let none begin. Snakemake cancels those of a cluster itself."""
+    import psutil
+    from snakemake.shell import shell
+
+    shell.prefix("exit 75; ")
+    started = psutil.Process().children(recursive=True)
+    parents = {process.ppid() for process in started}
+    for process in started:
+        if process.pid not in parents:  # a shell waits for its job
+            process.terminate()
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:]))
