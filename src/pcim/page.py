@@ -70,7 +70,7 @@ class ClassifierPage(ClassifierFindings):
     @property
     def worst_place(self) -> dict[str, Any] | None:
         """What of a well's place tells its class best."""
-        rows = self.confounding.sort_values("share", kind="stable").tail(1).to_dict("records")
+        rows = self.confounding.sort_values("share", kind="stable", ascending=False).head(1).to_dict("records")
         return {str(k): v for k, v in rows[0].items()} if rows else None
 
     @property

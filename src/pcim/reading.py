@@ -246,10 +246,10 @@ def _named(rows: list[Row], objects: str | None, halo_px: float) -> list[Row]:
 def _agreement(followed: list[Row], pointed: list[str], top: Row | None, *, exchanged: bool, measured: bool) -> str:
     """Say whether the map and the interventions agree; the interventions decide.
 
-    `top` is the exchange of the map's highest pixels where calls follow it: then the map shows what they follow, whatever that is called.
+    `top` is the exchange of the map's highest pixels where calls follow it: then the map shows where they look, whatever that is called.
     """
     carried = (
-        "" if top is None else f"calls follow the map's highest pixels ({_rate(top)}), so it shows what they follow"
+        "" if top is None else f"calls follow the map's highest pixels ({_rate(top)}), so it shows where they look"
     )
     if not measured:
         own = carried or "so it is not compared with the exchanges"

@@ -182,7 +182,7 @@ def test_a_map_whose_highest_pixels_carry_the_calls_does_not_disagree_whatever_t
     maps = lift("cells", 0.2, 2) + lift("background", 1.1, 1.1)
     carried = read(*edge, top(1.0), maps=maps)
     assert carried.agreement == (
-        "Calls follow the map's highest pixels (48 of 48; control patch 0\u202f%), so it shows what they follow, though the map points "
+        "Calls follow the map's highest pixels (48 of 48; control patch 0\u202f%), so it shows where they look, though the map points "
         "at no region more than edges would. Of the regions, calls follow the background and the frame."
     )
     for lost in (read(*edge, top(0.1), maps=maps), read(*edge, maps=maps)):
