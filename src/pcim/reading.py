@@ -69,7 +69,7 @@ def exchange_sentence(row: Row, directions: list[Row], settings: ReadingSettings
     elif row["family"] == "channel":
         words += ". A whole channel leaves no control patch."
     else:
-        words += f". In both views together it covers {percent(row['area'])}, which leaves no control patch of the same area."
+        words += f". That is {percent(row['area'])} of the area in both views together, so no control patch of the same area is left."
     meaning = {
         True: f"Calls follow {row['name']}.",
         False: f"Calls do not depend on {row['short']} alone.",
@@ -220,7 +220,7 @@ def _counted(rows: list[Row]) -> str:
     """Name regions with the share of calls that follow, in the exchange and in the control."""
     parts = []
     for row in rows:
-        size = f"{percent(row['area'])} of both views together, too large for a control patch"
+        size = f"{percent(row['area'])} of the area, too large for a control patch"
         control = f"control patch {percent(row['control'])}" if row["control_n"] else size
         name = f"the {row['region']}" if row["control_n"] else row["name"]
         parts.append(f"{name} ({row['k']} of {row['n']} calls follow, {percent(row['follows'])}; {control})")
