@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pcim.exports import MARKS, OMEZARR
-from pcim.exports.imagexpress import is_named_so
+from pcim.exports.imagexpress import named_otherwise
 from pcim.ngff_json import NgffError, attributes
 from pcim.settings import is_name
 from pcim.source import REMOTE, Source, holds_secret
@@ -59,8 +59,13 @@ def _format_of(place: Path) -> str | None:
         except NgffError:
             return ""
     found = (kind for kind, marks in MARKS.items() if any(any(place.glob(mark)) for mark in marks))
-    names = (file.name for file in place.glob("*") if is_named_so(file.name))  # exported without its .HTD
-    return next(found, "imagexpress" if next(names, None) else None)
+    return next(found, None) or _by_names(place)
+
+
+def _by_names(folder: Path) -> str | None:
+    """Tell an export without its .HTD, and any other folder whose TIFFs are all named as in one."""
+    count, others = named_otherwise(folder)
+    return "imagexpress" if count and not others else None
 
 
 def survey_plates(

@@ -66,9 +66,9 @@ def absent(path: Path) -> str:
     return f"no such file{where}"
 
 
-def nearest(word: str, allowed: Sequence[str]) -> str:
-    """Return ' (did you mean ...?)' for a misspelt word, or nothing."""
-    match = difflib.get_close_matches(word, allowed, n=1, cutoff=0.6)
+def nearest(word: str, allowed: Sequence[str], least: float = 0.6) -> str:
+    """Return ' (did you mean ...?)' for a misspelt word, or nothing; `least`: how like it must be, 0 to 1."""
+    match = difflib.get_close_matches(word, allowed, n=1, cutoff=least)
     return f" (did you mean {match[0]!r}?)" if match else ""
 
 

@@ -164,6 +164,47 @@ def test_an_index_that_names_files_outside_the_export_is_refused(tmp_path: Path)
         read_export(Source(str(root), format="operetta"))
 
 
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        (
+            "file_path,well,start_c",
+            r"columns \['row', 'column'\] are missing; .*column 'well' .*call it row and column",
+        ),
+        ("file_path,row,column,Channel", "column 'Channel' has no meaning here: call it start_c"),
+        ("file_path,row,column,strat_c", r"column 'strat_c' has no meaning here \(did you mean 'start_c'\?\)"),
+        ("File Path,row,column", "call it file_path"),
+    ],
+)
+def test_columns_of_tiles_that_mean_others_are_refused_by_their_right_names(
+    tmp_path: Path, header: str, told: str
+) -> None:
+    (tmp_path / "tiles.csv").write_text(f"{header}\n")
+    with pytest.raises(ngff.NgffError, match=told):
+        read_export(Source(str(tmp_path), format="tiles"))
+
+
+def test_attributes_of_wells_stand_in_tiles_as_its_standard_allows(tmp_path: Path) -> None:
+    exports.tiles(tmp_path)
+    table = tmp_path / "tiles.csv"
+    table.write_text(
+        table.read_text("utf-8-sig").replace("_z\n", "_z,drug,time,channel\n").replace("0,3\n", "0,3,DMSO,24,1\n")
+    )
+    assert read_export(Source(str(tmp_path), format="tiles", z="0")).own_labels == ["DNA", "GFP"]
+
+
+def test_two_files_of_one_plane_are_no_depths(tmp_path: Path) -> None:
+    for name in ("a.tif", "b.tif"):
+        exports.write(tmp_path / name, image(1))
+    (tmp_path / "tiles.csv").write_text("file_path,row,column\na.tif,A,1\nb.tif,A,1\n")
+    with pytest.raises(ngff.NgffError, match=r"channel 'C00' has two images of one plane: a\.tif, b\.tif"):
+        survey_plate(Source(str(tmp_path), format="tiles"))
+    read_export.cache_clear()
+    (tmp_path / "tiles.csv").write_text("file_path,row,column,start_c\na.tif,A,1,DNA\n")
+    with pytest.raises(ngff.NgffError, match="start_c: could not convert string to float: 'DNA'; it counts from 0"):
+        survey_plate(Source(str(tmp_path), format="tiles"))
+
+
 @pytest.mark.parametrize("kind", FORMATS[1:])
 def test_a_folder_without_an_index_is_refused(tmp_path: Path, kind: str) -> None:
     with pytest.raises(ngff.NgffError, match=str(tmp_path)):

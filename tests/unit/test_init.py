@@ -33,12 +33,12 @@ from pcim.campaign import Campaign
 from pcim.cli import app
 from pcim.config import Config
 from pcim.discover import FoundPlate, find_plates
-from pcim.exports import MARKS, READERS
+from pcim.exports import MARKS, READERS, read_export
 from pcim.inputs import CampaignError, read_config
 from pcim.platemaps import platemap_text, read_given
 from pcim.setup_screens import show_found
 from pcim.source import Source
-from pcim.survey import Survey
+from pcim.survey import Survey, survey_plate
 from pcim.validate import validate
 
 ROOT = Path(__file__).parents[2]
@@ -55,6 +55,7 @@ def screen(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    read_export.cache_clear()  # of the same relative paths
     return tmp_path
 
 
@@ -208,6 +209,53 @@ def test_plates_of_every_format_are_found_by_their_own_files(here: Path) -> None
         ("p.zarr", "omezarr"),
     ]
     assert set(MARKS) == set(READERS), "every reader has its marks"
+
+
+def test_other_tiffs_go_in_with_the_table_that_the_page_writes(screen: Path, here: Path) -> None:
+    page = ROOT / "docs/plates.md"
+    table, snippet, details = (one for one in blocks_of(page) if one.test.endswith("the_page_writes"))
+    names = [line.partition(",")[0] for line in table.text.splitlines()[1:]]
+    for name in names:
+        exports.write(here / "raw" / name, np.zeros((60, 60), np.uint16))
+    words = ["my", "--plates", "raw", "--model", screen / "model", "--trust", "makers"]
+    told = init(*words).stderr
+    assert "{well}_s{site}_w{channel}.tif go in as they are, as exp7-A1-f1-ch0.tif is not" in told
+    assert "columns file_path, row, column, and where there are several fov_name, start_c, start_z, start_t" in told
+    exec(compile(snippet.text, str(snippet), "exec"), {})
+    assert (here / "raw/tiles.csv").read_text().splitlines() == table.text.splitlines()
+    assert "are not on it, which has ['C00', 'C01']; name all 2 in their order" in init(*words).stderr
+    (here / "raw/acquisition_details.toml").write_text(details.text)
+    read_export.cache_clear()
+    result = init(*words)
+    assert result.exit_code == 0, result.output
+    survey = Campaign.load(read_config([Path("my/config.yaml")])).plans["raw"].survey
+    assert (survey.wells, survey.channels) == ({"A01": ("A/1", ("1",)), "B12": ("B/12", ("1",))}, ("DNA", "Reporter"))
+    assert survey.pixel_size_um == 0.65
+
+
+@pytest.mark.parametrize(
+    ("names", "wells", "channels"),
+    [
+        (["A01_s1_w1.tif", "A01_s1_w2.tif"], ["A01"], 2),
+        (["b3_s1_w1.TIF", "C12_s1_w1.tif"], ["B03", "C12"], 1),
+        (["A01_w1.tif", "A01_w10.tif"], ["A01"], 2),
+        (["exp1_B3_s1_w1.tif"], ["B03"], 1),
+        (["A01_s1_w1.tif", "A01_s1_w1_thumb.tif"], ["A01"], 1),
+        (["A01_s1_w1.tif", "A01_s1_w1_z2.tif"], None, 0),
+        (["A01_s1_w1.tif", "overview.tif"], None, 0),
+        (["A01.tif"], None, 0),
+    ],
+)
+def test_tiffs_that_are_all_named_by_well_site_and_channel_are_a_plate(
+    here: Path, names: list[str], wells: list[str] | None, channels: int
+) -> None:
+    for name in names:
+        exports.write(here / "raw" / name, exports.image(1))
+    found = list(find_plates("raw"))
+    assert found == ([] if wells is None else [("raw", "imagexpress")])
+    if wells:
+        survey = survey_plate(Source("raw", format="imagexpress"))
+        assert (list(survey.wells), len(survey.channels)) == (wells, channels)
 
 
 def test_plates_of_one_name_get_two_and_wells_that_differ_get_maps_of_their_own(screen: Path, here: Path) -> None:
@@ -382,7 +430,7 @@ def test_objects_are_added_to_a_plate_of_tiffs_as_the_page_says(here: Path, monk
     assert validate([Path("my_screen/config.yaml")]).faults == []
     (entry,) = Campaign.load(read_config([Path("my_screen/config.yaml")])).config.classifiers.values()
     assert entry.objects == "nuclei"
-    (snippet,) = (one for one in blocks_of(page) if one.test and one.language == "python")
+    (snippet,) = (one for one in blocks_of(page) if one.test.endswith("page_says") and one.language == "python")
     (here / "other").mkdir()
     monkeypatch.chdir(here / "other")
     write_plate(Path("plates/raw.zarr"), {("A", "1", "0"): spot_field(np.random.default_rng(3), (61, 60), (20, 20))})

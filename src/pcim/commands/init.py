@@ -114,13 +114,24 @@ def _look(
     planes = read_source(row, "--z, --t, --channels, --acquisition", faults)
     found = survey_plates(plates, planes, contract.input.channels if contract else (), faults)
     if not found and not faults:
-        faults.append(
-            f"no plate at or below {', '.join(plates)}: neither OME-Zarr nor a known export; any folder of TIFFs goes in with a "
-            "tiles.csv beside them (docs/plates.md)"
-        )
+        faults.append(_no_plate(plates))
     if faults or contract is None:
         _stop(faults)
     return Draft(folder, "", found, model, contract, known), renamed
+
+
+def _no_plate(places: list[str]) -> str:
+    """Say that there is no plate, and how TIFFs become one."""
+    from pcim.exports.imagexpress import named_otherwise
+    from pcim.exports.tiles import OPTIONAL, REQUIRED
+
+    others = next((found for place in places if (found := named_otherwise(Path(place))[1])), [])
+    told = f", as {others[0]} is not" if others else ""
+    return (
+        f"no plate at or below {', '.join(places)}: neither OME-Zarr nor a known export. TIFFs that are all named "
+        f"{{well}}_s{{site}}_w{{channel}}.tif go in as they are{told}; any others with a tiles.csv beside them, columns "
+        f"{', '.join(REQUIRED)}, and where there are several {', '.join(OPTIONAL)} (docs/plates.md)"
+    )
 
 
 def _path(asked: str) -> Path | None:

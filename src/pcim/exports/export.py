@@ -168,14 +168,14 @@ class Export:
             planes = [plane for plane in planes if plane.t == int(self.source.t)]
         elif len(times) > 1:
             raise NgffError(f"time points {times}; name one in the column 't' of the table of plates")
-        depths = sorted(plane.z for plane in planes if plane.z != PROJECTED)
+        depths = sorted({plane.z for plane in planes if plane.z != PROJECTED})
         if self.source.z in PROJECTIONS:
             chosen = [p for p in planes if p.z != PROJECTED] or planes
         elif self.source.z:
             chosen = [plane for plane in planes if plane.z == int(self.source.z)]
         else:
             chosen = [plane for plane in planes if plane.z == PROJECTED] or planes
-            if len(chosen) > 1:
+            if len({plane.z for plane in chosen}) > 1:
                 raise NgffError(f"{len(depths)} depths {depths[:5]}; name one, max or mean in the column 'z'")
         if not chosen:
             wanted = {name: value for name, value in (("z", self.source.z), ("t", self.source.t)) if value}

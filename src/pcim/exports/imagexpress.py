@@ -1,7 +1,7 @@
 """ImageXpress (MetaXpress): the file names are the index, the ``.HTD`` beside them names the channels and the grid.
 
 ``[TimePoint_1/][ZStep_2/]{name}_{A01}[_s1][_w1][GUID].tif``; ``ZStep_0``, or a file beside ``ZStep_n`` folders, is the microscope's
-own projection; ``_thumb`` files are skipped.
+own projection; ``_thumb`` files are skipped. With a site or a wave, the name before the well may be left out and the well be ``B3``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from pcim.source import Source
 
 _FILE = re.compile(
-    r".*?_(?P<well>[A-Z]{1,2}[0-9]{2})(?:_s(?P<site>[0-9]+?))?(?:_w(?P<wave>[0-9]))?"
+    r"(?:(?:.*?_)??(?=[A-Z]{1,2}[0-9]{1,3}_[sw][0-9])|.*?_(?=[A-Z]{1,2}[0-9]{2}(?:[_.]|[0-9A-F]{8}-)))"
+    r"(?P<well>[A-Z]{1,2}[0-9]{1,3}?)(?:_s(?P<site>[0-9]+?))?(?:_w(?P<wave>[0-9]{1,2}?))?"
     r"(?:[0-9A-F]{8}(?:-[0-9A-F]{4}){3}-[0-9A-F]{12})?\.tiff?",
     re.IGNORECASE,
 )
@@ -36,7 +37,7 @@ def read(source: Source) -> Export:
     root = Path(source.address)
     if not root.is_dir():
         raise NgffError(f"{root}: no such folder")
-    names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if _is_image(path))
+    names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if is_image(path))
     folders = {name.rpartition("/")[0] for name in names}
     stacked = {f.rpartition("/")[0] for f in folders if f.rpartition("/")[2].lower().startswith("zstep_")}
     fields: dict[tuple[str, str, str], list[Plane]] = {}
@@ -62,13 +63,16 @@ def read(source: Source) -> Export:
     )
 
 
-def is_named_so(name: str) -> bool:
-    """Tell whether a file is named as ImageXpress names one, with a site or a wave: other folders hold wells' names too."""
-    found = _FILE.fullmatch(name)
-    return found is not None and bool(found["site"] or found["wave"])
+def named_otherwise(folder: Path) -> tuple[int, list[str]]:
+    """Return how many TIFFs lie in a folder, and those not named as ImageXpress does, with a site or a wave: wells' names prove nothing."""
+    names = sorted(path.name for path in folder.glob("*") if is_image(path))
+    return len(names), [
+        name for name in names if not ((found := _FILE.fullmatch(name)) and (found["site"] or found["wave"]))
+    ]
 
 
-def _is_image(path: Path) -> bool:
+def is_image(path: Path) -> bool:
+    """Tell whether a file is a TIFF by its name, and no thumbnail."""
     return path.suffix.lower() in {".tif", ".tiff"} and "_thumb" not in path.name.lower()
 
 

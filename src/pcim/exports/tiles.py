@@ -2,7 +2,8 @@
 
 The format is that of the custom TIFF converter of fractal-uzh-converters: columns ``file_path``, ``row`` and ``column``, then
 ``fov_name`` and, for each of the axes c, z and t, ``start_*`` (where the file begins, from 0) and ``length_*`` (how many it holds).
-Stage positions are not used: a field is one image, so two files for one plane of one field are refused.
+Stage positions are not used: a field is one image, so two files for one plane of one field are refused. There any other column is
+an attribute of the well: here it is passed over, unless it seems to be one of the format's that is not there.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pcim.bounded import read_bytes, read_table, read_text
 from pcim.exports.export import MAX_INDEX_BYTES, Export, Plane, Room, digest_of, row_letters
 from pcim.exports.tiffs import open_tiff
+from pcim.faults import nearest
 from pcim.ngff_json import NgffError
 from pcim.written import MAX_BYTES
 
@@ -26,7 +28,24 @@ if TYPE_CHECKING:
     from pcim.source import Source
 
 _TABLE, _DETAILS = "tiles.csv", "acquisition_details.toml"
-_REQUIRED = ("file_path", "row", "column")
+REQUIRED = ("file_path", "row", "column")
+OPTIONAL = ("fov_name", "start_c", "start_z", "start_t")
+"""Columns for plates of several fields, channels, depths or times, where each plane is a file of its own."""
+
+_KNOWN = (*REQUIRED, *OPTIONAL, *(f"{what}_{axis}" for what in ("start", "length") for axis in "xyczt"))
+_CALLED = {
+    "file_path": "path file filename file_name filepath image image_path",
+    "row and column": "well well_name well_id well_position",
+    "column": "col",
+    "fov_name": "fov field field_id site position view",
+    "start_c": "c ch channel channel_id channel_name channel_label wave wavelength wavelength_id",
+    "start_z": "z slice plane depth",
+    "start_t": "t timepoint time_point frame",
+}
+_MEANT = {theirs: ours for ours, words in _CALLED.items() for theirs in words.split()}
+"""What people call a column -> the format's name: as attributes of wells these would be passed over in silence."""
+
+_MOST_NAMED = 100
 _OME_ORDER = re.compile(r'<Pixels[^>]* DimensionOrder="XY([CZT]{3})"')
 _SHAPED_AXES = re.compile(r'\{"shape": .*"axes": "([TCZ]*YX)"')  # as tifffile writes it
 _MOST_TOLD = 1_000_000  # characters of a description in which the axes are looked for
@@ -92,10 +111,24 @@ def _read_table(file: Path) -> list[dict[str, str]]:
         raise NgffError(f"{file}: no such file") from error
     except (OSError, ValueError) as error:
         raise NgffError(f"{file}: not readable as a table: {error}") from error
-    lacking = [name for name in _REQUIRED if rows and name not in rows[0]]
-    if lacking or not rows:
-        raise NgffError(f"{file}: columns {lacking} are missing" if rows else f"{file}: no rows")
+    if faults := [*_faults_of(header), *([] if rows else ["no rows"])]:
+        raise NgffError(f"{file}: {'; '.join(faults)}")
     return rows
+
+
+def _faults_of(header: list[str]) -> Iterator[str]:
+    """Yield what is wrong with the names of the columns: those that are missing, and those that mean one that is."""
+    if lacking := [name for name in REQUIRED if name not in header]:
+        yield f"columns {lacking} are missing; expected {', '.join(REQUIRED)}, and where there are several {', '.join(OPTIONAL)}"
+    open_ones = [name for name in _KNOWN if name not in header]
+    for name in [name for name in header if name not in _KNOWN][:_MOST_NAMED]:
+        plain = re.sub(r"[\s-]+", "_", name.strip().lower())
+        ours = plain if plain in open_ones else _MEANT.get(plain, "")
+        near = nearest(plain, open_ones, least=0.8)
+        if ours.partition(" ")[0] in open_ones:
+            yield f"column {name!r:.80} has no meaning here: call it {ours}"
+        elif near:
+            yield f"column {name!r:.80} has no meaning here{near}"
 
 
 def _read_details(file: Path) -> dict[str, Any]:
@@ -110,7 +143,10 @@ def _read_details(file: Path) -> dict[str, Any]:
 def _ranks(table: list[dict[str, str]], column: str) -> dict[str, int]:
     """Return the place of every value of a column: itself where all are whole numbers, else its rank."""
     texts = {row.get(column) or "0" for row in table}
-    values = {text: float(text) for text in texts}
+    try:
+        values = {text: float(text) for text in texts}
+    except ValueError as error:
+        raise NgffError(f"{_TABLE}: {column}: {error}; it counts from 0, and names of channels go elsewhere") from error
     if all(value.is_integer() and value >= 0 for value in values.values()):
         return {text: int(value) for text, value in values.items()}
     rank = {value: number for number, value in enumerate(sorted(set(values.values())))}
