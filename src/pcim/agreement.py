@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from pcim.config import Config
 from pcim.contract import PROGRAMS
 from pcim.faults import absent, nearest, parse
-from pcim.inputs import PlateEntry, lines_with, read_model, read_plates
+from pcim.inputs import SPLITS, PlateEntry, lines_with, read_model, read_plates
 from pcim.method_settings import METHODS, NEEDS
 from pcim.plate import well_order
 from pcim.settings import CALL
 from pcim.survey import Survey, survey_elsewhere
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pcim.config import ClassifierSettings
     from pcim.contract import Contract
@@ -56,6 +56,9 @@ class Inputs:
             yield from self._of_columns(name, entry)
             yield from self._of_controls(name, entry)
             yield from self._of_classes(name, entry)
+            yield from self._of_words(
+                name, "split", entry.split, SPLITS, f"none of {', '.join(SPLITS)} and not empty", entry
+            )
             yield from self.of_code(name)
             yield from self._of_methods(name)
 
@@ -98,18 +101,24 @@ class Inputs:
         contract = self.contracts[name]
         if contract is None:
             return
-        column = entry.truth or ""
-        for file, wells in {plate.platemap: plate.wells for plate in self._mapped(entry)}.items() if column else ():
-            for value in sorted({row.get(column, "") for row in wells.values()} - {"", *contract.classes}):
-                (line, well), *others = lines_with(file, column, value)
-                more = f" and {len(others)} more" * bool(others)
-                told = f"{value!r} in {file}:{line}, {well}{more}, is no class of {contract.classes}"
-                yield f"{self.written.at('classifiers', name, 'truth')}: {told}{nearest(value, contract.classes)}"
+        words = f"no class of {contract.classes}"
+        yield from self._of_words(name, "truth", entry.truth, contract.classes, words, entry)
         allowed = [CALL, *contract.classes]
         for target in self.config.attribute.targets:
             if target not in allowed:
                 told = f"{target!r}{nearest(target, allowed)}: expected one of {allowed} (classifiers.{name})"
                 yield f"{self.written.at('attribute', 'targets')}: {told}"
+
+    def _of_words(  # noqa: PLR0913, PLR0917 - a column, and what it may say
+        self, name: str, key: str, column: str | None, allowed: Sequence[str], words: str, entry: ClassifierSettings
+    ) -> Iterator[str]:
+        """Yield the values of a column of the plate maps that are not allowed, each once a file."""
+        for file, wells in {plate.platemap: plate.wells for plate in self._mapped(entry)}.items() if column else ():
+            for value in sorted({row.get(column, "") for row in wells.values()} - {"", *allowed}):
+                (line, well), *others = lines_with(file, column, value)
+                more = f" and {len(others)} more" * bool(others)
+                told = f"{value!r} in {file}:{line}, {well}{more}, is {words}"
+                yield f"{self.written.at('classifiers', name, key)}: {told}{nearest(value, allowed)}"
 
     def of_code(self, name: str) -> Iterator[str]:
         """Yield what of the classifier's code would be run and is not trusted."""

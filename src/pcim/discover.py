@@ -30,6 +30,11 @@ class FoundPlate:
     source: Source
     survey: Survey
 
+    @property
+    def folder(self) -> str:
+        """The last part of its address."""
+        return self.source.address.rstrip("/").rpartition("/")[2]
+
 
 def find_plates(place: str) -> Iterator[tuple[str, str]]:
     """Yield (address, format) of every plate at or below a place, in the order of their names; a server is not searched."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 PLATE_COLUMNS = ("plate", "path", "platemap")
 SOURCE_COLUMNS = ("format", "z", "t", "channels", "acquisition", "fields")
 CONTROL_TYPES = ("", "negcon", "poscon")
+SPLITS = ("train", "test")
+"""What the column of a plate map may say that tells which wells the classifier saw; empty: neither."""
+
+_DECIMAL_COMMA = re.compile(r"\A([+-]?[0-9]*),([0-9]+(?:[eE][+-]?[0-9]+)?)\Z")
 
 
 class CampaignError(ValueError):
@@ -113,19 +118,30 @@ def read_source(row: Mapping[str, str], where: str, faults: list[str]) -> Source
 
 
 def read_platemap(path: Path, faults: list[str]) -> dict[str, dict[str, str]]:
-    """Read a plate map: a row a well, keyed by ``well_position``; an empty treatment becomes ``untreated``."""
-    return platemap_of(path, _read_rows(path, ",", ("well_position",), faults), faults)
+    """Read a plate map, separated as its header is: a row a well, keyed by ``well_position``; an empty treatment becomes ``untreated``."""
+    return platemap_of(path, _read_rows(path, "", ("well_position",), faults), faults)
+
+
+def delimiter_of(text: str) -> str:
+    """Return what separates the columns of a plate map: comma, semicolon or tab, whichever its header line has most of."""
+    return max(",;\t", key=text.lstrip().partition("\n")[0].count)
 
 
 def lines_with(path: Path, column: str, value: str) -> list[tuple[int, str]]:
     """Return the (line, well as it is written there) pairs of a plate map whose column has this value."""
-    rows = _read_rows(path, ",", ("well_position", column), [])
+    rows = _read_rows(path, "", ("well_position", column), [])
     return [(line, row["well_position"]) for line, row in rows if row[column] == value]
 
 
 def platemap_of(path: Path, rows: Iterable[tuple[int, dict[str, str]]], faults: list[str]) -> dict[str, dict[str, str]]:
     """Return the plate map that these (line number, row) pairs of a file make; as `read_platemap`."""
     wells: dict[str, dict[str, str]] = {}
+    rows = list(rows)
+    if clash := GIVEN_COLUMNS & {name for _, row in rows[:1] for name in row}:
+        cure = "one table a plate: `pcim init --platemap` splits one" if "plate" in clash else "rename them"
+        faults.append(f"{path}: columns {sorted(clash)} are names that PCIM gives; {cure}")
+    if "plate" in clash:
+        return {}  # every well would be listed once a plate
     for line, row in rows:
         position = row.pop("well_position")
         try:
@@ -139,10 +155,7 @@ def platemap_of(path: Path, rows: Iterable[tuple[int, dict[str, str]]], faults: 
         if control not in CONTROL_TYPES:
             faults.append(f"{path}:{line}: control_type {control!r}: expected negcon, poscon or nothing")
         if dose and not _is_number(dose):
-            faults.append(f"{path}:{line}: dose {dose!r}: expected a number or nothing")
-        clash = GIVEN_COLUMNS & row.keys()
-        if clash and not wells:
-            faults.append(f"{path}: columns {sorted(clash)} are names that PCIM gives; rename them")
+            faults.append(f"{path}:{line}: dose {dose!r}: expected a number, with a point for its decimals, or nothing")
         row["treatment"] = row.get("treatment", "") or "untreated"
         wells[well] = row
     return wells
@@ -158,23 +171,26 @@ def _is_number(text: str) -> bool:
 def _read_rows(
     path: Path, delimiter: str, required: tuple[str, ...], faults: list[str]
 ) -> list[tuple[int, dict[str, str]]]:
-    """Read a table of text; return (line number, row) pairs, or nothing and a fault."""
+    """Read a table of text, separated as its header is where that is not said; return (line number, row) pairs, or nothing and a fault."""
     try:
         text = read_text(path)
     except (OSError, ValueError) as error:
         reason = absent(path) if isinstance(error, FileNotFoundError) else error
         faults.append(f"{path}: {reason}")
         return []
-    return rows_in(text, path, delimiter, required, faults)
+    return rows_in(text, path, delimiter or delimiter_of(text), required, faults)
 
 
 def rows_in(
     text: str, path: Path, delimiter: str, required: tuple[str, ...], faults: list[str]
 ) -> list[tuple[int, dict[str, str]]]:
-    """Return the (line number, row) pairs of a file's text, or nothing and a fault."""
+    """Return the (line number, row) pairs of a file's text, or nothing and a fault.
+
+    Where semicolons separate, a ``dose`` may have a decimal comma, as spreadsheets write it there; it is returned with a point.
+    """
     try:
-        header, found = read_table(io.StringIO(text, newline=""), path, delimiter)
-        rows = list(found)
+        header, lines = read_table(io.StringIO(text, newline=""), path, delimiter)
+        rows = list(lines)
     except ValueError as error:
         faults.append(str(error))
         return []
@@ -189,7 +205,10 @@ def rows_in(
         return []
     faults.extend(f"{path}:{line}: expected {len(header)} values" for line, row in rows if len(row) != len(header))
     fit = ((line, row) for line, row in rows if len(row) == len(header))
-    return [(line, {name: value.strip() for name, value in zip(header, row, strict=True)}) for line, row in fit]
+    found = [(line, {name: value.strip() for name, value in zip(header, row, strict=True)}) for line, row in fit]
+    for _, row in found if delimiter == ";" and "dose" in header else ():
+        row["dose"] = _DECIMAL_COMMA.sub(r"\1.\2", row["dose"])
+    return found
 
 
 def read_model(entry: ClassifierSettings, where: str, faults: list[str]) -> Contract | None:

@@ -22,7 +22,7 @@ from pcim.faults import nearest
 from pcim.inputs import SOURCE_COLUMNS
 from pcim.jobs import whole_file
 from pcim.method_settings import NEEDS
-from pcim.platemaps import platemap_text
+from pcim.platemaps import Given, platemap_text
 from pcim.settings import PlainName, is_name
 from pcim.source import REMOTE
 
@@ -52,14 +52,14 @@ _MEANINGS = {
 
 @dataclass(frozen=True)
 class Draft:
-    """What a campaign is to be made of. `known` is well -> row of a plate map that there is; `objects` the label that holds the biology."""
+    """What a campaign is to be made of. `given` is a plate map that there is; `objects` the label that holds the biology."""
 
     folder: Path
     name: str
     plates: list[FoundPlate]
     model: Path
     contract: Contract
-    known: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    given: Given = field(default_factory=Given)
     objects: str = ""
     places: Path | None = None
     trusted: tuple[str, ...] = ()
@@ -77,12 +77,13 @@ class Draft:
 
     @property
     def platemaps(self) -> dict[str, Path]:
-        """Plate -> its plate map: one file for all plates with the same wells."""
-        layouts: dict[frozenset[str], str] = {}
-        for plate in self.plates:
-            layouts.setdefault(frozenset(plate.survey.wells), plate.name)
-        names = {wells: "platemap" if len(layouts) == 1 else f"platemap_{first}" for wells, first in layouts.items()}
-        return {p.name: self.folder / f"{names[frozenset(p.survey.wells)]}.csv" for p in self.plates}
+        """Plate -> its plate map: one file for all plates with the same wells, of which the same is known."""
+        layouts: dict[tuple[frozenset[str], str | None], str] = {}
+        keys = {p.name: (frozenset(p.survey.wells), self.given.key(p, self.plates)) for p in self.plates}
+        for plate, key in keys.items():
+            layouts.setdefault(key, plate)
+        names = {key: "platemap" if len(layouts) == 1 else f"platemap_{first}" for key, first in layouts.items()}
+        return {plate: self.folder / f"{names[key]}.csv" for plate, key in keys.items()}
 
     def faults(self) -> list[str]:
         """Return why this makes no campaign, a line each."""
@@ -104,29 +105,14 @@ class Draft:
             found.append(f"--objects: {self.objects!r} is no label of every plate{near}; {allowed}")
         if self.contract.input.view == "object" and not self.objects and self.places is None:
             found.append("--objects LABEL or --places CSV: the classifier looks at crops around objects (view: object)")
-        for label in sorted({row.get("label", "") for row in self.known.values()} - {"", *self.contract.classes}):
-            wells = ", ".join(well for well, row in self.known.items() if row.get("label") == label)
-            near = nearest(label, self.contract.classes)
-            found.append(f"--platemap: label: {label!r} ({wells}) is no class of {self.contract.classes}{near}")
-        return found
-
-    def notes(self) -> list[str]:
-        """Return what of a given plate map is not as on the plates, in words."""
-        if not self.known:
-            return []
-        wells = {well for plate in self.plates for well in plate.survey.wells}
-        lists = (
-            ("are on no plate and left out", self.known.keys() - wells),
-            ("are not in it and left empty", wells - self.known.keys()),
-        )
-        return [f"of the plate map, {len(found)} wells {words}" for words, found in lists if found]
+        return [*found, *self.given.faults(self.plates, self.contract.classes)]
 
     def next_steps(self) -> list[str]:
         """Return the lines that say what to do next; commands can be copied."""
         config = shlex.quote(str(self.config))
         return [
             *self._fill_in(),
-            "   Plates whose treatments differ need a plate map each: copy it, and name the copy in plates.tsv.",
+            "   Plates that differ in treatments, labels or split need a plate map each: copy it, and name the copy in plates.tsv.",
             "2. Ask whether all is right, and what it will cost:",
             f"   pcim validate --configfile {config}",
             "3. Run it; the first run explains one view a well (select in the config):",
@@ -138,7 +124,7 @@ class Draft:
         """Return which columns of the plate maps are to be filled in, after those that were taken over."""
         maps, told = ", ".join(map(str, sorted(set(self.platemaps.values())))), dict(_MEANINGS)
         told["label"] = told["label"].format(" or ".join(self.contract.classes))
-        rows = [row for well, row in self.known.items() if any(well in plate.survey.wells for plate in self.plates)]
+        rows = list(self.given.rows(self.plates).values())
         taken = [name for name in dict.fromkeys(key for row in rows for key in row) if _says(rows, name)]
         left = "; ".join(words for name, words in told.items() if name not in taken)
         if not taken:
@@ -172,7 +158,10 @@ class Draft:
     def files(self) -> dict[Path, str]:
         """Return path -> text of every file of the campaign, the config last."""
         maps = {self.platemaps[plate.name]: plate for plate in self.plates}
-        texts = {file: platemap_text(plate.survey.wells, self.known) for file, plate in maps.items()}
+        known = {
+            file: self.given.maps.get(self.given.key(plate, self.plates) or "", {}) for file, plate in maps.items()
+        }
+        texts = {file: platemap_text(plate.survey.wells, known[file]) for file, plate in maps.items()}
         return texts | {self.folder / "plates.tsv": self._plates_text(), self.config: self._config_text()}
 
     def _plates_text(self) -> str:

@@ -65,14 +65,14 @@ def _show_alike(console: Console, what: str, of_plates: Mapping[str, Sequence[st
         console.print(f"{what}{whose}: {names}", soft_wrap=True)
 
 
-def show_draft(console: Console, draft: Draft, files: Iterable[Path], renamed: Mapping[str, str]) -> None:
+def show_draft(console: Console, draft: Draft, files: Iterable[Path]) -> None:
     """Print what was written, and what to do next, to be copied."""
     console.print("Written:", style="bold")
     for file in files:
         console.print(f"  {file}", soft_wrap=True)
-    for theirs, ours in renamed.items():
+    for theirs, ours in draft.given.renamed.items():
         console.print(f"  column {theirs!r} of the plate map was read as {ours!r}", soft_wrap=True)
-    for told in draft.notes():
+    for told in draft.given.notes(draft.plates):
         console.print(f"  {told}", soft_wrap=True)
     console.print("Next:", style="bold")
     for told in draft.next_steps():

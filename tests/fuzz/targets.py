@@ -124,9 +124,10 @@ def places(data: bytes) -> None:
 
 def given_platemap(data: bytes) -> None:
     faults: list[str] = []
-    wells, names = read_given(write(["given.csv"], data) / "given.csv", faults)
-    assert platemap_text(wells, wells).count("\n") > len(wells)
-    json.dumps(names, ensure_ascii=False).encode()
+    given = read_given(write(["given.csv"], data) / "given.csv", faults)
+    for wells in given.maps.values():
+        assert platemap_text(wells, wells).count("\n") > len(wells)
+    json.dumps(given.renamed, ensure_ascii=False).encode()
     if faults:
         raise CampaignError(faults)
 

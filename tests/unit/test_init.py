@@ -297,6 +297,42 @@ def test_a_given_plate_map_is_taken_over_for_the_wells_that_there_are(screen: Pa
     assert validate([Path("my/config.yaml")]).faults == []
 
 
+def test_a_layout_with_a_column_of_plates_becomes_a_plate_map_a_plate(screen: Path, here: Path) -> None:
+    rows = "Plate;Well;label;split\nplate1;A1;spot;train\nplate2.zarr;A1;plain;test\nplate9;A1;plain;test\n"
+    (here / "layout.csv").write_text(rows)
+    words = ["my", "--plates", screen, "--model", screen / "model", "--trust", "makers", "--platemap", "layout.csv"]
+    result = init(*words)
+    assert result.exit_code == 0, result.output
+    maps = {name: Path(f"my/platemap_{name}.csv").read_text().splitlines() for name in ("plate1", "plate2")}
+    assert {name: text[1] for name, text in maps.items()} == {
+        "plate1": "A01,untreated,,,spot,train",
+        "plate2": "A01,untreated,,,plain,test",
+    }
+    assert len(maps["plate1"]) == 5
+    assert "its column 'plate' names 'plate9', which is none of the plates (did you mean 'plate" in result.stdout
+    assert "of the plate map, 1 wells are on no plate" in result.stdout
+    assert "of the plate map, 6 wells are not in it" in result.stdout
+    assert validate([Path("my/config.yaml")]).faults == []
+    (here / "layout.csv").write_text(rows.replace("plate1;", "p;").replace("plate2.zarr", "p"))
+    told = init("other", *words[1:]).stderr
+    assert "layout.csv:3: well A01 is listed twice" in told
+    (here / "layout.csv").write_text("plate,well,split\np,A1,training\n")
+    told = init("other", *words[1:]).stderr
+    assert "--platemap: its column 'plate' names none of ['plate1', 'plate2']: ['p']" in told
+    assert "split: 'training' (p A01) is none of ['train', 'test'] and not empty (did you mean 'train'?)" in told
+    (here / "layout.csv").write_text("plate,well\n,A1\n")
+    assert "layout.csv:2: the plate's name is missing in column 'plate'" in init("other", *words[1:]).stderr
+    assert not Path("other").exists()
+
+
+def test_that_plates_share_a_given_plate_map_is_told_where_it_happens(screen: Path, here: Path) -> None:
+    (here / "map1.csv").write_text("well,label\nA1,spot\n")
+    words = ["--model", screen / "model", "--trust", "makers", "--platemap", "map1.csv"]
+    shared = "went to all 2 plates alike, its treatments, labels and split too"
+    assert shared in init("both", "--plates", screen, *words).stdout
+    assert shared not in init("one", "--plates", screen / "plate1.zarr", *words).stdout
+
+
 def test_faults_of_a_given_plate_map_say_their_lines(screen: Path, here: Path) -> None:
     (here / "given.csv").write_text("well,label,dose\nA1,spott,1\nA1,spot,much\nwhere,,\n")
     words = ["my", "--plates", screen, "--model", screen / "model", "--trust", "makers", "--platemap", "given.csv"]
@@ -322,8 +358,9 @@ def test_a_plate_map_that_was_written_is_read_as_it_was(here: Path, delimiter: s
         else platemap_text(["AA01", "B02", "B10"], known)
     )
     faults: list[str] = []
-    wells, renamed = read_given(here / "map.csv", faults)
-    assert (faults, renamed, list(wells)) == ([], {}, ["B02", "B10", "AA01"])
+    given = read_given(here / "map.csv", faults)
+    wells = given.maps[""]
+    assert (faults, given.renamed, list(wells)) == ([], {}, ["B02", "B10", "AA01"])
     assert {**wells["B02"], "treatment": ""} == {**known["B02"], "treatment": ""}
 
 

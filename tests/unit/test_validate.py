@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from pcim import checks
 from pcim.cli import app
 from pcim.contract import read_contract
+from pcim.inputs import read_platemap
 from pcim.validate import validate
 
 
@@ -139,6 +140,56 @@ def test_a_true_class_that_is_none_is_named_with_its_wells_and_lines(values: dic
     told = f"'spott' in own.csv:3, {rows[2][0]} and 1 more, is no class of ['plain', 'spot'] (did you mean 'spot'?)"
     (fault,) = faults
     assert fault.endswith(f"classifiers.spots.truth: {told}")
+
+
+def own_platemap(values: dict[str, Any], text: str) -> dict[str, Any]:
+    """Write a plate map of four wells for the first plate, and the table that names it; return the config."""
+    plate, path, _ = Path(values["plates"]).read_text().splitlines()[1].split("\t")[:3]
+    Path("own.csv").write_bytes(text.encode())
+    Path("own.tsv").write_text(f"plate\tpath\tplatemap\n{plate}\t{path}\town.csv\n")
+    return values | {"plates": "own.tsv"}
+
+
+def test_a_misspelt_split_is_named_with_its_wells_lines_and_the_right_word(values: dict[str, Any]) -> None:
+    rows = "well_position,split\nA01,train\nA02,training\nB01,\nB02,training\n"
+    own = own_platemap(values, rows)
+    own["classifiers"]["spots"] |= {"truth": None, "split": "split"}
+    (fault,) = check(own)
+    told = "'training' in own.csv:3, A02 and 1 more, is none of train, test and not empty (did you mean 'train'?)"
+    assert fault.endswith(f"classifiers.spots.split: {told}")
+    own["classifiers"]["spots"]["split"] = None
+    assert check(own) == []
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_plate_map_is_separated_as_its_first_line_says(values: dict[str, Any], delimiter: str) -> None:
+    rows = "well_position|label|note|dose\r\nA01|spott|x,y;z|1.5\r\nA02|spot||1e-3\r\nB01|||\r\nB02|||\r\n"
+    quoted = rows.replace("x,y;z", '"x,y;z"').replace("|", delimiter)
+    (fault,) = check(own_platemap(values, quoted))
+    assert "'spott' in own.csv:2, A01, is no class" in fault
+
+
+def test_a_decimal_comma_is_one_where_semicolons_separate_and_nowhere_else(values: dict[str, Any]) -> None:
+    rows = "well_position;dose\nA01;0,5\nA02;-1,25E-3\nB01;1.5\nB02;,5\n"
+    own = own_platemap(values, rows)
+    own["classifiers"]["spots"]["truth"] = None
+    assert check(own) == []
+    read = read_platemap(Path("own.csv"), [])
+    assert [float(row["dose"]) for row in read.values()] == [0.5, -0.00125, 1.5, 0.5]
+    own_platemap(values, 'well_position,dose\nA01,"0,5"\nA02,\nB01,\nB02,\n')
+    (fault,) = check(own)
+    assert fault == "own.csv:2: dose '0,5': expected a number, with a point for its decimals, or nothing"
+    own_platemap(values, "well_position;dose\nA01;1.000,5\nA02;\nB01;\nB02;\n")
+    assert "own.csv:2: dose '1.000,5'" in check(own)[0]
+
+
+def test_a_layout_of_several_plates_is_one_fault_that_says_what_splits_it(values: dict[str, Any]) -> None:
+    own = own_platemap(values, "plate,well_position\np,A01\nq,A01\np,A02\nq,A02\n")
+    own["classifiers"]["spots"]["truth"] = None
+    (fault,) = check(own)
+    assert fault == (
+        "own.csv: columns ['plate'] are names that PCIM gives; one table a plate: `pcim init --platemap` splits one"
+    )
 
 
 def test_code_that_is_not_trusted_is_one_fault_and_is_not_run(

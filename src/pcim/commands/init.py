@@ -27,7 +27,10 @@ def init(  # noqa: PLR0913, PLR0917 - a command's options
     ] = None,
     model: Annotated[Path | None, typer.Option(help="The classifier's model.yaml, or its folder.")] = None,
     platemap: Annotated[
-        Path | None, typer.Option(help="A plate map that there is, as CSV: its rows are taken over.")
+        Path | None,
+        typer.Option(
+            help="A plate map that there is, as CSV: its rows are taken over, by plate where it has a column plate."
+        ),
     ] = None,
     name: Annotated[str, typer.Option(help="Name of the campaign.", show_default="after its folder")] = "",
     objects: Annotated[str, typer.Option(help="The label image of the plates that holds the biology.")] = "",
@@ -77,10 +80,10 @@ def init(  # noqa: PLR0913, PLR0917 - a command's options
         )
         _stop([what for what, given in wanted if not given])
     row = {"path": "", "z": z, "t": t, "channels": channels, "acquisition": acquisition}
-    draft, renamed = _look(folder, plates, model, platemap, row)
+    draft = _look(folder, plates, model, platemap, row)
     if is_asked and not channels and draft.unnamed:
         row["channels"] = _channels(draft.unnamed, draft.contract.input.channels)
-        draft, renamed = _look(folder, plates, model, platemap, row)
+        draft = _look(folder, plates, model, platemap, row)
     screen = console()
     show_found(screen, draft.plates)
     draft = replace(
@@ -94,30 +97,28 @@ def init(  # noqa: PLR0913, PLR0917 - a command's options
         write_files(files)
     except OSError as error:
         refuse(error)
-    show_draft(screen, draft, files, renamed)
+    show_draft(screen, draft, files)
 
 
-def _look(
-    folder: Path, plates: list[str], model: Path, platemap: Path | None, row: dict[str, str]
-) -> tuple[Draft, dict[str, str]]:
-    """Read the contract, the plate map and the plates; return a draft, and the columns that were read under another name."""
+def _look(folder: Path, plates: list[str], model: Path, platemap: Path | None, row: dict[str, str]) -> Draft:
+    """Read the contract, the plate map and the plates; return a draft."""
     from pcim.contract import read_contract
     from pcim.discover import survey_plates
     from pcim.inputs import read_source
-    from pcim.platemaps import read_given
+    from pcim.platemaps import Given, read_given
     from pcim.scaffold import Draft
 
     model = model / "model.yaml" if model.is_dir() else model
     contract, unfit = read_contract(model)
     faults = [f"--model: {fault}" for fault in unfit]
-    known, renamed = read_given(platemap, faults) if platemap else ({}, {})
+    given = read_given(platemap, faults) if platemap else Given()
     planes = read_source(row, "--z, --t, --channels, --acquisition", faults)
     found = survey_plates(plates, planes, contract.input.channels if contract else (), faults)
     if not found and not faults:
         faults.append(_no_plate(plates))
     if faults or contract is None:
         _stop(faults)
-    return Draft(folder, "", found, model, contract, known), renamed
+    return Draft(folder, "", found, model, contract, given)
 
 
 def _no_plate(places: list[str]) -> str:
