@@ -112,8 +112,10 @@ class Inputs:
     def _of_words(  # noqa: PLR0913, PLR0917 - a column, and what it may say
         self, name: str, key: str, column: str | None, allowed: Sequence[str], words: str, entry: ClassifierSettings
     ) -> Iterator[str]:
-        """Yield the values of a column of the plate maps that are not allowed, each once a file."""
-        for file, wells in {plate.platemap: plate.wells for plate in self._mapped(entry)}.items() if column else ():
+        """Yield the values of a column of the plate maps, if one is named, that are not allowed, each once a file."""
+        if column is None:
+            return
+        for file, wells in {plate.platemap: plate.wells for plate in self._mapped(entry)}.items():
             for value in sorted({row.get(column, "") for row in wells.values()} - {"", *allowed}):
                 (line, well), *others = lines_with(file, column, value)
                 more = f" and {len(others)} more" * bool(others)
