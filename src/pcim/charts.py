@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8A939B"
+_DASHES = ([4, 3], [1, 2], [8, 3], [8, 2, 2, 2])
 SERIES = (ORANGE, BLUE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#A6761D", "#7570B3")
 PLATES = ((8, 12), (16, 24), (32, 48))
-WIDTH = 430
+WIDTH, _MAP_WIDTH = 430, 408
 """Width of a chart, px; the page shrinks what is wider than a phone."""
 
-_MAP_WIDTH = 408
 _LOG_FROM = 20.0
 """Doses that span more than this factor are drawn on a logarithmic scale."""
 
@@ -150,7 +150,6 @@ def curves(
     shown = table[table["method"].isin(list(names))]
     data = _plain(shown, ["share", "mean", "low", "high"]).assign(
         method=shown["method"].map(names).to_numpy(), substitute=shown["substitute"].to_numpy(), order=shown["order"].to_numpy(),
-        kind=["control" if method in controls else "method" for method in shown["method"]],
     )  # fmt: skip
     kinds = list(dict.fromkeys(shown["substitute"]))
     kinds.sort(key=lambda kind: kind in seen)
@@ -161,13 +160,14 @@ def curves(
         bind=alt.binding_select(options=kinds, labels=labels, name="Removed pixels become "),
     )
     picked = alt.selection_point(name="method", fields=["method"], bind="legend")
+    legend = alt.Legend(title=None, orient="right", symbolType="stroke", symbolOpacity=1, symbolSize=400)
     base = alt.Chart(data).transform_filter("datum.substitute == removed").encode(
         x=alt.X("share:Q", title="share of the pixels moved", axis=alt.Axis(format="%", tickCount=6)),
-        color=alt.Color("method:N", scale=_method_scale(names, controls), legend=alt.Legend(title=None, orient="right", symbolType="stroke", symbolOpacity=1)),
+        color=alt.Color("method:N", scale=_method_scale(names, controls), legend=legend),
     )  # fmt: skip
     line = base.mark_line(strokeWidth=2).encode(
         y=alt.Y("mean:Q", title="probability of the class", scale=alt.Scale(domain=[0, 1])),
-        strokeDash=alt.StrokeDash("kind:N", legend=None, scale=alt.Scale(domain=["method", "control"], range=[[1, 0], [4, 3]])),
+        strokeDash=alt.StrokeDash("method:N", scale=_dash_scale(names, controls), legend=legend),
         opacity=alt.condition(picked, alt.value(1), alt.value(0.12)),
         tooltip=["method", "substitute", "order", alt.Tooltip("share:Q", format=".0%"), alt.Tooltip("mean:Q", format=".3f"),
                  alt.Tooltip("low:Q", format=".3f"), alt.Tooltip("high:Q", format=".3f")],
@@ -182,6 +182,13 @@ def _method_scale(names: Mapping[str, str], controls: Sequence[str]) -> alt.Scal
     for method, name in names.items():
         shades[name] = GREY if method in controls else next(free)
     return alt.Scale(domain=list(shades), range=list(shades.values()))
+
+
+def _dash_scale(names: Mapping[str, str], controls: Sequence[str]) -> alt.Scale:
+    """Break the lines of controls, each in its own way, as they share one grey."""
+    grey = [name for method, name in names.items() if method in controls]
+    broken = dict(zip(grey, _DASHES * len(grey), strict=False))
+    return alt.Scale(domain=list(names.values()), range=[broken.get(name, [1, 0]) for name in names.values()])
 
 
 def regions(table: pd.DataFrame, *, names: Mapping[str, str], controls: Sequence[str]) -> alt.FacetChart:
