@@ -240,3 +240,20 @@ def test_names_from_files_are_text(results: Path, look: Callable[..., Seen]) -> 
         assert seen.page.locator("img").count() == 0
     finally:
         plan.write_text(whole)
+
+
+def test_a_well_opens_on_a_field_that_has_a_map_and_the_list_says_which_have(chromium: Any, results: Path) -> None:
+    shown = served(find_view(results, "p5"))
+    told = json.loads(shown.pages["view.json"])
+    told["wells"][0]["fields"] = [["s1", "s1"], ["0", "0"], ["s3", "s3"]]
+    shown.pages["view.json"] = json.dumps(told).encode()
+    with Server(shown) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        page = chromium.new_context().new_page()
+        page.goto(server.address)
+        page.wait_for_function("document.body.dataset.shown", timeout=60_000)
+        assert page.locator("#field").input_value() == "0"
+        assert page.locator("#field option").all_inner_texts() == ["s1 (no map)", "0", "s3 (no map)"]
+        assert "no map" not in page.locator("#told").inner_text()
+        page.context.close()
+        server.shutdown()

@@ -157,7 +157,11 @@ function wells(view, chosen) {
 
 function fields(view) {
   const well = view.wells.find((one) => one.path === ask("well").value);
-  choose(ask("field"), (well?.fields ?? []).map(([name]) => [name, name]), ask("field").value);
+  const there = new Set(view.maps[ask("map").value].fields);
+  const named = (well?.fields ?? []).map(([name, mapped]) => [name, there.has(`${well.path}/${mapped}`)]);
+  const mapped = named.filter(([, isMapped]) => isMapped).map(([name]) => name);
+  const chosen = mapped.includes(ask("field").value) ? ask("field").value : mapped[0];
+  choose(ask("field"), named.map(([name, isMapped]) => [name, isMapped ? name : `${name} (no map)`]), chosen);
   ask("field").disabled = !well;
 }
 
