@@ -206,4 +206,5 @@ def read_made(root: Path) -> dict[str, Any]:
 def rerun_command(command: str, tables: Iterable[str]) -> str:
     """Return the command that makes these tables again, and what is missing; `command` starts the campaign. Quoted for a shell."""
     forced = sorted(set(tables))
-    return f"{command} --forcerun {shlex.join(forced)}" if forced else command
+    told = f"{command} --" if command.startswith("pcim ") else command  # what follows is Snakemake's
+    return f"{told} --forcerun {shlex.join(forced)}" if forced else command

@@ -61,8 +61,8 @@ def find_profile(name: str) -> Path:
 
 
 def start_command(configfiles: Iterable[Path | str]) -> str:
-    """Return what a person types here to start a campaign again. Where Snakemake would find no workflow here, it is named."""
-    is_here = any(Path(name).is_file() for name in ("Snakefile", "workflow/Snakefile"))
+    """Return what a person types here to start a campaign again: Snakemake where it finds a workflow here, else ``pcim report``."""
     files = [str(file) for file in configfiles]
-    named = "" if is_here else '--snakefile "$(pcim where)"'
-    return " ".join(filter(None, ["snakemake", named, shlex.join(["--configfile", *files]) if files else ""]))
+    if any(Path(name).is_file() for name in ("Snakefile", "workflow/Snakefile")):
+        return shlex.join(["snakemake", *(["--configfile", *files] if files else [])])
+    return shlex.join(["pcim", "report", *(word for file in files for word in ("--configfile", file))])

@@ -87,4 +87,5 @@ def test_the_command_names_each_job_that_failed_once_quoted_for_a_shell() -> Non
         "status": ["failed", "failed", "failed", "saturated"], "job": ["r/b.parquet", "r/a b.parquet", "r/b.parquet", ""],
     })  # fmt: skip
     assert rerun_command("snakemake", failed) == "snakemake --forcerun 'r/a b.parquet' r/b.parquet"
+    assert rerun_command("pcim report", failed) == "pcim report -- --forcerun 'r/a b.parquet' r/b.parquet"
     assert rerun_command("snakemake", failed[failed["status"] != "failed"]) == ""

@@ -95,7 +95,7 @@ def test_exactly_what_changed_is_told_and_its_plate_is_ingested_again(campaign: 
     result = rescan()
     assert result.exit_code == 1
     assert "A/3/0 (well A03, field 0) changed: other pixels in Reporter" in result.stdout
-    assert """snakemake --snakefile "$(pcim where)" --configfile 'my config.yaml'""" in result.stdout
+    assert "pcim report --configfile 'my config.yaml'" in result.stdout
     assert fields_table("planted", "plate1").exists()
     assert not fields_table("planted", "plate2").exists()
     assert "plate2: not ingested" in rescan().stdout

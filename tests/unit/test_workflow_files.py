@@ -49,9 +49,9 @@ def test_the_command_that_starts_a_campaign_again_names_the_workflow_only_where_
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert workflow_files.start_command(["my a.yaml", "b.yaml"]) == (
-        """snakemake --snakefile "$(pcim where)" --configfile 'my a.yaml' b.yaml"""
+        "pcim report --configfile 'my a.yaml' --configfile b.yaml"
     )
-    assert workflow_files.start_command([]) == 'snakemake --snakefile "$(pcim where)"'
+    assert workflow_files.start_command([]) == "pcim report"
     (tmp_path / "workflow").mkdir()
     (tmp_path / "workflow/Snakefile").touch()  # as snakedeploy leaves it
     assert workflow_files.start_command([]) == "snakemake"
