@@ -101,8 +101,10 @@ def load_campaign(files: Sequence[Path]) -> tuple[Campaign | None, list[Check]]:
         return None, [
             Check("config", "failed", fault, "mend it; config/README.md explains every key") for fault in error.faults
         ]
-    views = f"{len(campaign.plates)} plates, {len(campaign.config.classifiers)} classifiers, methods {', '.join(campaign.config.attribute.methods)}"
-    return campaign, [Check("config", "ok", f"campaign {campaign.name!r}: {views}")]
+    counts = {"plate": len(campaign.plates), "classifier": len(campaign.config.classifiers)}
+    held = ", ".join(f"{number} {what}{'s' * (number != 1)}" for what, number in counts.items())
+    told = f"campaign {campaign.name!r}: {held}, methods {', '.join(campaign.config.attribute.methods)}"
+    return campaign, [Check("config", "ok", told)]
 
 
 def check_results(campaign: str) -> Iterator[Check]:

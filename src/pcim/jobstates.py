@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pcim.jobs import is_held, lock_file
 from pcim.journal import Journal
+from pcim.plate import well_name
 from pcim.progress import Progress, progress_file, read_progress
 
 if TYPE_CHECKING:
@@ -27,6 +28,18 @@ _LONGEST_REASON = 200
 
 
 @dataclass(frozen=True)
+class Bad:
+    """A field or a view that failed, or a field that is unfit: where it is, what it shares with others (its verdict or reason), and its own reason."""
+
+    plate: str
+    well: str
+    field: str
+    view: str
+    group: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Found:
     """What was found of one job. Units (fields, views, or the job itself) are done, failed, unfit (skipped: its field's verdict) or waiting."""
 
@@ -37,6 +50,7 @@ class Found:
     failed: int = 0
     unfit: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
+    bad: tuple[Bad, ...] = ()
     why: str = ""
     progress: Progress | None = None
 
@@ -98,6 +112,7 @@ def _silence_s(file: Path, known: Progress, now: float) -> float:
 
 def _finished(table: Path, job: Job, accept: Sequence[str]) -> Found:
     """Count what a finished table says; of tables without a state a unit, that it is there and whole."""
+    import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
@@ -108,7 +123,8 @@ def _finished(table: Path, job: Job, accept: Sequence[str]) -> Found:
         verdicts = Counter(file.read(columns=["qc"])["qc"].to_pylist())
         unfit = Counter({verdict: n for verdict, n in verdicts.items() if verdict not in {"ok", *accept}})
         total = verdicts.total()
-        return Found(job, "done", total, total - unfit.total(), unfit=unfit.total(), reasons=unfit)
+        bad = _bad(file, pc.is_in(file.read(columns=["qc"])["qc"], pa.array(list(unfit), pa.string())), "qc")
+        return Found(job, "done", total, total - unfit.total(), unfit=unfit.total(), reasons=unfit, bad=bad)
     if job.rule == "evaluate" and "fingerprint" in file.schema_arrow.names:
         views = pc.count_distinct(file.read(columns=["fingerprint"])["fingerprint"]).as_py()
         return Found(job, "done", views, views)
@@ -116,15 +132,38 @@ def _finished(table: Path, job: Job, accept: Sequence[str]) -> Found:
         return Found(job, "done", job.expected, job.expected)
     names = ["status", "reason", *(["scored"] if job.rule == "attribute" else [])]
     rows = file.read(columns=names)
-    if job.rule == "attribute":
-        rows = rows.filter(rows["scored"])  # a row a view: a second target's maps are of the same views
+    is_view = rows["scored"] if job.rule == "attribute" else pc.is_valid(rows["status"])
+    bad = _bad(file, pc.and_(is_view, pc.equal(rows["status"], "failed")), "reason")
+    rows = rows.filter(is_view)  # a row a view: a second target's maps are of the same views
     states: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     for row in rows.group_by(["status", "reason"]).aggregate([([], "count_all")]).to_pylist():
         states[row["status"]] += row["count_all"]
         if row["status"] != "ok":
             reasons[_short(row["status"], row["reason"])] += row["count_all"]
-    return Found(job, "done", states.total(), states["ok"], states["failed"], states["skipped"], reasons)
+    return Found(job, "done", states.total(), states["ok"], states["failed"], states["skipped"], reasons, bad)
+
+
+def _bad(file: Any, chosen: Any, group: str) -> tuple[Bad, ...]:
+    """Return the chosen rows of a table of fields or views; a column that it lacks is empty."""
+    import pyarrow.compute as pc
+
+    if not pc.any(chosen).as_py():
+        return ()
+    named = ("plate", "row", "column", "field", "view", "qc", "reason")
+    rows = file.read(columns=[name for name in named if name in file.schema_arrow.names]).filter(chosen)
+    found = [{name: str(value or "") for name, value in row.items()} for row in rows.to_pylist()]
+    return tuple(
+        Bad(
+            row.get("plate", ""),
+            well_name(row["row"], row["column"]) if row.get("row") and row.get("column") else "",
+            row.get("field", ""),
+            row.get("view", ""),
+            row[group][:_LONGEST_REASON],
+            row.get("reason", ""),
+        )
+        for row in found
+    )
 
 
 def _short(status: str, reason: str) -> str:

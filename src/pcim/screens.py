@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pcim.checks import Check
+    from pcim.jobstates import Bad
+    from pcim.outline import Job
     from pcim.reproduce import Reproduction
     from pcim.rescan import PlateScan
     from pcim.status import Status
@@ -27,6 +29,11 @@ if TYPE_CHECKING:
 _STATES = ("different", "unknown", "close")
 _LISTED = 20
 """So many jobs and reasons are listed; `--json` has all."""
+_COLUMNS = ("stage", "classifier", "method", "of", "done", "failed", "unfit", "waiting", "per s", "left", "jobs")
+_NOTHING = {name: {"0"} for name in ("failed", "unfit")}
+"""The columns of a table of stages, and what is nothing to tell: a column without more in any row is not shown."""
+_EXAMPLES, _LONGEST = 5, 300
+"""So many fields or views of a reason are listed, with so many characters of what each says."""
 
 
 def duration(seconds: float | None) -> str:
@@ -51,10 +58,10 @@ def show_status(console: Console, status: Status, *, all_plates: bool) -> None:
     _show_plates(console, status.rows, all_plates=all_plates)
     if status.running:
         _show_running(console, status.running)
-    _show_reasons(console, status.rows)
+    _show_reasons(console, status)
     if status.troubles:
         count = len(status.troubles)
-        console.print(f"{count} job{'s' * (count > 1)} failed or stopped:", style="bold")
+        console.print(f"{_count(count, 'job')} failed or stopped:", style="bold")
         for one in status.troubles[:_LISTED]:
             job = one.job
             console.print(f"  {_job_name(one)} {one.state}: {one.why}", soft_wrap=True)
@@ -110,24 +117,35 @@ def _sum(rows: Sequence[Row]) -> Row:
 
 
 def _stages(title: str, rows: Iterable[Row]) -> Table:
-    table = _table(title, "stage", "classifier", "method")
-    for name in ("of", "unit", "done", "failed", "unfit", "waiting", "per s", "left", "jobs"):
-        table.add_column(name, justify="left" if name in {"unit", "jobs"} else "right", no_wrap=name != "jobs")
-    for row in rows:
-        counts = [f"{number:,}" for number in (row.done, row.failed, row.unfit, row.waiting)]
-        jobs = ", ".join(f"{row.jobs[state]:,} {state}" for state in STATES if row.jobs[state])
-        rate, left = (f"{row.rate:.2f}", duration(row.left_s)) if row.rate else ("", "")
-        table.add_row(
-            *map(Text, (row.stage, row.model, row.method, f"{row.total:,}", f"{row.unit}s", *counts, rate, left, jobs)),
-            style="red" if row.failed or row.jobs["failed"] else None,
+    rows = list(rows)
+    cells = [_cells(row) for row in rows]
+    table = _table(title)
+    shown = [name for name in _COLUMNS if any(one[name] not in _NOTHING.get(name, {""}) for one in cells)]
+    for name in shown:
+        folds = name in {"classifier", "method", "jobs"}
+        table.add_column(
+            name, justify="left" if folds or name == "stage" else "right", overflow="fold", no_wrap=not folds
         )
+    for row, one in zip(rows, cells, strict=True):
+        table.add_row(*(Text(one[name]) for name in shown), style="red" if row.failed or row.jobs["failed"] else None)
     return table
 
 
+def _cells(row: Row) -> dict[str, str]:
+    """Return what is told of a row by column."""
+    counts = {name: f"{getattr(row, name):,}" for name in ("done", "failed", "unfit", "waiting")}
+    jobs = ", ".join(f"{row.jobs[state]:,} {state}" for state in STATES if row.jobs[state])
+    rate, left = (f"{row.rate:.2f}", duration(row.left_s)) if row.rate else ("", "")
+    return {"stage": row.stage, "classifier": row.model, "method": row.method, "of": _count(row.total, row.unit), **counts,
+            "per s": rate, "left": left, "jobs": jobs}  # fmt: skip
+
+
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
+    )
     for name in columns:
-        table.add_column(name, no_wrap=True)
+        table.add_column(name, overflow="fold")
     return table
 
 
@@ -158,17 +176,39 @@ def _show_rest(console: Console, listed: Sequence[Any]) -> None:
         console.print(f"  and {len(listed) - _LISTED} more (--json lists them all)")
 
 
-def _show_reasons(console: Console, rows: Iterable[Row]) -> None:
+def _show_reasons(console: Console, status: Status) -> None:
+    """Print what failed or is unfit, by reason, and of each reason the first fields or views with what they say themselves."""
     counted: Counter[tuple[str, str, str]] = Counter()
-    for row in rows:
+    for row in status.rows:
         for reason, number in row.reasons.items():
             counted[row.stage, row.unit, reason] += number
     if not counted:
         return
+    alike: dict[tuple[str, str, str], list[tuple[Job, Bad]]] = {}
+    for job, bad in status.bad:
+        alike.setdefault((job.rule, job.unit, bad.group), []).append((job, bad))
     console.print("Failed or unfit, and why:", style="bold")
     for (stage, unit, reason), number in counted.most_common(_LISTED):
-        console.print(f"  {number:,} {unit}s, {stage}: {reason}", soft_wrap=True)
+        console.print(f"  {_count(number, unit)}, {stage}: {reason}", soft_wrap=True)
+        members = alike.get((stage, unit, reason), [])
+        for job, bad in members[:_EXAMPLES]:
+            said = "" if bad.reason in {"", reason} else f": {bad.reason}"
+            console.print(f"    {_place(job, bad)}{said[:_LONGEST]}", soft_wrap=True)
+        if len(members) > _EXAMPLES:
+            console.print(f"    and {len(members) - _EXAMPLES} more (--json lists them all)")
     _show_rest(console, list(counted))
+
+
+def _place(job: Job, bad: Bad) -> str:
+    of = " ".join(
+        filter(None, (bad.plate or job.plate, bad.well, f"field {bad.field}", bad.view and f"view {bad.view}"))
+    )
+    by = " ".join(filter(None, (job.model, job.method)))
+    return f"{of} ({by})" if by else of
+
+
+def _count(number: int, unit: str) -> str:
+    return f"{number:,} {unit}{'s' * (number != 1)}"
 
 
 def show_scans(console: Console, scans: Sequence[PlateScan], taken: Sequence[Path], command: str) -> None:

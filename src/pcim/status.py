@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pcim.jobs import is_held
-from pcim.jobstates import STATES, Found, State, look
+from pcim.jobstates import STATES, Bad, Found, State, look
 from pcim.outline import Job, read_outline, rerun_command
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ class Status:
     rows: list[Row]
     troubles: list[Found]
     running: list[Found]
+    bad: list[tuple[Job, Bad]]
     left_s: float | None
     unmeasured: list[str]
     rerun: str
@@ -102,6 +103,7 @@ def campaign_status(root: Path, now: float | None = None) -> Status:
         rows_of(found),
         [one for one in found if one.state in {"failed", "stopped"}],
         running,
+        [(one.job, bad) for one in found for bad in one.bad],
         left_s,
         unmeasured,
         rerun_command(outline.command, tables) if tables or is_missing else "",
@@ -199,8 +201,17 @@ def plain(status: Status) -> dict[str, Any]:
         "rerun": status.rerun,
         "rows": [{name: getattr(row, name) for name in named} for row in status.rows],
         "troubles": [_plain_job(status.campaign, one) for one in status.troubles],
+        "bad": [_plain_bad(status.campaign, job, bad) for job, bad in status.bad],
         "running": [_plain_job(status.campaign, one) for one in status.running],
     }
+
+
+def _plain_bad(campaign: str, job: Job, bad: Bad) -> dict[str, Any]:
+    return {
+        "plate": bad.plate or job.plate, "stage": job.rule, "model": job.model, "method": job.method, "well": bad.well, "field": bad.field,
+        "view": bad.view, "verdict": bad.group if job.rule == "ingest" else "failed", "reason": bad.reason,
+        "log": f"results/{campaign}/logs/{job.place}.log",
+    }  # fmt: skip
 
 
 def _plain_job(campaign: str, found: Found) -> dict[str, Any]:

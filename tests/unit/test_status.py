@@ -269,6 +269,38 @@ def test_the_screen_is_plain_in_a_pipe_and_leaves_nothing_out(root: Path) -> Non
         assert words in text
 
 
+def test_what_failed_or_is_unfit_is_named_by_well_and_field_with_its_own_reason(root: Path) -> None:
+    fields = pd.DataFrame(
+        [KEY | {"column": str(n), "qc": "missing", "reason": f"A0{n}.tif: cut off"} for n in range(1, 8)]
+    )
+    write_table(fields, root / "ingest/plate1/fields.parquet")
+    write_table(
+        ledger(["ok", "failed", "skipped"], ["", "NaN in the map", "missing: x"], layers=2).assign(column="12"),
+        root / "attribute/spots/pcim/plate1/A01-A04.parquet",
+    )
+    text = CliRunner().invoke(app, ["status", str(root)]).output
+    assert "7 fields, ingest: missing\n    plate1 A01 field 0: A01.tif: cut off\n" in text
+    assert "A05.tif" in text
+    assert "A06.tif" not in text, "what is listed is bounded"
+    assert "and 2 more (--json lists them all)" in text
+    assert "1 view, attribute: NaN in the map\n    plate1 A12 field 0 view 1 (spots pcim)\n" in text
+    told = plain(campaign_status(root))["bad"]
+    assert [one["well"] for one in told] == [*(f"A0{n}" for n in range(1, 8)), "A12"]
+    assert told[0]["reason"] == "A01.tif: cut off"
+    assert (told[0]["verdict"], told[0]["log"]) == ("missing", f"{root}/logs/ingest/plate1.log")
+    assert (told[-1]["verdict"], told[-1]["view"], told[-1]["method"]) == ("failed", "1", "pcim")
+
+
+def test_tables_fit_into_80_columns_and_cut_nothing_off(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    tell(root / "attribute/spots/pcim/plate1/A01-A04.parquet")
+    text = CliRunner().invoke(app, ["status", str(root)]).output
+    tables = text.partition("At work")[0].splitlines()
+    assert max(map(len, tables)) <= 80
+    assert "interventions" in text
+    assert "…" not in text
+
+
 def test_asking_changes_nothing_and_json_holds_every_row(root: Path) -> None:
     tell(root / "attribute/spots/pcim/plate1/A01-A04.parquet")
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}

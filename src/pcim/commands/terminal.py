@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -29,11 +30,15 @@ Configs = Annotated[
 
 
 def console() -> Console:
-    """Return where people read: as wide as their terminal, or, where it is piped, as wide as the text."""
+    """Return where people read: as wide as their terminal or COLUMNS says, or, where it is piped, as wide as the text."""
     from rich.console import Console
 
     made = Console(highlight=False, markup=False, emoji=False)
-    return made if made.is_terminal else Console(highlight=False, markup=False, emoji=False, width=1000)
+    return (
+        made
+        if made.is_terminal or os.environ.get("COLUMNS", "").isdecimal()
+        else Console(highlight=False, markup=False, emoji=False, width=1000)
+    )
 
 
 def refuse(error: Exception) -> NoReturn:
