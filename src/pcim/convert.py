@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from pcim import ngff
 from pcim.colours import channel_colours
 from pcim.exports import read_export
 from pcim.exports.export import digest_of, row_letters
+from pcim.exports.files import look_of, write_failed
 from pcim.exports.images import read_page
-from pcim.jobs import log
+from pcim.jobs import log, log_some
 from pcim.plate import well_name, well_order
 from pcim.progress import progress
 from pcim.provenance import made_by, record
@@ -24,7 +26,6 @@ from pcim.writing import finish_plate, mean_of_four, multiscale, new_field, omer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -54,11 +55,11 @@ class Conversion:
 
 
 def convert_plate(  # noqa: PLR0913 - a job's inputs
-    *, plate: str, source: Source, store: Path, table: str, levels: int, workers: int, revision: int
+    *, plate: str, source: Source, store: Path, table: str, levels: int, workers: int, revision: int, failed: str = ""
 ) -> None:
     """Write an export as an OME-Zarr plate and a table with a row a field; a field that cannot be read is a row with a reason.
 
-    Fields that are there already, from the same files and settings, are left as they are.
+    Fields that are there already, from the same files and settings, are left as they are. `failed` is what `failed_files` said.
 
     Raises
     ------
@@ -73,11 +74,13 @@ def convert_plate(  # noqa: PLR0913 - a job's inputs
     job = Conversion(export, store, levels, _window(export, keys), revision)
     bar = progress(len(keys), f"convert {plate}", unit="field")
     reasons: dict[Key, str] = {}
+    looks: dict[str, str] = {}
     with bar, ThreadPoolExecutor(workers) as pool:
         coming = pool.map(lambda key: convert_field(job, key), keys)
         try:
             for key, reason in zip(keys, coming, strict=True):
                 reasons[key] = reason
+                looks |= {plane.file: look_of(export.root / plane.file) for plane in export.fields[key] if reason}
                 bar.update()
         finally:
             pool.shutdown(cancel_futures=True)  # a job that ends early converts no more
@@ -92,8 +95,10 @@ def convert_plate(  # noqa: PLR0913 - a job's inputs
         }
         for row, column, field in keys
     ]  # fmt: skip
-    failed = sum(bool(reason) for reason in reasons.values())
-    log.info("%s: %d fields converted, %d could not be", plate, len(rows) - failed, failed)
+    bad = [f"{'/'.join(key)}: {reason}" for key, reason in reasons.items() if reason]
+    log.info("%s: %d fields converted, %d could not be", plate, len(rows) - len(bad), len(bad))
+    log_some(plate, bad, table)
+    write_failed(Path(table), export.root, looks, failed)
     write_table(
         pd.DataFrame(rows), table, record("convert", revision, source=source.plain(), settings={"levels": levels})
     )

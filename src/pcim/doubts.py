@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pandas as pd
 
 from pcim import outline
+from pcim.config import IngestSettings
 from pcim.plate import FIELD_COLUMNS, KEY_COLUMNS
 from pcim.words import number
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pcim.reading_settings import DoubtSettings
+
+ACCEPTABLE = get_args(get_args(IngestSettings.model_fields["accept"].annotation)[0])
+"""The verdicts on fields that a campaign may let pass; fields of the others are not read whatever it says."""
 
 
 def doubtful(views: pd.DataFrame, settings: DoubtSettings) -> pd.DataFrame:
@@ -77,3 +81,14 @@ def rerun_command(command: str, failed: pd.DataFrame) -> str:
     """
     jobs = {str(job) for job in failed.loc[failed["status"] == "failed", "job"].dropna() if job}
     return outline.rerun_command(command, jobs) if jobs else ""
+
+
+def rescan_command(command: str, failed: pd.DataFrame) -> str:
+    """Return the command that takes up fields whose pixels could not be used and were mended; "" where there is none."""
+    unread = failed[(failed["stage"] == "ingest") & ~failed["status"].isin(ACCEPTABLE)]
+    return outline.rescan_command(command, unread["plate"])
+
+
+def acceptable(failed: pd.DataFrame) -> list[str]:
+    """Return the verdicts among the failures that `ingest.accept` may let pass."""
+    return [verdict for verdict in ACCEPTABLE if ((failed["stage"] == "ingest") & (failed["status"] == verdict)).any()]

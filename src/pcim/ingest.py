@@ -14,7 +14,7 @@ from dask.delayed import delayed
 
 from pcim import ngff
 from pcim.inputs import CampaignError, read_platemap
-from pcim.jobs import log
+from pcim.jobs import log, log_some
 from pcim.plate import FIELD_COLUMNS, well_name
 from pcim.progress import progress
 from pcim.provenance import file_digest, pixels_of, record
@@ -182,6 +182,8 @@ def ingest_plate(  # noqa: PLR0913 - a job's inputs
     ]
     fields_table = pd.DataFrame(rows).sort_values(list(FIELD_COLUMNS), ignore_index=True)
     log.info("%s: %s", plate, fields_table["qc"].value_counts().to_dict())
+    bad = fields_table[fields_table["qc"] != "ok"]
+    log_some(plate, [f"{row['path']} {row['qc']}: {row['reason']}" for row in rows_of(bad)], table)
     made = record(
         "ingest",
         revision,

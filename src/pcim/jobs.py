@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("pcim")
 _job_log: list[Told] = []
+_LOGGED = 20
 
 
 class Stopped(SystemExit):
@@ -180,6 +181,14 @@ def hold_campaign(campaign: str) -> None:
     handle.write(f"process {os.getpid()} on {socket.gethostname()}")
     handle.flush()
     _held.append(handle)  # open as long as the process lives
+
+
+def log_some(plate: str, lines: Sequence[str], table: str) -> None:
+    """Write the first lines of many into the log; `table` holds them all."""
+    for line in lines[:_LOGGED]:
+        log.info("%s: %s", plate, line)
+    if len(lines) > _LOGGED:
+        log.info("%s: and %d more: %s", plate, len(lines) - _LOGGED, table)
 
 
 @contextlib.contextmanager

@@ -21,6 +21,9 @@ State = Literal["done", "running", "failed", "stopped", "waiting"]
 STATES: tuple[State, ...] = ("done", "running", "failed", "stopped", "waiting")
 """`stopped`: a job that began, has no table and is not at work any more: killed, or out of time. The next run goes on with it."""
 
+UNREAD = {"missing", "truncated", "nan"}
+"""Verdicts on fields that stay out, whatever a campaign accepts, until their files are mended and the plate is read again."""
+
 SILENT_S = 300.0
 """A job that has not been heard of for so long is dead, s, unless it holds its lock."""
 

@@ -208,3 +208,11 @@ def rerun_command(command: str, tables: Iterable[str]) -> str:
     forced = sorted(set(tables))
     told = f"{command} --" if command.startswith("pcim ") else command  # what follows is Snakemake's
     return f"{told} --forcerun {shlex.join(forced)}" if forced else command
+
+
+def rescan_command(command: str, plates: Iterable[str]) -> str:
+    """Return the command that reads these plates again, so that the next run takes up what was mended; as `rerun_command`."""
+    named, words = sorted(set(plates)), shlex.split(command)
+    first = words.index("--configfile") if "--configfile" in words else len(words)
+    options = [word for file in words[first:] if file != "--configfile" for word in ("--configfile", file)]
+    return shlex.join(["pcim", "rescan", *options, *named]) if named else ""

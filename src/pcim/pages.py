@@ -11,7 +11,7 @@ import pandas as pd
 import yaml
 
 from pcim.charts import theme
-from pcim.doubts import failures, rerun_command
+from pcim.doubts import acceptable, failures, rerun_command, rescan_command
 from pcim.figures import javascript
 from pcim.method_settings import CONTROLS
 from pcim.plate import KEY_COLUMNS
@@ -67,8 +67,7 @@ class Pages:
             },
             methods=[method_name(method) for method in methods if method not in CONTROLS],
             controls=[method_name(method) for method in methods if method in CONTROLS],
-            failures=self.failures.fillna("").to_dict("records"),
-            rerun=rerun_command(self.command, self.failures),
+            **self._failed(self.failures),
             thresholds=[
                 (name, getattr(group, name), field.description)
                 for group in (self.settings.report.reading, self.settings.report.doubt)
@@ -84,12 +83,21 @@ class Pages:
             return {}
         pages = {}
         for plate, parts in self.of_plates(folder).items():
-            failed = self.failures[self.failures["plate"] == plate].fillna("")
+            failed = self.failures[self.failures["plate"] == plate]
             pages[folder / f"{plate}.html"] = self._render(
-                "plate_page.html.j2", title=f"Plate {plate}", plate=plate, parts=parts, failures=failed.to_dict("records"),
-                rerun=rerun_command(self.command, failed),
+                "plate_page.html.j2", title=f"Plate {plate}", plate=plate, parts=parts, **self._failed(failed),
             )  # fmt: skip
         return pages
+
+    def _failed(self, failed: pd.DataFrame) -> dict[str, Any]:
+        """Return what is shown of failures, and what to do about each kind of them."""
+        return {
+            "failures": failed.fillna("").to_dict("records"),
+            "rerun": rerun_command(self.command, failed),
+            "rescan": rescan_command(self.command, failed),
+            "start": self.command,
+            "acceptable": acceptable(failed),
+        }
 
     def of_plates(self, folder: Path) -> dict[str, list[PlatePage]]:
         """Return plate -> its part of the page for each classifier that saw it."""

@@ -72,6 +72,12 @@ def show_status(console: Console, status: Status, *, all_plates: bool) -> None:
     if status.rerun:
         console.print("What failed is tried again by:", style="bold")
         console.print(f"  {status.rerun}", soft_wrap=True)
+    if status.rescan:
+        console.print(
+            "Fields that could not be read are taken up, once their files are mended, by this and the next run:",
+            style="bold",
+        )
+        console.print(f"  {status.rescan}", soft_wrap=True)
 
 
 def _show_end(console: Console, status: Status) -> None:

@@ -27,7 +27,9 @@ _NO_LABELS = "no label images: the report will not be able to say whether it loo
 
 def show_validation(console: Console, told: Validation) -> None:
     """Print what a campaign without faults holds and will cost."""
-    console.print(f"Campaign {told.campaign}: nothing is wrong", style="bold")
+    warned = sum(check.state == "warning" for check in told.found)
+    notes = f"; {warned} warning{'s' * (warned > 1)} below" if warned else ""
+    console.print(f"Campaign {told.campaign}: nothing is wrong{notes}", style="bold")
     for check in told.found:
         show_check(console, check)
     console.print(told.table, soft_wrap=True)

@@ -11,8 +11,8 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pcim.jobs import is_held
-from pcim.jobstates import STATES, Bad, Found, State, look
-from pcim.outline import Job, read_outline, rerun_command
+from pcim.jobstates import STATES, UNREAD, Bad, Found, State, look
+from pcim.outline import Job, read_outline, rerun_command, rescan_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -71,6 +71,7 @@ class Status:
     left_s: float | None
     unmeasured: list[str]
     rerun: str
+    rescan: str
 
     @property
     def is_complete(self) -> bool:
@@ -107,6 +108,10 @@ def campaign_status(root: Path, now: float | None = None) -> Status:
         left_s,
         unmeasured,
         rerun_command(outline.command, tables) if tables or is_missing else "",
+        rescan_command(
+            outline.command,
+            [one.job.plate for one in found if one.job.rule == "ingest" and UNREAD & one.reasons.keys()],
+        ),
     )
 
 
@@ -199,6 +204,7 @@ def plain(status: Status) -> dict[str, Any]:
         "left_s": status.left_s,
         "unmeasured": status.unmeasured,
         "rerun": status.rerun,
+        "rescan": status.rescan,
         "rows": [{name: getattr(row, name) for name in named} for row in status.rows],
         "troubles": [_plain_job(status.campaign, one) for one in status.troubles],
         "bad": [_plain_bad(status.campaign, job, bad) for job, bad in status.bad],

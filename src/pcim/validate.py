@@ -14,7 +14,10 @@ from pcim import budget, checks
 from pcim.agreement import Inputs
 from pcim.campaign import Campaign
 from pcim.checks import Check
+from pcim.exports import READERS, read_export
+from pcim.exports.files import MAX_LOOKED_AT, files_of, lacking
 from pcim.inputs import CampaignError
+from pcim.ngff_json import NgffError
 from pcim.written import read_together
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FORM = 1
+_NAMED = 5
 
 
 @dataclass
@@ -69,6 +73,8 @@ def validate(files: Sequence[Path]) -> Validation:
     for check in _try_classifiers(inputs):
         told.note(check)
     told.faults.extend(_of_places(inputs))
+    for check in _look_for_files(inputs):
+        told.note(check)
     told.note(checks.check_writable(campaign.name))
     if is_sound:
         _count_costs(campaign, told)
@@ -114,6 +120,26 @@ def _of_places(inputs: Inputs) -> Iterator[str]:
             except (ValueError, OSError) as error:
                 yield f"{inputs.written.at('classifiers', name, 'crops', 'table')}: {error}"
                 break
+
+
+def _look_for_files(inputs: Inputs) -> Iterator[Check]:
+    """Tell which files of exports are not there or empty: no fault, as each becomes a row with a reason and the plate goes on."""
+    left = MAX_LOOKED_AT
+    for name, entry in inputs.plates.items():
+        if entry.source.format not in READERS:
+            continue
+        try:
+            export = read_export(entry.source)
+        except NgffError:
+            continue  # told already
+        files = files_of(export)
+        bad = [f"{file}: {why}" for file, why in lacking(export.root, files[:left])]
+        more = f"; the first {left:,} were looked at" if len(files) > left else ""
+        left = max(0, left - len(files))
+        if bad:
+            some = f"{'; '.join(bad[:_NAMED])}{f' and {len(bad) - _NAMED} more' if len(bad) > _NAMED else ''}"
+            told = f"of {len(files):,} files {len(bad):,} cannot be read: {some}{more}"
+            yield Check(f"plate {name}", "warning", told, "put them back; else their fields are rows with that reason")
 
 
 def _count_costs(campaign: Campaign, told: Validation) -> None:

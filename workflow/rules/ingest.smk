@@ -16,6 +16,9 @@ rule convert:
         store="results/{campaign}/ingest/{plate}/plate.zarr",
         metadata=campaign.metadata,
         levels=campaign.config.ingest.levels,
+        failed=lambda wildcards: failed_files(
+            Path("results/{campaign}/ingest/{plate}/conversion.parquet".format(**wildcards))
+        ),
         revision=REVISIONS["convert"],
     script:
         "../scripts/convert.py"

@@ -19,4 +19,5 @@ with log_to(snakemake.log[0]), sole_writer(snakemake.output[0]):
         levels=snakemake.params.levels,
         workers=snakemake.threads,
         revision=snakemake.params.revision,
+        failed=snakemake.params.failed,
     )
