@@ -74,8 +74,9 @@ def show_status(console: Console, status: Status, *, all_plates: bool) -> None:
         console.print(f"  {status.rerun}", soft_wrap=True)
     if status.rescan:
         console.print(
-            "Fields that could not be read are taken up, once their files are mended, by this and the next run:",
+            "Fields that could not be read are taken up, once mended, by this and the next run:",
             style="bold",
+            soft_wrap=True,
         )
         console.print(f"  {status.rescan}", soft_wrap=True)
 

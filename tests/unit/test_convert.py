@@ -23,6 +23,7 @@ from pcim import ngff
 from pcim.convert import convert_plate
 from pcim.exports import FORMATS, read_export
 from pcim.exports.export import Export, Plane
+from pcim.exports.files import failed_files
 from pcim.exports.images import page_looks, read_page
 from pcim.source import Source
 from pcim.stores import FieldImage
@@ -144,6 +145,35 @@ def test_a_second_run_writes_nothing_and_a_changed_file_its_field_alone(tmp_path
     changed = {name.split("/")[:2][0] + "/" + name.split("/")[1] for name in again if again[name][1] != first[name][1]}
     assert changed == {"3/2"}
     np.testing.assert_array_equal(read(tmp_path, "B/3/2")[0], image(7))
+
+
+def test_files_of_failed_fields_that_were_mended_are_told_and_no_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`failed_files` is the job's param: it changes when, and only when, a failed field's file does."""
+    caplog.set_level("INFO", logger="pcim")
+    root = exports.imagexpress(tmp_path / "x")
+    table, source = tmp_path / "conversion.parquet", Source(str(root), format="imagexpress")
+    file = root / "TimePoint_1/ZStep_0/9987_B02_s1_w1.TIF"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-100])
+    before = failed_files(table)
+    assert before == "", "nothing was converted yet"
+    assert convert(source, tmp_path, failed=before)["status"].value_counts().to_dict() == {"ok": 3, "failed": 1}
+    assert "p: B/2/1: TimePoint_1/ZStep_0/9987_B02_s1_w1.TIF: cannot be decoded" in caplog.text
+    assert failed_files(table) == before
+    (root / "TimePoint_1/ZStep_0/9987_B03_s1_w1.TIF").touch()
+    assert failed_files(table) == before, "a field that is fine"
+    file.unlink()
+    gone = failed_files(table)
+    assert gone != before
+    file.write_bytes(whole)
+    mended = failed_files(table)
+    assert len({before, gone, mended}) == 3
+    assert set(convert(source, tmp_path, failed=mended)["status"]) == {"ok"}
+    assert failed_files(table) == mended, "what the last job was told, so that nothing is to be done"
+    file.touch()
+    assert failed_files(table) == mended
 
 
 @pytest.mark.parametrize("kind", ["operetta", "cellvoyager"])

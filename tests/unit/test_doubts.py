@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 import pytest
 import reported
 
-from pcim.doubts import doubtful, failures, rerun_command
+from pcim.config import Verdict
+from pcim.doubts import ACCEPTABLE, acceptable, doubtful, failures, rerun_command, rescan_command
+from pcim.jobstates import UNREAD
 from pcim.reading_settings import DoubtSettings
 
 SURE = {
@@ -89,3 +91,18 @@ def test_the_command_names_each_job_that_failed_once_quoted_for_a_shell() -> Non
     assert rerun_command("snakemake", failed) == "snakemake --forcerun 'r/a b.parquet' r/b.parquet"
     assert rerun_command("pcim report", failed) == "pcim report -- --forcerun 'r/a b.parquet' r/b.parquet"
     assert rerun_command("snakemake", failed[failed["status"] != "failed"]) == ""
+
+
+def test_advice_is_given_only_where_it_can_help() -> None:
+    failed = pd.DataFrame({
+        "plate": ["p1", "p 2", "p1", "p3", "p4"], "stage": ["ingest"] * 4 + ["classify spots"],
+        "status": ["missing", "truncated", "nan", "saturated", "failed"],
+    })  # fmt: skip
+    command = "snakemake --snakefile \"$(pcim where)\" --configfile a.yaml 'b c.yaml'"
+    assert rescan_command(command, failed) == "pcim rescan --configfile a.yaml --configfile 'b c.yaml' 'p 2' p1"
+    assert rescan_command("snakemake", failed[:1]) == "pcim rescan p1"
+    assert rescan_command(command, failed[3:]) == ""
+    assert acceptable(failed) == ["saturated"]
+    assert acceptable(failed[:3]) == []
+    assert UNREAD | set(ACCEPTABLE) == set(get_args(Verdict))
+    assert not UNREAD & set(ACCEPTABLE)

@@ -265,6 +265,26 @@ def test_what_failed_comes_with_the_command_that_tries_it_again(tmp_path: Path) 
     assert list(failures["status"]) == ["saturated", "saturated", "failed"]
 
 
+def test_fields_that_could_not_be_read_come_with_what_takes_them_up_and_no_advice_that_cannot_help(
+    tmp_path: Path,
+) -> None:
+    made = make_campaign(tmp_path)
+    table = pd.read_parquet(made.arguments["fields"][0])
+    pages = {}
+    for verdict in ("missing", "saturated"):
+        table.loc[table["qc"] != "ok", "qc"] = verdict
+        table.to_parquet(made.arguments["fields"][0], index=False)
+        report_campaign(**made.arguments)
+        html = Path(made.arguments["page"]).read_text(encoding="utf-8")
+        pages[verdict] = html.partition('<section id="failures">')[2].partition("</section>")[0]
+    plate = table.loc[table["qc"] != "ok", "plate"].iloc[0]
+    command = f"pcim rescan --configfile made.yaml {plate}\nsnakemake --configfile made.yaml</pre>"
+    assert command in pages["missing"]
+    assert "ingest.accept" not in pages["missing"]
+    assert "such verdicts (saturated) pass with <code>ingest.accept</code>" in pages["saturated"]
+    assert "pcim rescan" not in pages["saturated"]
+
+
 def test_a_field_that_was_accepted_in_spite_of_its_verdict_has_not_failed(tmp_path: Path) -> None:
     made = make_campaign(tmp_path)
     made.arguments["config"]["ingest"]["accept"] = ["saturated"]

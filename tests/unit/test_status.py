@@ -114,6 +114,20 @@ def test_views_are_counted_once_with_the_reasons_that_they_share(root: Path) -> 
     assert campaign_status(root).rerun == f"{COMMAND} --forcerun {path}"
 
 
+def test_plates_with_fields_that_cannot_be_read_are_named_with_the_command_that_reads_them_again(root: Path) -> None:
+    verdicts = {"plate1": ["ok", "missing", "empty"], "plate2": ["ok", "empty", "suspect"]}
+    for plate, qc in verdicts.items():
+        write_table(pd.DataFrame({"qc": qc, "reason": "x"}), root / f"ingest/{plate}/fields.parquet")
+    status = campaign_status(root)
+    assert status.rescan == "pcim rescan --configfile 'my config.yaml' plate1"
+    text = io.StringIO()
+    show_status(Console(file=text, width=80), status, all_plates=False)
+    assert f"once mended, by this and the next run:\n  {status.rescan}\n" in text.getvalue()
+    assert plain(status)["rescan"] == status.rescan
+    write_table(pd.DataFrame({"qc": ["ok", "empty"], "reason": "x"}), root / "ingest/plate1/fields.parquet")
+    assert campaign_status(root).rescan == ""
+
+
 def test_views_that_were_scored_are_counted_and_not_those_that_metadata_promised(root: Path) -> None:
     scores = pd.DataFrame({"fingerprint": ["a", "a", "b", "b", "c", "c"], "value": 0.5})
     write_table(scores, root / "evaluate/spots/plate1/A01-A04.parquet")

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import exports
+import numpy as np
 import pytest
 import yaml
 from makers import write_campaign, write_model
@@ -190,6 +192,37 @@ def test_a_layout_of_several_plates_is_one_fault_that_says_what_splits_it(values
     assert fault == (
         "own.csv: columns ['plate'] are names that PCIM gives; one table a plate: `pcim init --platemap` splits one"
     )
+
+
+def test_files_of_an_export_that_are_not_there_or_empty_are_a_warning(values: dict[str, Any], tmp_path: Path) -> None:
+    names = [f"{number}.tif" for number in range(8)]
+    for name in names:
+        exports.write(tmp_path / "raw" / name, np.zeros((60, 60), np.uint16))
+    rows = [f"{name},A,{number // 2 + 1},{number % 2}" for number, name in enumerate(names)]
+    (tmp_path / "raw/tiles.csv").write_text("\n".join(["file_path,row,column,start_c", *rows]) + "\n")
+    Path("own.csv").write_text("well_position\n" + "".join(f"A0{number}\n" for number in range(1, 5)))
+    table = "plate\tpath\tplatemap\tformat\tchannels\np\traw\town.csv\ttiles\tDNA,Reporter\n"
+    Path("own.tsv").write_text(table)
+    entry = values["classifiers"]["spots"]
+    told = {key: entry[key] for key in entry.keys() - {"objects", "regions", "truth", "crops"}} | {"plates": ["p"]}
+    own = values | {"plates": "own.tsv", "classifiers": {"spots": told}}
+    assert check(own) == []
+    assert "warning" not in {one.state for one in validate([Path("my.yaml")]).found}
+    (tmp_path / "raw/2.tif").unlink()
+    (tmp_path / "raw/7.tif").write_bytes(b"")
+    assert check(own) == [], "each is a row with a reason, and the plate goes on"
+    (warning,) = (one for one in validate([Path("my.yaml")]).found if one.state == "warning")
+    assert warning.name == "plate p"
+    assert warning.found == "of 8 files 2 cannot be read: 2.tif: no such file; 7.tif: an empty file"
+    shown = CliRunner().invoke(app, ["validate", "--configfile", "my.yaml"])
+    assert shown.exit_code == 0
+    assert "nothing is wrong; 1 warning below" in shown.stdout
+    assert warning.found in shown.stdout
+    for name in names[:6]:
+        (tmp_path / "raw" / name).unlink(missing_ok=True)
+    (warning,) = (one for one in validate([Path("my.yaml")]).found if one.state == "warning")
+    assert warning.found.startswith("of 8 files 7 cannot be read: 0.tif: no such file; ")
+    assert warning.found.endswith("4.tif: no such file and 2 more")
 
 
 def test_code_that_is_not_trusted_is_one_fault_and_is_not_run(

@@ -74,3 +74,12 @@ def test_an_export_is_converted_explained_and_reported(make_run: Any, tmp_path: 
     assert "Nothing to be done" in run()
     (inputs / "exported plate #1/x.HTD").touch()
     assert "Nothing to be done" in run()
+    file = inputs / "exported plate #1/x_B02_s1_w1.TIF"
+    others = {path: path.stat().st_mtime_ns for path in maps.glob("A/*/*/*/zarr.json")}
+    tifffile.imwrite(file, np.asarray(tifffile.imread(file.with_name("x_B01_s1_w1.TIF"))))
+    assert "Nothing to be done" not in run()
+    fields = pd.read_parquet(run.results / "ingest/plate1/fields.parquet").set_index("well")
+    assert fields.loc["B02", "qc"] == "ok"
+    assert others == {path: path.stat().st_mtime_ns for path in maps.glob("A/*/*/*/zarr.json")}
+    assert np.isfinite(np.asarray(zarr.open_array(maps / "B/2/1/0", mode="r"))).all()
+    assert "Nothing to be done" in run()
