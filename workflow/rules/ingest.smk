@@ -16,9 +16,7 @@ rule convert:
         store="results/{campaign}/ingest/{plate}/plate.zarr",
         metadata=campaign.metadata,
         levels=campaign.config.ingest.levels,
-        failed=lambda wildcards: failed_files(
-            Path("results/{campaign}/ingest/{plate}/conversion.parquet".format(**wildcards))
-        ),
+        failed=lambda wildcards: failed_files(*campaign.conversion(wildcards)),
         revision=REVISIONS["convert"],
     script:
         "../scripts/convert.py"

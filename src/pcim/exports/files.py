@@ -50,13 +50,13 @@ def write_failed(table: Path, root: Path, looks: Mapping[str, str], told: str) -
         partial.write_text(json.dumps(content), encoding="utf-8")
 
 
-def failed_files(table: Path) -> str:
+def failed_files(table: str | Path) -> str:
     """Return a text that changes when the files of fields that could not be converted do: a param of the job that converts.
 
     Where they are as they were, it is what that job was told, so that its own end is no change; "" before the first.
     """
     try:
-        found = json.loads(_beside(table).read_text(encoding="utf-8"))
+        found = json.loads(_beside(Path(table)).read_text(encoding="utf-8"))
         now = {name: look_of(Path(found["root"]) / name) for name in islice(found["files"], MAX_LOOKED_AT)}
         return str(found["told"]) if now == found["files"] else digest_of([json.dumps(now)])
     except (OSError, ValueError, KeyError, TypeError):
