@@ -98,8 +98,12 @@ def test_advice_is_given_only_where_it_can_help() -> None:
         "plate": ["p1", "p 2", "p1", "p3", "p4"], "stage": ["ingest"] * 4 + ["classify spots"],
         "status": ["missing", "truncated", "nan", "saturated", "failed"],
     })  # fmt: skip
-    command = "snakemake --snakefile \"$(pcim where)\" --configfile a.yaml 'b c.yaml'"
-    assert rescan_command(command, failed) == "pcim rescan --configfile a.yaml --configfile 'b c.yaml' 'p 2' p1"
+    told = "pcim rescan --configfile a.yaml --configfile 'b c.yaml' 'p 2' p1"
+    for command in (
+        "snakemake --configfile a.yaml 'b c.yaml'",
+        "pcim report --configfile a.yaml --configfile 'b c.yaml'",
+    ):
+        assert rescan_command(command, failed) == told
     assert rescan_command("snakemake", failed[:1]) == "pcim rescan p1"
     assert rescan_command(command, failed[3:]) == ""
     assert acceptable(failed) == ["saturated"]
