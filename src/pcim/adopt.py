@@ -27,12 +27,13 @@ def make(  # noqa: PLR0913, PLR0917 - what `adopt` was told
     into: Path,
     images: Path | None,
     logits: Path | None,
+    tolerance: float,
     form: Format | None,
     told: dict[str, Any],
     trust: Sequence[str],
     trust_code: bool,
 ) -> Contract:
-    """Make the folder `into`; `told` are keys of model.yaml and of its `input`, `logits` what is known to come of the images.
+    """Make the folder `into`; `told` are keys of model.yaml and its `input`, `logits` what comes of the images to within `tolerance`.
 
     Raises
     ------
@@ -50,10 +51,12 @@ def make(  # noqa: PLR0913, PLR0917 - what `adopt` was told
     of_input = {key: value for key, value in told.items() if key in InputContract.model_fields}
     of_model = {key: value for key, value in told.items() if key not in InputContract.model_fields}
     seen = {"size": list(pixels.shape[2:]), "dtype": str(pixels.dtype)}
+    if pixels.shape[1] != len(of_input.get("channels", [])) == pixels.shape[3]:
+        seen["size"] = list(pixels.shape[1:3])  # channels last: what is wrong is told of the images
     if form == "onnx":
         of_model.setdefault("differentiable", True)
     values, softmax = {**of_model, "format": form, "input": seen | of_input}, told.get("scores") == "probabilities"
-    draft = Draft(values, read_content(source), source.suffix, pixels, expected, softmax)
+    draft = Draft(values, read_content(source), source, pixels, expected, softmax, tolerance=tolerance)
     return write_model(into, draft, trust, trust_code=trust_code)
 
 

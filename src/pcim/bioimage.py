@@ -52,7 +52,8 @@ def read_package(path: Path, chosen: Format | None, told: dict[str, Any]) -> Dra
     of_model = {key: one for key, one in told.items() if key not in InputContract.model_fields}
     values = {"size": list(images.shape[2:])} | values
     softmax = _softmax(path, answer)
-    return Draft(draft | network | of_model | {"input": values}, weights, suffix, images, expected, softmax, _RTOL)
+    all_told, file = draft | network | of_model | {"input": values}, Path(f"weights{suffix}")
+    return Draft(all_told, weights, file, images, expected, softmax, _RTOL)
 
 
 def _describe(path: Path) -> Any:

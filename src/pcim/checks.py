@@ -99,7 +99,10 @@ def load_campaign(files: Sequence[Path]) -> tuple[Campaign | None, list[Check]]:
         campaign = Campaign.load(read_config(files))
     except CampaignError as error:
         return None, [
-            Check("config", "failed", fault, "mend it; config/README.md explains every key") for fault in error.faults
+            Check(
+                "config", "failed", fault, "mend it; config/README.md beside what pcim where prints explains every key"
+            )
+            for fault in error.faults
         ]
     counts = {"plate": len(campaign.plates), "classifier": len(campaign.config.classifiers)}
     held = ", ".join(f"{number} {what}{'s' * (number != 1)}" for what, number in counts.items())

@@ -122,8 +122,19 @@ class InputContract(Settings):
         if size is None:
             return f"no pixel size is given; the classifier was trained at {self.pixel_size_um} µm"
         if field[0] < size[0] or field[1] < size[1] or (self.view == "field" and field != size):
-            return f"the field is {field[0]} x {field[1]} px, the view {size[0]} x {size[1]} px"
+            return (
+                f"the field is {field[0]} x {field[1]} px, the view {size[0]} x {size[1]} px{self._cure(field, size)}"
+            )
         return ""
+
+    def _cure(self, field: tuple[int, int], size: tuple[int, int]) -> str:
+        """Say what in model.yaml makes a view of such a field; nothing where `pixel_size_um` says how it is scaled already."""
+        if self.pixel_size_um is not None:
+            return ""
+        resized = "view: field with resize: true resizes it as a whole"
+        is_larger = field[0] >= size[0] and field[1] >= size[1]
+        tiled = "view: tile cuts it into views (overlap: by how many px they overlap), " if is_larger else ""
+        return f"; in model.yaml {tiled}{resized}, if that is what it was trained on"
 
     def tiles(self, field: tuple[int, int], extent: tuple[int, int]) -> list[Box]:
         """Return the tiles of `extent` that a field of that or a larger shape is cut into; raises as `tile_field`."""
@@ -246,6 +257,8 @@ class Contract(Settings):
 
 def read_contract(path: Path) -> tuple[Contract | None, list[str]]:
     """Read a model.yaml; return the contract, or None and every fault in words."""
+    if path.is_dir():
+        return None, [f"{path}: a folder; name the file in it, {path / 'model.yaml'}"]
     faults: list[str] = []
     written = read_yaml(path, faults)
     if written is None:

@@ -25,7 +25,7 @@ def build(contract: Contract, trusted: Sequence[str]) -> nn.Module:
     if contract.package not in trusted:
         raise ModelError(
             f"architecture {contract.architecture!r}: package {contract.package!r} is not in "
-            f"classify.trusted_packages {list(trusted)}"
+            f"classify.trusted_packages {list(trusted)} (in Python: trusted=)"
         )
     try:
         network = _factory(module, name)(**contract.arguments)

@@ -11,7 +11,7 @@ from dask import array as da
 from dask.delayed import delayed
 
 from pcim import ngff
-from pcim.exports import OMEZARR, read_export
+from pcim.exports import FORMATS, OMEZARR, read_export
 from pcim.faults import nearest
 from pcim.inputs import read_source
 from pcim.ngff_json import metadata_file, read_json
@@ -198,6 +198,11 @@ def open_plate(  # noqa: PLR0913 - the columns of the table of plates
         faults.append(f"open_plate: name {name!r}: expected letters, digits, '_' and '-'")
     if faults:
         raise ValueError("; ".join(faults))
+    if source.format == OMEZARR:
+        try:
+            metadata_file(source.place)
+        except ngff.NgffError as error:
+            raise ngff.NgffError(f"{error}; of an export say which, format=: one of {', '.join(FORMATS[1:])}") from None
     return Plate(name, source, survey_plate(source))
 
 

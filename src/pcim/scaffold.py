@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pcim.discover import FoundPlate
 
 _HEAD = """# A campaign of PCIM, written by `pcim init`; it is yours now. Paths are relative to the folder that you run it in.
-# A key with # before it has its default, or is an example. Every key: config/README.md
+# A key with # before it has its default, or is an example. Every key: config/README.md beside what `pcim where` prints
 """
 _TAKEN = {"background", "whole_view", "surroundings", "frame", "corners", "map_top"}
 
@@ -161,7 +161,7 @@ class Draft:
         known = {
             file: self.given.maps.get(self.given.key(plate, self.plates) or "", {}) for file, plate in maps.items()
         }
-        texts = {file: platemap_text(plate.survey.wells, known[file]) for file, plate in maps.items()}
+        texts = {file: platemap_text(plate.survey.wells, _as_given(known[file])) for file, plate in maps.items()}
         return texts | {self.folder / "plates.tsv": self._plates_text(), self.config: self._config_text()}
 
     def _plates_text(self) -> str:
@@ -268,6 +268,11 @@ def _can_be_named(plate: FoundPlate) -> bool:
 def _says(rows: Iterable[Mapping[str, str]], column: str) -> bool:
     """Tell whether a column says anything; a treatment that was left empty has been read as ``untreated``."""
     return bool({row.get(column, "") for row in rows} - ({"", "untreated"} if column == "treatment" else {""}))
+
+
+def _as_given(rows: Mapping[str, Mapping[str, str]]) -> dict[str, Mapping[str, str]]:
+    """Return rows in which a treatment that was left empty is empty again: people fill it in."""
+    return {well: row if _says([row], "treatment") else {**row, "treatment": ""} for well, row in rows.items()}
 
 
 def _cell(value: str | tuple[str, ...]) -> str:

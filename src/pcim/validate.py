@@ -60,6 +60,8 @@ def validate(files: Sequence[Path]) -> Validation:
     if told.faults:
         return told  # what a config lacks that nobody has read is no fault of its own
     written = read_together(files, told.faults)
+    if written.values is None:
+        return told
     try:
         inputs = Inputs.read(written, told.faults)
         campaign = Campaign.of(inputs, told.faults) if inputs else None

@@ -51,7 +51,7 @@ def load_network(
     if contract.format in PROGRAMS and contract.sha256 not in trusted:
         raise ModelError(
             f"{file}: loading a file of format {contract.format} runs code, and its SHA-256 {contract.sha256} is not in "
-            "classify.trusted_programs"
+            "classify.trusted_programs (in Python: trusted=)"
         )
     network = _LOADERS[contract.format](contract, file, weights, trusted, device)
     if contract.scores == "probabilities":
@@ -105,7 +105,8 @@ def _of_torch_file(contract: Contract, file: Path, weights: bytes) -> dict[str, 
         found = found[contract.state_dict_key]
     if not isinstance(found, dict) or not found or not all(isinstance(one, Tensor) for one in found.values()):
         inner = [key for key, one in found.items() if isinstance(one, dict)] if isinstance(found, dict) else []
-        hint = f"; say in model.yaml where it lies: state_dict_key: {' or '.join(map(str, inner))}" if inner else ""
+        told = " or ".join(map(str, inner))
+        hint = f"; say where it lies: --state-dict-key {told}, which is state_dict_key in model.yaml" if inner else ""
         raise ModelError(f"{file}: expected a state dict, names and tensors, found {_shown(found)}{hint}")
     return dict(found)
 
@@ -121,7 +122,9 @@ def _common_prefix(tensors: Mapping[str, Any], wanted: Mapping[str, Any]) -> str
     parts = next(iter(tensors), "").split(".")
     prefixes = [".".join(parts[:n]) + "." for n in range(1, len(parts))]
     fits = [prefix for prefix in prefixes if {name.removeprefix(prefix) for name in tensors} == set(wanted)]
-    return f"\nwithout {fits[0]!r} the names fit: say prefix: {fits[0]!r} in model.yaml" if fits else ""
+    return (
+        f"\nwithout {fits[0]!r} the names fit: say --prefix {fits[0]!r}, which is prefix in model.yaml" if fits else ""
+    )
 
 
 def _open(file: Path, weights: bytes) -> zipfile.ZipFile:

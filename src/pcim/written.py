@@ -115,18 +115,20 @@ def yaml_of(text: str, file: object, faults: list[str]) -> Written | None:
 
 
 def read_together(files: Sequence[Path], faults: list[str]) -> Written:
-    """Read config files as Snakemake does: each key of a later one takes the place of an earlier one's."""
+    """Read config files as Snakemake does: each key of a later one takes the place of an earlier one's. No values where one cannot be read."""
     values: dict[str, Any] = {}
     places: dict[Keys, str] = {}
+    is_read = True
     for file in files:
         told = read_yaml(file, faults)
+        is_read = is_read and told is not None
         if told is not None and isinstance(told.values, dict):
             _merge(values, told.values)
             places |= told.places
         elif told is not None:
             found = "nothing" if told.values is None else f"a {type(told.values).__name__}"
             faults.append(f"{file}: expected keys and values, got {found}")
-    return Written(values, places, ", ".join(map(str, files)))
+    return Written(values if is_read else None, places, ", ".join(map(str, files)))
 
 
 def _merge(values: dict[str, Any], told: Mapping[str, Any]) -> None:

@@ -78,7 +78,11 @@ def test_every_command_of_the_guide_does_what_it_says(tmp_path: Path, monkeypatc
     finally:
         sys.modules.pop("my_nets", None)
     made = sorted(path.parent.name for path in Path("models").glob("*/model.yaml"))
-    assert made == ["converted", "exported", "mine", "scored", "scripted", "zoo"]
+    assert made == ["converted", "exported", "mine", "overlapping", "scaled", "scored", "scripted", "zoo"]
+    seen = load_contract(Path("models/overlapping/model.yaml")).input
+    assert (seen.overlap, seen.pixel_size_um) == (16, 0.65)
+    scaled = load_contract(Path("models/scaled/model.yaml")).input
+    assert (scaled.dtype, scaled.percentiles and scaled.percentiles.over) == ("uint16", "field")
     assert "classify: {trusted_packages: [pcim, my_nets]}" in printed
     assert told["classify"] == {"trusted_packages": ["pcim", "my_nets"]}
     for name in ("exported", "scripted"):
@@ -91,6 +95,8 @@ def test_every_command_of_the_guide_does_what_it_says(tmp_path: Path, monkeypatc
 
 def test_a_folder_is_whole_and_what_was_told_or_is_not_there(tmp_path: Path, views: Path) -> None:
     save_program(detector(), tmp_path / "net.pt2")
+    last = tmp_path / "last.npy"
+    np.save(last, np.moveaxis(np.load(views), 1, -1))
     into = tmp_path / "deep/mine"
     words = [tmp_path / "net.pt2", "--into", into, "--images", views, *TOLD]
     refused: list[tuple[list[Any], str]] = [
@@ -104,6 +110,12 @@ def test_a_folder_is_whole_and_what_was_told_or_is_not_there(tmp_path: Path, vie
         ([tmp_path / "net.h5", *words[1:]], "expected a suffix of .ckpt, .onnx, .pt, .pt2"),
         ([tmp_path / "none.pt2", *words[1:], "--trust-code"], "No such file"),
         ([*words, "--trust-code", "--images", __file__], "no array of NumPy"),
+        (
+            [*words, "--trust-code", "--images", last],
+            f"(n, 2, {SIZE[0]}, {SIZE[1]}), n at least 1; the channels come last",
+        ),
+        ([*words, "--trust-code", "--input", "[16]"], "--input [16]: expected keys and values, as in '{overlap: 16}'"),
+        ([*words, "--trust-code", "--input", "{overlap: 40}"], "overlap: 40 px; expected at most 24"),
     ]
     for line, message in refused:
         exit_code, _, stderr = adopt(*line)
@@ -172,8 +184,11 @@ def test_a_normalisation_that_does_not_fit_the_images_is_told_and_known_logits_s
     np.save(tmp_path / "logits.npy", known)
     assert adopt(*words, "--into", tmp_path / "same", "--logits", tmp_path / "logits.npy")[0] == 0
     np.save(tmp_path / "logits.npy", known + np.array([0, 0.01]))
+    loose = [*words, "--logits", tmp_path / "logits.npy", "--tolerance", "0.02"]
+    assert adopt(*loose, "--into", tmp_path / "loose")[0] == 0
+    assert load_contract(tmp_path / "loose/model.yaml").test.tolerance == 1e-4, "jobs compare with what was stored"
     for file, message in (
-        (tmp_path / "logits.npy", "off by 0.01 from those that are known"),
+        (tmp_path / "logits.npy", "off by 0.01 from those that are known; allowed is 0.0001: mean or std is rounded"),
         (views, "array of scores (n, k)"),
     ):
         exit_code, _, stderr = adopt(*words, "--into", tmp_path / "other", "--logits", file)

@@ -132,8 +132,14 @@ def test_a_region_cannot_take_a_name_that_every_classifier_has(values: dict[str,
     ("change", "told"),
     [
         ({"dtype": "uint8"}, "pixels are uint16, the classifier was trained on uint8"),
-        ({"size": [200, 200]}, "the field is 70 x 96 px, the view 200 x 200 px"),
-        ({"view": "field"}, "the field is 70 x 96 px, the view 48 x 48 px"),
+        (
+            {"size": [200, 200]},
+            "the field is 70 x 96 px, the view 200 x 200 px; in model.yaml view: field with resize: true resizes it as a whole",
+        ),
+        (
+            {"view": "field"},
+            "the field is 70 x 96 px, the view 48 x 48 px; in model.yaml view: tile cuts it into views",
+        ),
     ],
 )
 def test_a_plate_of_other_pixels_than_the_classifier_was_trained_on_is_named(

@@ -305,8 +305,8 @@ def test_a_layout_with_a_column_of_plates_becomes_a_plate_map_a_plate(screen: Pa
     assert result.exit_code == 0, result.output
     maps = {name: Path(f"my/platemap_{name}.csv").read_text().splitlines() for name in ("plate1", "plate2")}
     assert {name: text[1] for name, text in maps.items()} == {
-        "plate1": "A01,untreated,,,spot,train",
-        "plate2": "A01,untreated,,,plain,test",
+        "plate1": "A01,,,,spot,train",
+        "plate2": "A01,,,,plain,test",
     }
     assert len(maps["plate1"]) == 5
     assert "its column 'plate' names 'plate9', which is none of the plates (did you mean 'plate" in result.stdout

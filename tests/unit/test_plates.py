@@ -67,6 +67,13 @@ def test_what_is_not_there_is_refused_with_what_is(store: Path, tmp_path: Path) 
         open_plate("https://me:secret@host/p.zarr")
 
 
+def test_an_export_without_its_format_says_how_to_name_it(tmp_path: Path) -> None:
+    with pytest.raises(
+        ngff.NgffError, match=r"not a zarr group .*; of an export say which, format=: one of .*imagexpress"
+    ):
+        open_plate(exports.imagexpress(tmp_path / "export"))
+
+
 def test_an_export_is_seen_as_its_conversion_will_be(tmp_path: Path) -> None:
     plate = open_plate(exports.imagexpress(tmp_path / "export"), format="imagexpress", z=1)
     assert (plate.wells, plate.fields("B02")) == (["B02", "B03"], ["1", "2"])

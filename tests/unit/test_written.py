@@ -13,6 +13,7 @@ from makers import write_campaign
 
 from pcim.campaign import Campaign
 from pcim.inputs import CampaignError, read_config
+from pcim.validate import validate
 from pcim.written import MAX_BYTES, Written, read_together, read_yaml
 
 ROOT = Path(__file__).parents[2]
@@ -106,6 +107,19 @@ def test_what_is_no_sound_yaml_is_one_line_that_says_where(tmp_path: Path, text:
     assert told in fault
     assert fault.startswith(f"{tmp_path}/a.yaml")
     assert "\n" not in fault
+
+
+def test_a_config_with_a_fault_of_syntax_has_no_other_faults_and_a_model_that_is_a_folder_is_named(
+    inputs: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "broken.yaml").write_text("campaign: [a\n")
+    (fault,) = validate([tmp_path / "broken.yaml"]).faults
+    assert "not readable as YAML" in fault
+    folder = Path(inputs["classifiers"]["spots"]["model"]).parent
+    named = inputs | {"classifiers": {"spots": {"model": str(folder), "plates": ["plate1"]}}}
+    (tmp_path / "folder.yaml").write_text(yaml.safe_dump(named))
+    told = "\n".join(validate([tmp_path / "folder.yaml"]).faults)
+    assert f"{folder}: a folder; name the file in it, {folder}/model.yaml" in told
 
 
 def test_a_config_that_is_no_file_or_no_mapping_is_named(tmp_path: Path) -> None:

@@ -21,12 +21,19 @@ def adopt(  # noqa: PLR0913, PLR0917 - what is to be known of a classifier
         Path | None,
         typer.Option(help="The same with the scores (n,k) that are known to come of them, which are compared."),
     ] = None,
+    tolerance: Annotated[
+        float, typer.Option(help="So much may the network's scores be off from --logits: more where --mean is rounded.")
+    ] = 1e-4,
     channels: Annotated[str, typer.Option(help="Channel labels on the plate, in the input's order: GFP,DNA.")] = "",
     classes: Annotated[str, typer.Option(help="Class names in the order of the scores: negative,positive.")] = "",
     mean: Annotated[str, typer.Option(help="The training set's mean a channel, intensities of the plate.")] = "",
     std: Annotated[str, typer.Option(help="Its standard deviation a channel.")] = "",
     view: Annotated[str, typer.Option(help="field, tile or object: what it looks at.")] = "tile",
     dtype: Annotated[str, typer.Option(help="uint8, uint16 or float32.", show_default="as the images are")] = "",
+    more_input: Annotated[
+        str,
+        typer.Option("--input", help="More keys of model.yaml's input, as YAML: '{overlap: 16, pixel_size_um: 0.65}'."),
+    ] = "",
     form: Annotated[
         str,
         typer.Option("--format", help="state_dict, torch_export, torchscript or onnx.", show_default="by the suffix"),
@@ -76,9 +83,18 @@ def adopt(  # noqa: PLR0913, PLR0917 - what is to be known of a classifier
     trusted = ["pcim", *(trust or [])]
     try:
         told |= {"arguments": yaml.safe_load(arguments)} if arguments else {}
-        contract = make(source, into, images, logits, format_of(source, form, architecture), told, trusted, trust_code)
+        told |= _keys(yaml.safe_load(more_input)) if more_input else {}
+        contract = make(
+            source, into, images, logits, tolerance, format_of(source, form, architecture), told, trusted, trust_code
+        )
     except (ValueError, OSError, yaml.YAMLError) as error:
         refuse(error)
     for warning in odd_channels(into, contract):
         typer.echo(f"pcim: warning: {warning}", err=True)
     typer.echo("\n".join(next_steps(into, contract, trust or [])))
+
+
+def _keys(more: Any) -> dict[str, Any]:
+    if not isinstance(more, dict):
+        raise ValueError(f"--input {more!r}: expected keys and values, as in '{{overlap: 16}}'")  # noqa: TRY004 - told as the others are
+    return more
