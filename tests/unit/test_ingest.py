@@ -69,7 +69,10 @@ def ingest(folder: Path, plate: Path) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
-def test_a_plate_with_holes_and_faults_becomes_a_table_with_reasons(tmp_path: Path, version: str) -> None:
+def test_a_plate_with_holes_and_faults_becomes_a_table_with_reasons(
+    tmp_path: Path, version: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="pcim")
     fields = {
         ("A", "1", "0"): GOOD,
         ("A", "1", "1"): GOOD,
@@ -101,6 +104,10 @@ def test_a_plate_with_holes_and_faults_becomes_a_table_with_reasons(tmp_path: Pa
     wording = {"0.4": "chunk 0/0/0 is not as long as its header says", "0.5": "cannot be decoded"}
     assert wording[version] in table.loc[("B02", "0"), "reason"]
     assert "not readable as JSON" in table.loc[("B03", "0"), "reason"]
+    bad = table[table["qc"] != "ok"]
+    assert [line for line in caplog.messages if line.startswith(("p: A/", "p: B/"))] == [
+        f"p: {row.path} {row.qc}: {row.reason}" for row in bad.itertuples()
+    ]
     assert table.loc[("A01", "0"), "digest"] == table.loc[("A01", "1"), "digest"] != ""
     assert table.loc[("A01", "0"), "pixel_size_um"] == 0.5
     assert table.loc[("A01", "0"), "dose"] == 0.5

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from pcim.chunkjob import gpus_of
-from pcim.jobs import hold_campaign, log, log_to, sole_writer, whole_file
+from pcim.jobs import hold_campaign, log, log_some, log_to, sole_writer, whole_file
 from pcim.journal import Journal
 from pcim.process import importing
 from pcim.tables import write_table
@@ -104,3 +104,13 @@ def test_the_collector_is_as_it_was_after_imports_that_fail() -> None:
         assert not gc.isenabled()
         raise ImportError
     assert gc.isenabled()
+
+
+def test_of_many_lines_the_log_has_the_first_and_says_where_the_others_are(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="pcim")
+    log_some("p", [f"A/{number}/0: gone" for number in range(500)], "fields.parquet")
+    assert caplog.messages[0] == "p: A/0/0: gone"
+    assert caplog.messages[20:] == ["p: and 480 more: fields.parquet"]
+    caplog.clear()
+    log_some("p", [], "fields.parquet")
+    assert caplog.messages == []
