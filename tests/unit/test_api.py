@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -71,7 +74,14 @@ def test_the_page_about_python_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {"pcim", "pcim_blurred", "objects_mask"} == set(found["scores"]["method"])
     named = set(pcim.__all__)
     assert named <= found.keys()
-    assert all(f"| `{name}(" in page.read_text(encoding="utf-8") for name in named)
+    text = page.read_text(encoding="utf-8")
+    assert all(f"| `{name}(" in text for name in named)
+    assert {"worms", "rim", "background"} <= set(found["exchanged"]["region"])
+    told = re.findall(r"^\| `pcim\.(\w+)\.(\w+)\((.*?)\)`", text, re.MULTILINE)
+    assert len(told) == 7
+    for module, name, parameters in told:
+        known = inspect.signature(getattr(importlib.import_module(f"pcim.{module}"), name)).parameters
+        assert list(known)[: parameters.count(",") + 1] == parameters.split(", "), name
 
 
 def test_a_classifier_of_a_package_that_is_trusted_is_loaded_as_the_page_says(
