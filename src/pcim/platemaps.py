@@ -93,7 +93,7 @@ class Given:
                 yield f"of the plate map, {len(found)} wells {words}"
         if self.maps.keys() - {""}:
             keys = {plate.name: self.key(plate, plates) for plate in plates}
-            for name in list(self.maps.keys() - set(keys.values()))[:_NAMED]:
+            for name in [name for name in self.maps if name not in keys.values()][:_NAMED]:
                 yield f"its column 'plate' names {name!r}, which is none of the plates{nearest(name, list(keys))}"
             for name in [name for name, key in keys.items() if key is None][:_NAMED]:
                 yield f"plate {name} is not in it"
