@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
+import psutil
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 INTERRUPTED = 128 + signal.SIGINT
 """The exit code of a run that Ctrl-C stopped."""
@@ -23,26 +27,25 @@ def run(words: Sequence[str]) -> int:
 
     def stop(number: int, _: object) -> NoReturn:
         asked_to_stop.append(number)
-        logging.disable()  # Snakemake's words for it are those for jobs that failed
         _end_jobs()
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGINT, stop)
     try:
-        code = _snakemake(words)
+        code = _snakemake(words, stop)
     except KeyboardInterrupt:
         code = INTERRUPTED
-    if not asked_to_stop:
+    if not asked_to_stop and code != INTERRUPTED:
         return code
     sys.stderr.write("pcim: stopped; the same command goes on from there\n")
     return INTERRUPTED
 
 
-def _snakemake(words: Sequence[str]) -> int:
+def _snakemake(words: Sequence[str], stop: Callable[[int, object], NoReturn]) -> int:
     from snakemake.cli import main
     from snakemake.shell import shell
 
     shell.prefix(_DEAF)
+    signal.signal(signal.SIGINT, stop)
     try:
         main(list(words))
     except SystemExit as end:
@@ -54,16 +57,24 @@ def _snakemake(words: Sequence[str]) -> int:
 
 def _end_jobs() -> None:
     """Ask every job on this machine to end, and let none begin. Snakemake cancels those of a cluster itself."""
-    import psutil
+    from snakemake.logging import logger
     from snakemake.shell import shell
 
+    # Snakemake's words for it are those for jobs that failed; that jobs of a cluster could not be cancelled is a warning.
+    logger.addFilter(lambda record: record.levelno == logging.WARNING)
     shell.prefix("exit 75; ")
     started = psutil.Process().children(recursive=True)
     parents = {process.ppid() for process in started}
     for process in started:
         if process.pid not in parents:  # a shell waits for its job
-            process.terminate()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.terminate()
 
 
 if __name__ == "__main__":
-    sys.exit(run(sys.argv[1:]))
+    ended = run(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if ended == INTERRUPTED:
+        os._exit(ended)  # Python would end by the signal where it came while a Snakefile was read
+    sys.exit(ended)
