@@ -49,7 +49,18 @@ def test_a_well_is_made_again_from_what_is_recorded_alone(undisturbed: Any) -> N
     config = undisturbed.folder / "config.yaml"
     before = config.read_text()
     config.write_text("campaign: another\n")
-    command = [sys.executable, "-m", "pcim.cli", "reproduce", str(undisturbed.results), "--well", "B02", "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "pcim.cli",
+        "reproduce",
+        str(undisturbed.results),
+        "--well",
+        "B02",
+        "--trust",
+        "makers",
+        "--json",
+    ]
     ran = subprocess.run(command, env=undisturbed.environment, cwd="/", capture_output=True, check=False)
     config.write_text(before)
     assert ran.returncode == 0, ran.stderr
