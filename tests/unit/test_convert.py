@@ -14,6 +14,7 @@ import exports
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 import zarr
 from exports import image
 from ome_zarr_models import v05
@@ -96,6 +97,17 @@ def test_harmony_6_keeps_names_in_its_maps(tmp_path: Path) -> None:
     export = read_export(Source(str(exports.operetta(tmp_path / "x", version=6)), format="operetta"))
     assert export.channels == ["Alexa 488", "HOECHST 33342"]
     assert export.pixel_size_um == (0.5, 0.65)
+
+
+def test_an_image_without_its_pixel_size_is_passed_over_for_the_next(tmp_path: Path) -> None:
+    """MetaXpress says the unit and not the size where a plane was never calibrated."""
+    sizes = ("", '<prop id="spatial-calibration-x" value="many"/>',
+             '<prop id="spatial-calibration-x" value="0.65"/><prop id="spatial-calibration-y" value="0.5"/>')  # fmt: skip
+    for site, size in enumerate(sizes, 1):
+        told = f'<MetaData><PlaneInfo><prop id="spatial-calibration-units" value="um"/>{size}</PlaneInfo></MetaData>'
+        file = tmp_path / f"A01_s{site}_w1.tif"
+        tifffile.imwrite(file, np.zeros((8, 8), np.uint16), description=told, software="MetaSeries", metadata=None)
+    assert read_export(Source(str(tmp_path), format="imagexpress")).pixel_size_um == (0.5, 0.65)
 
 
 def test_channels_of_the_table_of_plates_name_an_exports(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def read(source: Source) -> Export:
         root,
         digest_of(names),
         fields,
-        {number: settings[f"WaveName{number}"] for number in range(1, 10) if f"WaveName{number}" in settings},
+        {number: settings[f"WaveName{number}"] for number in range(1, 100) if f"WaveName{number}" in settings},
         rows=int(settings.get("YWells", "0")),
         columns=int(settings.get("XWells", "0")),
         pixel_size_um=_pixel_size(root, names),
@@ -100,10 +100,9 @@ def _pixel_size(root: Path, names: list[str]) -> tuple[float, float] | None:
             with open_tiff(root / name) as (opened, first):
                 told = first.description if opened.is_metaseries else "<MetaData/>"
             tree = ET.fromstring(told[:_MOST_TOLD], forbid_dtd=True)
+            of = {prop.get("id"): prop.get("value", "") for prop in tree.findall("PlaneInfo/prop")}
+            is_um = of.get("spatial-calibration-units") == "um"
+            return (float(of["spatial-calibration-y"]), float(of["spatial-calibration-x"])) if is_um else None
         except Exception:  # noqa: BLE001, S112 - decoders raise what they like on broken files: another image is asked
             continue
-        of = {prop.get("id"): prop.get("value", "") for prop in tree.findall("PlaneInfo/prop")}
-        if of.get("spatial-calibration-units") != "um":
-            return None
-        return float(of["spatial-calibration-y"]), float(of["spatial-calibration-x"])
     return None
