@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from pcim.budget_settings import BudgetSettings
 from pcim.classify_settings import ClassifySettings as ClassifySettings  # noqa: PLC0414 - as the other groups, it is found here
 from pcim.crate_settings import Person  # noqa: TC001 - pydantic needs the name at run time
-from pcim.measured import CORNERS, FRAME, MAP_TOP, SURROUNDINGS
+from pcim.measured import OWN_REGIONS
 from pcim.method_settings import PEER_CHOICES, Background, Method, PcimSettings, PeerSettings
 from pcim.reading_settings import DoubtSettings, ReadingSettings
 from pcim.settings import CALL, Distinct, Name, Part, PlainName, Settings, exactly_one
@@ -88,7 +88,7 @@ class ClassifierSettings(Settings):
     def _known_objects(self) -> ClassifierSettings:
         if self.objects is not None and self.objects not in self.regions:
             raise ValueError(f"objects: {self.objects!r} is not one of the regions {sorted(self.regions)}")
-        if taken := sorted({"background", "whole_view", SURROUNDINGS, FRAME, CORNERS, MAP_TOP} & self.regions.keys()):
+        if taken := sorted(OWN_REGIONS & self.regions.keys()):
             raise ValueError(f"regions: {taken} are regions that every classifier has; they cannot be defined")
         return self
 

@@ -22,10 +22,10 @@ from pcim.interventions import (
     mean_scene,
     partners,
 )
-from pcim.measured import CORNERS, FRAME, MAP_TOP, SURROUNDINGS
+from pcim.measured import CORNERS, FRAME, MAP_TOP, SURROUNDINGS, WHOLE
 from pcim.plate import KEY_COLUMNS, ViewKey
 from pcim.progress import progress
-from pcim.regions import WHOLE, corners, frame
+from pcim.regions import corners, frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -20,6 +20,14 @@ PAIR_COLUMNS = ("classifier", "other", "method", "call", "other_call", "same_cal
 SURROUNDINGS, FRAME, CORNERS, MAP_TOP = "surroundings", "frame", "corners", "map_top"
 """Regions that need no label: all but the objects (where it is more than the background), by geometry, the map's highest pixels."""
 
+BACKGROUND, WHOLE = "background", "whole_view"
+"""What no named region holds; and all of a view where none is named: it holds every map and its exchange turns every call, so nothing is
+read from either.
+"""
+
+OWN_REGIONS = frozenset({BACKGROUND, WHOLE, SURROUNDINGS, FRAME, CORNERS, MAP_TOP})
+"""Regions that every classifier may have, whose names no other may bear."""
+
 
 @dataclass(frozen=True)
 class Metric:

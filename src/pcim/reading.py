@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from pcim.cautions import Row, cautions_of, records, without_control
-from pcim.measured import CORNERS, FRAME, MAP_TOP, SURROUNDINGS
+from pcim.measured import BACKGROUND, CORNERS, FRAME, MAP_TOP, SURROUNDINGS
 from pcim.pointing import map_sentence, pointed_regions
 from pcim.reading_settings import ReadingSettings
 from pcim.words import interval, join, percent, the
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Verdict = Literal["looks at the biology", "looks elsewhere", "looks at both", "cannot tell"]
-
-BACKGROUND = "background"
-"""The name of what no other region holds."""
 
 JUDGED = ("label", "geometry")
 """Families of regions that say where a classifier looks; the map's highest pixels and channels are only told."""

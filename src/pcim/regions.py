@@ -7,14 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Integer  # noqa: TC002 - tests check shapes at run time
 
+from pcim.measured import BACKGROUND, WHOLE
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-BACKGROUND = "background"
-"""The region of the pixels that no named region holds."""
-
-WHOLE = "whole_view"
-"""The one region of a classifier that names none: it holds every map and its exchange turns every call, so nothing is read from either."""
 
 _HALF_PIXEL = 0.5
 

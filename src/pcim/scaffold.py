@@ -21,6 +21,7 @@ from pcim.exports import OMEZARR
 from pcim.faults import nearest
 from pcim.inputs import SOURCE_COLUMNS
 from pcim.jobs import whole_file
+from pcim.measured import OWN_REGIONS
 from pcim.method_settings import NEEDS
 from pcim.platemaps import Given, platemap_text
 from pcim.settings import PlainName, is_name
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 _HEAD = """# A campaign of PCIM, written by `pcim init`; it is yours now. Paths are relative to the folder that you run it in.
 # A key with # before it has its default, or is an example. Every key: config/README.md beside what `pcim where` prints
 """
-_TAKEN = {"background", "whole_view", "surroundings", "frame", "corners", "map_top"}
 
 
 _MEANINGS = {
@@ -282,4 +282,4 @@ def _cell(value: str | tuple[str, ...]) -> str:
 def _region(label: str) -> str:
     """Return a region's name for a label: letters, digits, '_' and '-', and none of those that every classifier has."""
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", label).strip("_-")[:50] or "objects"
-    return f"{name}_label" if name in _TAKEN or not is_name(name) else name
+    return f"{name}_label" if name in OWN_REGIONS or not is_name(name) else name
