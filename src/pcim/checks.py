@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pcim import budget
+from pcim.budget import Cost, costs
 from pcim.campaign import Campaign
 from pcim.inputs import CampaignError, read_config
 from pcim.source import REMOTE
@@ -165,7 +165,7 @@ def check_writable(campaign: str) -> Check:
 
 def check_space(campaign: Campaign) -> Iterator[Check]:
     """Compare what is free, and what a quota leaves, with what the campaign is still to write."""
-    cost = sum(budget.costs(campaign).values(), budget.Cost())
+    cost = sum(costs(campaign).values(), Cost())
     place = next(path for path in (Path("results") / campaign.name, Path("results"), Path()) if path.exists())
     need = f"still to write: about {cost.gigabytes:,.1f} GB before compression and {cost.files:,} files"
     free_gb, files_left = shutil.disk_usage(place).free / 1e9, os.statvfs(place).f_favail

@@ -6,8 +6,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pcim import panels
 from pcim.colours import channel_colours
+from pcim.panels import (
+    OUTLINES,
+    Example,
+    choose_views,
+    composite,
+    image_png,
+    map_png,
+    outlines_png,
+    overlay_png,
+    read_example,
+    stretch,
+    top_of,
+)
 from pcim.scores import is_control
 from pcim.words import method_name
 
@@ -30,20 +42,20 @@ class Gallery:
     doubtful: int
 
     @cached_property
-    def examples(self) -> list[panels.Example]:
+    def examples(self) -> list[Example]:
         """The views that were drawn, not picked, read from the plates."""
-        return self._read(panels.choose_views(self.found.explained_views, self.drawn))
+        return self._read(choose_views(self.found.explained_views, self.drawn))
 
     @cached_property
-    def in_doubt(self) -> list[panels.Example]:
+    def in_doubt(self) -> list[Example]:
         """The views most in doubt, read from the plates."""
         views = self.found.explained_views
         return self._read(views[views["doubts"] > 0].head(self.doubtful))
 
-    def _read(self, chosen: pd.DataFrame) -> list[panels.Example]:
+    def _read(self, chosen: pd.DataFrame) -> list[Example]:
         evidence = self.found.evidence
         return [
-            panels.read_example(
+            read_example(
                 row,
                 store=evidence.stores[row["plate"]],
                 maps=evidence.maps[row["plate"]],
@@ -54,13 +66,13 @@ class Gallery:
         ]
 
     @cached_property
-    def _shown(self) -> list[panels.Example]:
+    def _shown(self) -> list[Example]:
         return [example for example in [*self.examples, *self.in_doubt] if self.found.method in example.maps]
 
     @cached_property
     def ends(self) -> list[tuple[float, float]]:
         """Black and white of each channel, shared by all shown views."""
-        return panels.stretch([example.pixels for example in self._shown])
+        return stretch([example.pixels for example in self._shown])
 
     @cached_property
     def colours(self) -> Sequence[str]:
@@ -71,14 +83,14 @@ class Gallery:
     @cached_property
     def top(self) -> float:
         """The map value shown as white, shared by all shown views."""
-        return panels.top_of([example.maps[self.found.method] for example in self._shown])
+        return top_of([example.maps[self.found.method] for example in self._shown])
 
     @property
     def outline_legend(self) -> list[tuple[str, str]]:
         """Colour and name of each outlined region, the objects first."""
         settings = self.found.evidence.settings
         names = sorted(settings.regions, key=lambda name: name != settings.objects)
-        return list(zip(panels.OUTLINES, names, strict=False))
+        return list(zip(OUTLINES, names, strict=False))
 
     @property
     def channel_legend(self) -> list[tuple[str, str]]:
@@ -97,20 +109,20 @@ class Gallery:
         """The same of the views most in doubt."""
         return self._panels(self.in_doubt)
 
-    def _panels(self, examples: Sequence[panels.Example]) -> list[dict[str, Any]]:
+    def _panels(self, examples: Sequence[Example]) -> list[dict[str, Any]]:
         return [self._panel(example) for example in examples if self.found.method in example.maps]
 
-    def _panel(self, example: panels.Example) -> dict[str, Any]:
+    def _panel(self, example: Example) -> dict[str, Any]:
         """Return image, map, overlay and outlines of a view: the last two lie over one another."""
         row, attribution = example.row, example.maps[self.found.method]
-        picture = panels.composite(example.pixels, self.ends, self.colours)
+        picture = composite(example.pixels, self.ends, self.colours)
         outlines = {colour: example.regions[name] for colour, name in self.outline_legend}
         where = f"plate {row['plate']}, well {row['well']}, field {row['field']}, view {row['view']}"
         drawn = {
-            "image": (panels.image_png(picture), f"Image of {where}"),
-            "map": (panels.map_png(attribution, self.top), f"Attribution map of {where}"),
-            "overlay": (panels.overlay_png(picture, attribution, self.top), f"Image of {where} with the map over it"),
-            "outlines": (panels.outlines_png(outlines, attribution.shape[:2]), "Outlines of the named regions"),
+            "image": (image_png(picture), f"Image of {where}"),
+            "map": (map_png(attribution, self.top), f"Attribution map of {where}"),
+            "overlay": (overlay_png(picture, attribution, self.top), f"Image of {where} with the map over it"),
+            "outlines": (outlines_png(outlines, attribution.shape[:2]), "Outlines of the named regions"),
         }
         wrong = bool(row["truth"]) and row["truth"] != row["call"]
         pictures = {name: self.album.png(content, alt) for name, (content, alt) in drawn.items()}
@@ -122,11 +134,11 @@ class Gallery:
         if not self.examples:
             return []
         example = self.examples[0]
-        picture = panels.composite(example.pixels, self.ends, self.colours)
-        shown = [self.album.png(panels.image_png(picture), f"Image of well {example.row['well']}", "Image")]
+        picture = composite(example.pixels, self.ends, self.colours)
+        shown = [self.album.png(image_png(picture), f"Image of well {example.row['well']}", "Image")]
         for method, attribution in example.maps.items():
-            top, name = panels.top_of([attribution]), method_name(method)
+            top, name = top_of([attribution]), method_name(method)
             name += " (control)" if is_control(method) else ""
             caption = f"{name}\nwhite: {top:.0f} times"
-            shown.append(self.album.png(panels.map_png(attribution, top), f"Map by {name}", caption))
+            shown.append(self.album.png(map_png(attribution, top), f"Map by {name}", caption))
         return shown

@@ -8,7 +8,8 @@ import numpy as np
 import xarray as xr
 from zarr.storage import ZipStore
 
-from pcim import figures, panels
+from pcim import figures
+from pcim.panels import composite, image_png, map_png
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +40,7 @@ def mean_maps(path: Path, method: str, album: Album, name: str) -> tuple[list[Pi
     titles = [_title(maps, n, int(maps["views"].values[n]), "views") for n in range(len(order))]
     album.files[f"{name}.png"] = figures.render(figures.mean_maps(maps.values, titles), "png", dpi=130)
     top = figures.top_of_means(maps.values)
-    return [album.png(panels.map_png(one, top), f"Mean map: {title}", title) for one, title in zip(maps.values, titles, strict=True)], top  # fmt: skip
+    return [album.png(map_png(one, top), f"Mean map: {title}", title) for one, title in zip(maps.values, titles, strict=True)], top  # fmt: skip
 
 
 def _largest(maps: xr.DataArray, method: str) -> list[int]:
@@ -70,11 +71,11 @@ def object_maps(
     for n, image, attribution in zip(order, images, maps, strict=True):
         title = _title(means, n, int(means["objects"].values[n]), "objects")
         shown = album.png(
-            panels.image_png(panels.composite(np.nan_to_num(image), ends, colours)),
+            image_png(composite(np.nan_to_num(image), ends, colours)),
             f"Mean image around an object: {title}",
             title,
         )
-        pairs.append((shown, album.png(panels.map_png(attribution, top), f"Mean map around an object: {title}", "map")))
+        pairs.append((shown, album.png(map_png(attribution, top), f"Mean map around an object: {title}", "map")))
     return pairs, top
 
 

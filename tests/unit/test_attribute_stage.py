@@ -14,7 +14,7 @@ import torch
 from makers import SIZE, spot_field, write_model, write_plate
 
 from pcim import PCIM
-from pcim.attribute import methods
+from pcim.attribute import methods as dispatch
 from pcim.attribute.methods import Attribution, asked_by, backgrounds_given, explain_each
 from pcim.attribute.spool import Spool
 from pcim.attribute.stage import LEDGER_COLUMNS, Job, explain, select_views
@@ -153,7 +153,7 @@ def test_finished_fields_are_not_explained_again_and_changed_settings_are(
         explained.append(len(images))
         return explain_each(classifier, method, images, *rest)
 
-    monkeypatch.setattr(methods, "explain_each", counting)
+    monkeypatch.setattr(dispatch, "explain_each", counting)
     assert run(world) == first
     assert explained == []
     run(world, job=replace(world["job"], settings=SETTINGS.model_copy(update={"pcim": PcimSettings(steps=6)})))
@@ -188,7 +188,7 @@ def test_a_map_that_is_not_finite_and_a_field_that_cannot_be_read_are_rows_with_
         maps[1] = torch.nan
         yield range(len(images)), Attribution(maps, {"steps": torch.zeros(len(images))}, [""] * len(images), 4)
 
-    monkeypatch.setattr(methods, "explain_each", broken)
+    monkeypatch.setattr(dispatch, "explain_each", broken)
     (world["job"].plate.place / "A/1/0/0/c/0/0/0").write_bytes(b"torn")
     rows = pd.DataFrame(run(world))
     torn = rows[rows["well"] == "A01"]
@@ -320,7 +320,7 @@ def test_a_class_in_two_layers_is_explained_once_and_a_lost_layer_leaves_the_oth
         maps = torch.where(targets[:, None, None, None] == 1, torch.ones_like(images), torch.nan)
         yield range(len(images)), Attribution(maps, {"steps": torch.zeros(len(images))}, [""] * len(images), 4)
 
-    monkeypatch.setattr(methods, "explain_each", of_spot)
+    monkeypatch.setattr(dispatch, "explain_each", of_spot)
     settings = world["job"].settings.model_copy(update={"targets": ["call", "plain", "spot"]})
     rows = pd.DataFrame(run(world, job=replace(world["job"], settings=settings)))
     assert sorted(target for batch in asked for target in batch) == [0] * 8 + [1] * 8
