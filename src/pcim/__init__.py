@@ -6,21 +6,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pcim.api.attribute_plate import attribute_plate
+    from pcim.api.evaluate import evaluate
+    from pcim.api.plate import open_plate
     from pcim.attribute.pcim import PCIM as PCIM
-    from pcim.evaluating import evaluate as evaluate
-    from pcim.explaining import attribute_plate as attribute_plate
     from pcim.models import load_classifier as load_classifier
-    from pcim.plates import open_plate as open_plate
 
 __version__ = "0.1.0"
 __all__ = ["PCIM", "attribute_plate", "evaluate", "load_classifier", "open_plate"]
 
 _HOMES = {
     "PCIM": "pcim.attribute.pcim",
-    "attribute_plate": "pcim.explaining",
-    "evaluate": "pcim.evaluating",
+    "attribute_plate": "pcim.api.attribute_plate",
+    "evaluate": "pcim.api.evaluate",
     "load_classifier": "pcim.models",
-    "open_plate": "pcim.plates",
+    "open_plate": "pcim.api.plate",
 }
 
 

@@ -15,13 +15,13 @@ from makers import knowing_detector, write_model
 from safetensors.torch import load_file, save_file
 
 from pcim import attribute_plate, evaluate, load_classifier, open_plate
+from pcim.api.plate import Plate
 from pcim.chunks import Box
 from pcim.config import Crops, Select
 from pcim.mapplates import MapPlate
 from pcim.maps import Maps
 from pcim.models import Classifier
 from pcim.plate import KEY_COLUMNS
-from pcim.plates import Plate
 from pcim.revisions import REVISIONS
 
 

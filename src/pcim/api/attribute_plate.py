@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pcim.api.plate import Plate
     from pcim.models import Classifier
-    from pcim.plates import Plate
     from pcim.views import View
 
 

@@ -10,15 +10,15 @@ import numpy as np
 import pandas as pd
 import torch
 
+from pcim.api.attribute_plate import as_a_job
+from pcim.api.plate import Plate
 from pcim.attribute.methods import backgrounds_given
 from pcim.chunks import Box
 from pcim.config import EvaluateSettings, Region
-from pcim.explaining import as_a_job
 from pcim.fitting import fit_mask
 from pcim.forward import as_forward, checked_images, key_of, resolve_targets
 from pcim.maps import Maps
 from pcim.plate import KEY_COLUMNS, ViewKey
-from pcim.plates import Plate
 from pcim.scoring import Case, score_images
 from pcim.stores import FieldImage
 from pcim.tables import rows_of
