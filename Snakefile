@@ -14,7 +14,7 @@ from pcim.inputs import read_config
 from pcim.jobs import hold_campaign
 from pcim.outline import Outline, campaign_record
 from pcim.revisions import REVISIONS
-from pcim.workflow_files import start_command
+from pcim.core.workflow_files import start_command
 
 min_version("9.19")
 

@@ -1,4 +1,4 @@
-"""The wheel carries the workflow inside the package (`pcim.workflow_files` finds it); an editable install uses that of the clone."""
+"""The wheel carries the workflow inside the package (`pcim.core.workflow_files` finds it); an editable install uses that of the clone."""
 
 from typing import Any
 

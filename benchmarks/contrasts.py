@@ -24,14 +24,14 @@ from torch import nn
 from verdicts import SETTINGS, read_exchanges
 
 from pcim import findings
-from pcim.chunks import tile_field
 from pcim.config import Config
+from pcim.core.identity import ViewKey
+from pcim.core.plate_source import Source
+from pcim.core.tiling import tile_field
 from pcim.exchanges import COLUMNS, Subject, exchange_regions
 from pcim.interventions import Scene, exchange_objects, without_objects
 from pcim.models import load_classifier, pick_device
-from pcim.plate import ViewKey
 from pcim.regions import boundary_region, partition, widen
-from pcim.source import Source
 from pcim.stores import FieldImage
 from pcim.views import read_regions
 

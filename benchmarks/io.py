@@ -22,16 +22,16 @@ from scipy.ndimage import gaussian_filter
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from pcim import ngff
-from pcim.chunks import tile_field
 from pcim.config import IngestSettings
 from pcim.contract import InputContract
 from pcim.convert import convert_plate
+from pcim.core.identity import ViewKey
+from pcim.core.plate_source import Source
+from pcim.core.tiling import tile_field
 from pcim.ingest import ingest_plate
 from pcim.intensities import Known
 from pcim.jobs import log_to
 from pcim.mapplates import MapPlate
-from pcim.plate import ViewKey
-from pcim.source import Source
 from pcim.views import View, batches, read_views
 from pcim.writing import chunk_px, every_second, finish_plate, mean_of_four, multiscale, new_field, omero, write_levels
 

@@ -17,8 +17,8 @@ from networks import NETWORKS, trained
 from scenes import SETS, make
 
 from pcim.config import Config
+from pcim.core.plate_source import Source
 from pcim.models import load_classifier, pick_device
-from pcim.source import Source
 from pcim.stores import FieldImage
 from pcim.views import explained_views, read_regions
 

@@ -19,12 +19,12 @@ from harness import Row, options, report
 
 from pcim import ngff
 from pcim.attribute.methods import asked_by, explain_each
-from pcim.chunks import Box
 from pcim.config import Config
+from pcim.core.identity import ViewKey
+from pcim.core.plate_source import Source
+from pcim.core.tiling import Box
 from pcim.differences import LOGITS, how_far, needed
 from pcim.models import load_classifier, pick_device
-from pcim.plate import ViewKey
-from pcim.source import Source
 from pcim.stores import FieldImage
 
 CLASSIFIERS = {"bbbc013_translocation": "bbbc013", "bbbc010_rows": "bbbc010"}

@@ -18,9 +18,9 @@ from scipy.special import softmax
 
 from pcim import findings
 from pcim.config import EvaluateSettings
+from pcim.core.identity import ViewKey
 from pcim.exchanges import COLUMNS, Subject, exchange_regions
 from pcim.interventions import Scene
-from pcim.plate import ViewKey
 from pcim.reading import Reading, Verdict, read_classifier
 from pcim.regions import boundary_region, partition, widen
 from pcim.statistics import proportion_interval

@@ -14,4 +14,4 @@ install --index-url "$torch_index" "$(grep '^torch==' "$clone/requirements/run.t
 install --requirement "$clone/requirements/run.txt"
 install --no-deps --no-build-isolation "$clone"
 "$prefix/bin/python" -m pip check
-"$prefix/bin/python" -c "from pcim.workflow_files import snakefile; print('PCIM is installed, its workflow is', snakefile())"
+"$prefix/bin/python" -c "from pcim.core.workflow_files import snakefile; print('PCIM is installed, its workflow is', snakefile())"

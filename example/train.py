@@ -25,8 +25,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from pcim.architectures import small_cnn
-from pcim.chunks import tile_field
-from pcim.source import Source
+from pcim.core.plate_source import Source
+from pcim.core.tiling import tile_field
 from pcim.stores import FieldImage
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from zarr.storage import ZipStore
 
 from pcim import ngff
 from pcim.config import Config
+from pcim.core.plate_source import Source
 from pcim.mapplates import MapPlate
 from pcim.meanmaps import ObjectMaps, write_dataset
-from pcim.source import Source
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,10 +8,10 @@ import numpy as np
 from makers import write_plate
 
 from pcim import ngff
+from pcim.core.plate_source import Source
 from pcim.mapplates import MapPlate
 from pcim.outline import Outline
 from pcim.plan import PlatePlan
-from pcim.source import Source
 from pcim.survey import survey_plate
 
 SIDE, SPOT = 256, (64, 192)

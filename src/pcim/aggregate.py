@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 
 from pcim import ngff
-from pcim.chunks import Box
+from pcim.core.identity import KEY_COLUMNS, ViewKey
+from pcim.core.tiling import Box
 from pcim.fitting import fit, fit_mask
 from pcim.jobs import log
 from pcim.mapplates import MapPlate
 from pcim.meanmaps import MeanMaps, ObjectMaps, find_windows, write_dataset
 from pcim.method_settings import method_read
-from pcim.plate import KEY_COLUMNS, ViewKey
 from pcim.profiles import profile_wells
 from pcim.provenance import KEY, pixels_of, record
 from pcim.stores import FieldImage
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pcim.config import AggregateSettings, Region
-    from pcim.source import Source
+    from pcim.core.plate_source import Source
 
 ALL_CHANNELS = "all"
 GROUPINGS = ("well", "treatment", "dose", "call")

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from pcim.config import Config
 from pcim.contract import PROGRAMS
+from pcim.core.identity import well_order
 from pcim.faults import absent, nearest, parse
 from pcim.inputs import SPLITS, PlateEntry, lines_with, read_model, read_plates
 from pcim.method_settings import METHODS, NEEDS
-from pcim.plate import well_order
 from pcim.settings import CALL
 from pcim.survey import Survey, survey_elsewhere
 

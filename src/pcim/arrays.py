@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import safetensors.numpy
 
-from pcim.bounded import MAX_WEIGHTS_BYTES, read_bytes
 from pcim.contract import ModelError
+from pcim.core.safe_read import MAX_WEIGHTS_BYTES, read_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path

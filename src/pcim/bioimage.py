@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from pcim.arrays import array_of
-from pcim.bounded import MAX_TEXT_BYTES, MAX_WEIGHTS_BYTES, read_bytes
 from pcim.contract import Format, InputContract, ModelError
+from pcim.core.safe_read import MAX_TEXT_BYTES, MAX_WEIGHTS_BYTES, read_bytes
 from pcim.modelfolder import Draft
 from pcim.written import MAX_BYTES, yaml_of
 

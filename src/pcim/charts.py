@@ -13,7 +13,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from pcim.plate import row_number
+from pcim.core.identity import row_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pcim.budget import Cost, costs
 from pcim.campaign import Campaign
+from pcim.core.plate_source import REMOTE
 from pcim.inputs import CampaignError, read_config
-from pcim.source import REMOTE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

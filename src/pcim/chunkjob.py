@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pcim.core.plate_source import Source
 from pcim.process import importing
-from pcim.source import Source
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from pcim.contract import load_contract
+from pcim.core.identity import KEY_COLUMNS
 from pcim.intensities import Known
 from pcim.jobs import log
 from pcim.kept import Kept, fingerprint
 from pcim.objects import read_objects
-from pcim.plate import KEY_COLUMNS
 from pcim.progress import progress
 from pcim.provenance import of_chunk
 from pcim.tables import rows_of

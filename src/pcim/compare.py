@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 import torch
 
-from pcim.chunks import Box
+from pcim.core.identity import KEY_COLUMNS, ViewKey
+from pcim.core.tiling import Box
+from pcim.core.vocabulary import PAIR_COLUMNS
 from pcim.fitting import fit
 from pcim.intervene import highest
 from pcim.jobs import log, sole_writer
 from pcim.mapplates import MapPlate
-from pcim.measured import PAIR_COLUMNS
 from pcim.metrics import agreement
-from pcim.plate import KEY_COLUMNS, ViewKey
 from pcim.provenance import record
 from pcim.scoring import TOP_SHARE
 from pcim.tables import rows_of, write_table

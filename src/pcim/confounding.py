@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pcim.plate import row_number
+from pcim.core.identity import row_number
 from pcim.statistics import proportion_interval
 
 if TYPE_CHECKING:

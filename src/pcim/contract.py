@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from pcim.chunks import Box, tile_field
+from pcim.core.tiling import Box, tile_field
 from pcim.faults import parse
 from pcim.settings import CALL, Digest, Distinct, PlainName, Settings, spelled
 from pcim.written import read_yaml

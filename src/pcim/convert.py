@@ -13,12 +13,12 @@ import pandas as pd
 
 from pcim import ngff
 from pcim.colours import channel_colours
+from pcim.core.identity import well_name, well_order
 from pcim.exports import read_export
 from pcim.exports.export import digest_of, row_letters
 from pcim.exports.files import look_of, write_failed
 from pcim.exports.images import read_page
 from pcim.jobs import log, log_some
-from pcim.plate import well_name, well_order
 from pcim.progress import progress
 from pcim.provenance import made_by, record
 from pcim.tables import write_table
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pcim.core.plate_source import Source
     from pcim.exports.export import Export, Plane
-    from pcim.source import Source
 
 Key = tuple[str, str, str]
 

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from rocrate.rocrate import ROCrate
 
+from pcim.core.plate_source import REMOTE
+from pcim.core.workflow_files import workflow_folder
 from pcim.jobs import whole_file
 from pcim.provenance import pixels_of
-from pcim.source import REMOTE
-from pcim.workflow_files import workflow_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from pcim.config import Config
     from pcim.contract import Contract
-    from pcim.source import Source
+    from pcim.core.plate_source import Source
 
     Reference = dict[str, str]
 

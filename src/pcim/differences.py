@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pcim.chunks import Box
+    from pcim.core.tiling import Box
     from pcim.mapplates import MapPlate
 
 State = Literal["equal", "close", "different", "unknown"]

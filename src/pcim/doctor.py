@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from pcim import checks, slurm, testjobs
 from pcim.checks import Check
+from pcim.core.workflow_files import find_profile, workflow_folder
 from pcim.siteprofile import read_profile, rules_of
-from pcim.workflow_files import find_profile, workflow_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -8,7 +8,7 @@ import pandas as pd
 
 from pcim import outline
 from pcim.config import IngestSettings
-from pcim.plate import FIELD_COLUMNS, KEY_COLUMNS
+from pcim.core.identity import FIELD_COLUMNS, KEY_COLUMNS
 from pcim.words import number
 
 if TYPE_CHECKING:

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pcim.chunks import Box
 from pcim.contract import load_contract
+from pcim.core.identity import KEY_COLUMNS, ViewKey
+from pcim.core.tiling import Box
+from pcim.core.vocabulary import HOW
 from pcim.fitting import fit, fit_mask
 from pcim.intensities import Known
 from pcim.jobs import log
 from pcim.kept import Kept, Rows, fingerprint
 from pcim.mapplates import MapPlate
-from pcim.measured import HOW
 from pcim.method_settings import method_read
-from pcim.plate import KEY_COLUMNS, ViewKey
 from pcim.progress import progress
 from pcim.provenance import of_chunk
 from pcim.stores import FieldImage

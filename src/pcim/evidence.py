@@ -10,9 +10,9 @@ import pandas as pd
 
 from pcim import findings, responses
 from pcim.confounding import accuracy_by_level, confounding_table
+from pcim.core.identity import KEY_COLUMNS, well_order
 from pcim.doubts import doubtful, failures
 from pcim.method_settings import CONTROLS, method_read
-from pcim.plate import KEY_COLUMNS, well_order
 from pcim.reading import Reading, read_classifier
 from pcim.reading_settings import DoubtSettings, ReadingSettings
 from pcim.scores import Scores, curve_table, is_control, method_table
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from pcim.config import ClassifierSettings
     from pcim.contract import Contract
-    from pcim.source import Source
+    from pcim.core.plate_source import Source
 
 
 @dataclass(frozen=True)

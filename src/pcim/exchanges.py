@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import softmax
 
+from pcim.core.identity import KEY_COLUMNS, ViewKey
+from pcim.core.vocabulary import CORNERS, FRAME, MAP_TOP, SURROUNDINGS, WHOLE
 from pcim.interventions import (
     Exchange,
     Scene,
@@ -22,8 +24,6 @@ from pcim.interventions import (
     mean_scene,
     partners,
 )
-from pcim.measured import CORNERS, FRAME, MAP_TOP, SURROUNDINGS, WHOLE
-from pcim.plate import KEY_COLUMNS, ViewKey
 from pcim.progress import progress
 from pcim.regions import corners, frame
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pcim.chunks import is_selected
-from pcim.plate import ViewKey
+from pcim.core.identity import ViewKey
+from pcim.core.tiling import is_selected
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pcim.measured import WHOLE
-from pcim.plate import FIELD_COLUMNS, KEY_COLUMNS
+from pcim.core.identity import FIELD_COLUMNS, KEY_COLUMNS
+from pcim.core.vocabulary import WHOLE
 from pcim.responses import long_table, organelle_table
 from pcim.statistics import cluster_bootstrap_mean, proportion_interval
 

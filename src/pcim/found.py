@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from pcim.contract import load_contract
+from pcim.core.identity import KEY_COLUMNS
+from pcim.core.vocabulary import HOW, PAIR_COLUMNS
 from pcim.evidence import Evidence
-from pcim.measured import HOW, PAIR_COLUMNS
-from pcim.plate import KEY_COLUMNS
 from pcim.scores import READ, Scores
 from pcim.tables import read_tables
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from pcim.config import ClassifierSettings
-    from pcim.source import Source
+    from pcim.core.plate_source import Source
 
 
 @dataclass(frozen=True)

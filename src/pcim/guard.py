@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from zarr.core.array_spec import ArraySpec
     from zarr.core.buffer import Buffer, BufferPrototype
 
-    from pcim.source import Place
+    from pcim.core.plate_source import Place
 
 _CHECKS = ("crc32c", "crc32", "adler32", "fletcher32", "shuffle")
 CODECS = {

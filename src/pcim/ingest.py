@@ -13,9 +13,9 @@ from dask.base import compute
 from dask.delayed import delayed
 
 from pcim import ngff
+from pcim.core.identity import FIELD_COLUMNS, well_name
 from pcim.inputs import CampaignError, read_platemap
 from pcim.jobs import log, log_some
-from pcim.plate import FIELD_COLUMNS, well_name
 from pcim.progress import progress
 from pcim.provenance import file_digest, pixels_of, record
 from pcim.quality import digest_pixels, illumination, judge
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pcim.config import IngestSettings
-    from pcim.source import Source
+    from pcim.core.plate_source import Source
 
 UNKNOWN: dict[str, Any] = {
     "channels": [], "height": 0, "width": 0, "dtype": "", "pixel_size_um": np.nan, "labels": [], "checksum": "", "digest": "",

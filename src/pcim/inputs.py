@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pcim.bounded import is_printable, printable, read_table, read_text
 from pcim.contract import Contract, read_contract
+from pcim.core.identity import GIVEN_COLUMNS, parse_well
+from pcim.core.plate_source import PROJECTIONS, Source, holds_secret
+from pcim.core.safe_read import is_printable, printable, read_table, read_text
 from pcim.exports import FORMATS, OMEZARR
 from pcim.faults import absent, nearest
-from pcim.plate import GIVEN_COLUMNS, parse_well
 from pcim.settings import is_name
-from pcim.source import PROJECTIONS, Source, holds_secret
 from pcim.written import Written, read_together
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from pcim.core.identity import FIELD_COLUMNS
 from pcim.jobs import log
-from pcim.plate import FIELD_COLUMNS
 from pcim.progress import progress
 from pcim.provenance import record
 from pcim.stores import FieldImage
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pcim.contract import Percentiles
-    from pcim.source import Source
+    from pcim.core.plate_source import Source
 
 _VALUES = 2**16
 _FIELDS_AT_ONCE = 32

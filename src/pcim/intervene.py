@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from pcim.chunks import Box
 from pcim.contract import load_contract
+from pcim.core.identity import KEY_COLUMNS, ViewKey
+from pcim.core.tiling import Box
 from pcim.exchanges import COLUMNS, Subject, exchange_regions
 from pcim.fitting import fit, fit_mask
 from pcim.intensities import Known
@@ -24,7 +25,6 @@ from pcim.kept import Kept, fingerprint
 from pcim.mapplates import MapPlate
 from pcim.metrics import ranking
 from pcim.models import Classifier, load_classifier, pick_device
-from pcim.plate import KEY_COLUMNS, ViewKey
 from pcim.provenance import pixels_of, record
 from pcim.regions import widen
 from pcim.stores import FieldImage
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pcim.config import EvaluateSettings, Region
-    from pcim.source import Source
+    from pcim.core.plate_source import Source
 
 DEPENDS_ON = {"blur", "batch_size", "partners", "frame", "map_top"}
 """Settings of the stage on which an exchange depends, beside which views take part."""

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Shaped  # noqa: TC002 - tests check shapes at run time
 from scipy import ndimage
 
-from pcim.plate import keyed_number
+from pcim.core.identity import keyed_number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

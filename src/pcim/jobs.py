@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
-from pcim.bounded import printable
+from pcim.core.safe_read import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -6,9 +6,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from pcim.core.identity import well_name
 from pcim.jobs import is_held, lock_file
 from pcim.journal import Journal
-from pcim.plate import well_name
 from pcim.progress import Progress, progress_file, read_progress
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pcim.chunks import Box
+    from pcim.core.tiling import Box
 
 MAP_WINDOW = (0.0, 10.0)
 """Display window of every stored map: maps are stored in units of their view's mean, so 1 is an average pixel."""

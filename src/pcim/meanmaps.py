@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from zarr.core.buffer import Buffer
 
-    from pcim.chunks import Box
-    from pcim.plate import ViewKey
+    from pcim.core.identity import ViewKey
+    from pcim.core.tiling import Box
 
 Group = tuple[str, str, str]
 """Method, grouping, group."""

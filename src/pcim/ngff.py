@@ -11,14 +11,14 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pcim.core.identity import keyed_number
+from pcim.core.plate_source import PROJECTIONS
 from pcim.ngff_json import NgffError, attributes, conform, read_json
-from pcim.plate import keyed_number
-from pcim.source import PROJECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pcim.source import Place
+    from pcim.core.plate_source import Place
 
 __all__ = [
     "ImageLayout", "NgffError", "PlateLayout", "Space", "WellLayout", "channel_labels", "check_shape", "chosen_plane", "is_plain",

@@ -9,12 +9,12 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pcim.bounded import printable, read_bytes
+from pcim.core.safe_read import printable, read_bytes
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
 
-    from pcim.source import Place
+    from pcim.core.plate_source import Place
 
 MAX_JSON_BYTES = 16_000_000
 """A metadata file may be so large: fifty times what a plate of 1536 wells needs."""

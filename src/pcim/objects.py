@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from pcim import ngff
-from pcim.bounded import check_file, read_table
+from pcim.core.identity import FIELD_COLUMNS, parse_well
+from pcim.core.safe_read import check_file, read_table
 from pcim.jobs import log
-from pcim.plate import FIELD_COLUMNS, parse_well
 from pcim.provenance import record
 from pcim.stores import FieldImage
 from pcim.tables import rows_of, write_table
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pcim.config import Crops
-    from pcim.source import Source
+    from pcim.core.plate_source import Source
 
 Place = tuple[str, float, float]
 """An object's name and its middle (y, x), px of level 0."""

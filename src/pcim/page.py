@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pcim import charts, findings
+from pcim.core.vocabulary import BLURRED, METRICS, SHOWN
 from pcim.evidence import ClassifierFindings
 from pcim.gallery import Gallery
-from pcim.measured import BLURRED, METRICS, SHOWN
 from pcim.reading import JUDGED
 from pcim.scores import is_control
 from pcim.words import VERDICT_MARKS, method_name, metric_name, percent

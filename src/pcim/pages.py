@@ -11,10 +11,10 @@ import pandas as pd
 import yaml
 
 from pcim.charts import theme
+from pcim.core.identity import KEY_COLUMNS
 from pcim.doubts import acceptable, failures, rerun_command, rescan_command
 from pcim.figures import javascript
 from pcim.method_settings import CONTROLS
-from pcim.plate import KEY_COLUMNS
 from pcim.plate_page import PlatePage
 from pcim.words import interval, method_name, number, percent
 

@@ -11,11 +11,11 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from pcim.chunks import Box
 from pcim.colours import MAP, rgb
+from pcim.core.identity import ViewKey
+from pcim.core.tiling import Box
 from pcim.fitting import fit
 from pcim.mapplates import MapPlate
-from pcim.plate import ViewKey
 from pcim.stores import FieldImage
 from pcim.views import read_regions
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pcim.config import Region
-    from pcim.source import Source
+    from pcim.core.plate_source import Source
 
 OUTLINES = ("#56B4E9", "#F0E442", "#CC79A7", "#009E73")
 """Colours of the regions' outlines in their order; the objects of the biology come first."""

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import numpy as np
 
 from pcim import charts, mean_pictures, ngff
-from pcim.source import REMOTE
+from pcim.core.plate_source import REMOTE
 from pcim.summary import records
 
 if TYPE_CHECKING:

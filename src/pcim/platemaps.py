@@ -8,10 +8,10 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pcim.bounded import read_table, read_text
+from pcim.core.identity import well_order
+from pcim.core.safe_read import read_table, read_text
 from pcim.faults import absent, nearest
 from pcim.inputs import SPLITS, delimiter_of, platemap_of, rows_in
-from pcim.plate import well_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

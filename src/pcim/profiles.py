@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pcim.plate import GIVEN_COLUMNS, well_order
+from pcim.core.identity import GIVEN_COLUMNS, well_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

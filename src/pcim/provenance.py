@@ -29,7 +29,7 @@ KEY = "pcim"
 FORM = 1
 """The form of a record; raised when a key changes its meaning or goes."""
 
-SEED = "BLAKE2b of plate/row/column/field/view and a word for the purpose (pcim.plate.ViewKey.number)"
+SEED = "BLAKE2b of plate/row/column/field/view and a word for the purpose (pcim.core.identity.ViewKey.number)"
 """Where every random number about a view comes from; no global generator is asked."""
 
 _PACKAGES = (

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Integer  # noqa: TC002 - tests check shapes at run time
 
-from pcim.measured import BACKGROUND, WHOLE
+from pcim.core.vocabulary import BACKGROUND, WHOLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

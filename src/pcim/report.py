@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from pcim.config import Config
+from pcim.core.plate_source import Source
 from pcim.crate import Told, copy_workflow, write_crate
 from pcim.figures import Album
 from pcim.found import Inputs
@@ -20,7 +21,6 @@ from pcim.outline import read_made
 from pcim.page import ClassifierPage
 from pcim.pages import Pages
 from pcim.provenance import record
-from pcim.source import Source
 from pcim.summary import as_csv, summary_json
 from pcim.tables import read_tables, write_table
 

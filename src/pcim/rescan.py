@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 
 from pcim.convert import read_channel
+from pcim.core.identity import well_name
 from pcim.exports import OMEZARR, read_export
 from pcim.faults import nearest
 from pcim.ingest import fields_of
 from pcim.jobs import hold_campaign
-from pcim.plate import well_name
 from pcim.progress import progress_bar
 from pcim.quality import digest_pixels
 from pcim.stores import FieldImage
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pcim.campaign import Campaign
-    from pcim.source import Source
+    from pcim.core.plate_source import Source
 
 FORM = 1
 Kind = Literal["changed", "new", "missing"]

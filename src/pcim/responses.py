@@ -13,8 +13,8 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from pcim.confounding import factors
+from pcim.core.identity import KEY_COLUMNS, keyed_number
 from pcim.permutations import ROUNDING, Tested, effects, permutations
-from pcim.plate import KEY_COLUMNS, keyed_number
 from pcim.statistics import bootstrap_means, holm, long_means
 
 if TYPE_CHECKING:

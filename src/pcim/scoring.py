@@ -12,7 +12,7 @@ from torch import Tensor
 from pcim import metrics
 from pcim.attribute.methods import backgrounds_given
 from pcim.backgrounds import gaussian_blur, make_background
-from pcim.measured import BLURRED, OBJECTS_MASK, OTHER_VIEW
+from pcim.core.vocabulary import BLURRED, OBJECTS_MASK, OTHER_VIEW
 from pcim.method_settings import CONTROLS, method_read
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pcim.config import EvaluateSettings, Substitute
+    from pcim.core.identity import ViewKey
     from pcim.method_settings import Background
     from pcim.models import Classifier
-    from pcim.plate import ViewKey
 
 CELLS = 16
 """Cells along a view's height, of which random sets are removed (`metrics.removals`)."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from pcim.bounded import read_text
+from pcim.core.safe_read import read_text
 from pcim.written import MAX_BYTES
 
 if TYPE_CHECKING:

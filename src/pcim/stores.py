@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import zarr
     from numpy.typing import NDArray
 
-    from pcim.source import Place, Source
+    from pcim.core.plate_source import Place, Source
 
 _CHECKED = {
     "crc32c": "crc32c",

@@ -8,16 +8,16 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from pcim import ngff
-from pcim.bounded import read_bytes
+from pcim.core.identity import well_name
+from pcim.core.safe_read import read_bytes
 from pcim.exports import OMEZARR, read_export
 from pcim.ngff_json import MAX_JSON_BYTES, metadata_file
-from pcim.plate import well_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from pcim.core.plate_source import Source
     from pcim.exports.export import Export
-    from pcim.source import Source
 
 
 _ELSEWHERE = 4

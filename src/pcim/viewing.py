@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from pcim import ngff
 from pcim.colours import channel_colours
+from pcim.core.plate_source import REMOTE
 from pcim.exports import OMEZARR
 from pcim.ngff_json import attributes
 from pcim.outline import read_outline
 from pcim.plan import read_plan
 from pcim.serving import Served
-from pcim.source import REMOTE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

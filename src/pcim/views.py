@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import numpy as np
 
 from pcim import ngff
-from pcim.chunks import Box
+from pcim.core.identity import FIELD_COLUMNS, KEY_COLUMNS, ViewKey
+from pcim.core.tiling import Box
 from pcim.fitting import fit
-from pcim.plate import FIELD_COLUMNS, KEY_COLUMNS, ViewKey
 from pcim.quality import digest_pixels
 from pcim.regions import boundary_region, label_region, partition
 from pcim.stores import FieldImage
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
     from pcim.config import Region
     from pcim.contract import InputContract
+    from pcim.core.plate_source import Source
     from pcim.intensities import Known
     from pcim.objects import Place
-    from pcim.source import Source
 
 _BYTES_AHEAD = 2**25
 """Pixels that may be read before the network asks for them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pcim.measured import BLURRED, METRICS, OBJECTS_MASK, OTHER_VIEW
+from pcim.core.vocabulary import BLURRED, METRICS, OBJECTS_MASK, OTHER_VIEW
 
 METHOD_NAMES = {
     "pcim": "PCIM", "pcim_literal": "PCIM literal", "saliency": "Saliency", "input_x_gradient": "Input x gradient",

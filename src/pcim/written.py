@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import yaml
 
-from pcim.bounded import read_text
+from pcim.core.safe_read import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

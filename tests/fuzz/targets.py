@@ -22,6 +22,7 @@ from fuzz.tiffs import made_tiffs
 from pcim.arrays import read_array
 from pcim.config import Config
 from pcim.contract import ModelError, read_contract
+from pcim.core.plate_source import Source
 from pcim.exports import read_export
 from pcim.exports.images import page_looks, read_page
 from pcim.faults import parse
@@ -29,7 +30,6 @@ from pcim.inputs import CampaignError, read_config, read_platemap, read_plates
 from pcim.ngff_json import NgffError
 from pcim.objects import read_places
 from pcim.platemaps import platemap_text, read_given
-from pcim.source import Source
 from pcim.survey import survey_plate
 
 HERE = Path(__file__).parent

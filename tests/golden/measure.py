@@ -41,8 +41,8 @@ class View:
     def __init__(self) -> None:
         from makers import SIZE, spot_field, write_model
 
+        from pcim.core.identity import ViewKey
         from pcim.models import load_classifier, pick_device
-        from pcim.plate import ViewKey
 
         rng = np.random.default_rng(4)
         self.pixels = spot_field(rng, SIZE, (20, 30))
@@ -118,7 +118,7 @@ def _aggregate(view: View) -> list[float]:
     from makers import CHANNELS, SIZE
 
     from pcim.aggregate import region_shares
-    from pcim.chunks import Box
+    from pcim.core.tiling import Box
     from pcim.meanmaps import ObjectMaps, find_windows
     from pcim.regions import partition
 
@@ -136,9 +136,9 @@ def _aggregate(view: View) -> list[float]:
 def _evaluate(view: View) -> list[float]:
     from pcim.compare import compare_maps
     from pcim.config import EvaluateSettings
+    from pcim.core.identity import ViewKey
     from pcim.exchanges import Subject, exchange_regions
     from pcim.interventions import Scene
-    from pcim.plate import ViewKey
     from pcim.regions import partition
     from pcim.scoring import Case, score
 

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 
 from pcim import budget
 from pcim.campaign import Campaign
-from pcim.chunks import plan_chunks
 from pcim.config import Config
 from pcim.contract import Contract
+from pcim.core.plate_source import Source
+from pcim.core.tiling import plan_chunks
 from pcim.expected import Expected
 from pcim.inputs import PlateEntry
 from pcim.method_settings import METHODS
 from pcim.pace import ChunkSizes, Measured, slowest
 from pcim.plan import PlatePlan
-from pcim.source import Source
 from pcim.survey import Survey
 
 WELLS = [f"{row}{column:02d}" for row in "ABCDEFGHIJKLMNOP" for column in range(1, 25)]

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pcim.attribute.assembly import Assembly
-from pcim.chunks import is_selected, plan_chunks, thin_wells, tile_field
 from pcim.config import Select
-from pcim.plate import ViewKey
+from pcim.core.identity import ViewKey
+from pcim.core.tiling import is_selected, plan_chunks, thin_wells, tile_field
 
 lengths = st.integers(1, 90)
 

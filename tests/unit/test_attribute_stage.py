@@ -18,9 +18,11 @@ from pcim.attribute import methods as dispatch
 from pcim.attribute.methods import Attribution, asked_by, backgrounds_given, explain_each
 from pcim.attribute.spool import Spool
 from pcim.attribute.stage import LEDGER_COLUMNS, Job, explain, select_views
-from pcim.chunks import Box
 from pcim.classify import check_failures, classify_views
 from pcim.config import AttributeSettings, IngestSettings, Select
+from pcim.core.identity import ViewKey
+from pcim.core.plate_source import Source
+from pcim.core.tiling import Box
 from pcim.ingest import inspect_field
 from pcim.intensities import Known
 from pcim.journal import Journal
@@ -29,8 +31,6 @@ from pcim.maps import highest
 from pcim.method_settings import METHODS, PcimSettings, PeerSettings
 from pcim.models import Classifier, load_classifier, pick_device
 from pcim.peers import Peer
-from pcim.plate import ViewKey
-from pcim.source import Source
 from pcim.stores import FieldImage
 from pcim.views import read_views, views_of_wells
 

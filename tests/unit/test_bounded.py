@@ -14,15 +14,15 @@ import exports
 import numpy as np
 import pytest
 
-from pcim import bounded
-from pcim.bounded import MAX_COLUMNS, MAX_ROW_CHARACTERS, check_file, read_table
+from pcim.core import safe_read
+from pcim.core.plate_source import Source
+from pcim.core.safe_read import MAX_COLUMNS, MAX_ROW_CHARACTERS, check_file, read_table
 from pcim.exports import read_export
 from pcim.exports.export import Room, digest_of, elements
 from pcim.inputs import read_platemap, read_plates
 from pcim.ngff_json import NgffError
 from pcim.objects import MAX_TABLE_BYTES, middles, read_places
 from pcim.platemaps import read_given
-from pcim.source import Source
 from pcim.written import read_yaml
 
 
@@ -173,7 +173,7 @@ def test_a_pipe_or_a_device_is_not_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for file in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
         with pytest.raises(ValueError, match="not a regular file"):
-            check_file(file, bounded.MAX_TEXT_BYTES)
+            check_file(file, safe_read.MAX_TEXT_BYTES)
 
 
 XML_BOMBS = {

@@ -13,8 +13,8 @@ from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
 from pcim import ngff
 from pcim.config import IngestSettings
+from pcim.core.plate_source import Source
 from pcim.ingest import inspect_field, settle_absence
-from pcim.source import Source
 from pcim.stores import FieldImage
 from pcim.writing import mean_of_four, multiscale, new_field, omero, write_levels
 

@@ -21,9 +21,9 @@ from pcim import __version__
 from pcim.cli import app
 from pcim.commands import stages
 from pcim.commands.terminal import campaigns
+from pcim.core.workflow_files import snakefile
 from pcim.progress import progress_file
 from pcim.status import campaign_status
-from pcim.workflow_files import snakefile
 
 COMMANDS = typer.main.get_group(app).commands
 HEAVY = {"torch", "zarr", "dask", "captum", "pandas", "scipy", "matplotlib", "numpy", "snakemake", "pydantic"}

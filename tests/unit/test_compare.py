@@ -11,7 +11,7 @@ import reported
 
 from pcim import findings
 from pcim.compare import COLUMNS, compare_classifiers, compare_maps, shared_views
-from pcim.plate import ViewKey
+from pcim.core.identity import ViewKey
 
 if TYPE_CHECKING:
     from pathlib import Path

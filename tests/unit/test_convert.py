@@ -22,11 +22,11 @@ from PIL import Image
 
 from pcim import ngff
 from pcim.convert import convert_plate
+from pcim.core.plate_source import Source
 from pcim.exports import FORMATS, read_export
 from pcim.exports.export import Export, Plane
 from pcim.exports.files import failed_files
 from pcim.exports.images import page_looks, read_page
-from pcim.source import Source
 from pcim.stores import FieldImage
 from pcim.survey import survey_plate
 
@@ -256,7 +256,7 @@ def test_a_folder_without_an_index_is_refused(tmp_path: Path, kind: str) -> None
 FULL = """
 import resource, signal, sys
 from pcim.convert import convert_plate
-from pcim.source import Source
+from pcim.core.plate_source import Source
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
 convert_plate(plate="p", source=Source(sys.argv[1], format="imagexpress"), store=__import__("pathlib").Path(sys.argv[2]) / "plate.zarr",

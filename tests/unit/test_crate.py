@@ -18,10 +18,10 @@ from reported import HOSTILE, Made, make_campaign
 
 from pcim.config import Config
 from pcim.contract import load_contract
+from pcim.core.plate_source import Source
 from pcim.crate import Told, copy_workflow, write_crate
 from pcim.crate_settings import Person
 from pcim.report import report_campaign
-from pcim.source import Source
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests/data/crate"

@@ -11,13 +11,13 @@ import pytest
 from makers import SIZE, spot_field, write_model
 
 from pcim.config import EvaluateSettings
+from pcim.core.identity import ViewKey
+from pcim.core.vocabulary import METRICS
 from pcim.evaluate_stage import other_views
 from pcim.exchanges import COLUMNS, Subject, exchange_regions
 from pcim.intervene import highest
 from pcim.interventions import Scene
-from pcim.measured import METRICS
 from pcim.models import Classifier, load_classifier, pick_device
-from pcim.plate import ViewKey
 from pcim.regions import partition, widen
 from pcim.scoring import Case, score, with_controls
 

@@ -20,8 +20,8 @@ from makers import spot_field, write_plate
 from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
 
 from pcim import ngff
+from pcim.core.plate_source import Source
 from pcim.guard import MAX_CHUNK_BYTES, MAX_STREAMS, decode
-from pcim.source import Source
 from pcim.stores import FieldImage
 from pcim.survey import survey_plate
 

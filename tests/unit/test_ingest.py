@@ -11,9 +11,9 @@ from makers import CHANNELS, spot_field, write_plate
 from scipy.ndimage import gaussian_filter
 
 from pcim.config import IngestSettings
+from pcim.core.plate_source import Source
 from pcim.ingest import ingest_plate
 from pcim.quality import illumination, judge
-from pcim.source import Source
 
 RNG = np.random.default_rng(3)
 GOOD = spot_field(RNG, (64, 64), (30, 30))

@@ -32,12 +32,12 @@ from pcim import open_plate
 from pcim.campaign import Campaign
 from pcim.cli import app
 from pcim.config import Config
+from pcim.core.plate_source import Source
 from pcim.discover import FoundPlate, find_plates
 from pcim.exports import MARKS, READERS, read_export
 from pcim.inputs import CampaignError, read_config
 from pcim.platemaps import platemap_text, read_given
 from pcim.setup_screens import show_found
-from pcim.source import Source
 from pcim.survey import Survey, survey_plate
 from pcim.validate import validate
 

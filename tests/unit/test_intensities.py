@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from makers import CHANNELS, write_plate
 
-from pcim.chunks import Box
 from pcim.contract import InputContract, Percentiles
+from pcim.core.identity import ViewKey
+from pcim.core.plate_source import Source
+from pcim.core.tiling import Box
 from pcim.intensities import Known, count_values, measure_intensities, percentile
-from pcim.plate import ViewKey
-from pcim.source import Source
 from pcim.views import View, read_views
 
 WELLS = {("A", "1", "0"): "negcon", ("A", "1", "1"): "negcon", ("A", "2", "0"): "", ("B", "1", "0"): "poscon"}

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from zarr.storage import ZipStore
 
-from pcim.chunks import Box
+from pcim.core.identity import ViewKey
+from pcim.core.tiling import Box
 from pcim.meanmaps import MeanMaps, ObjectMaps, centroids, find_windows, sum_windows, write_dataset
-from pcim.plate import ViewKey
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,6 +15,7 @@ from pcim.attribute.stage import Job, explain
 from pcim.classify import classify_views
 from pcim.config import AttributeSettings, Crops, IngestSettings
 from pcim.contract import InputContract
+from pcim.core.plate_source import Source
 from pcim.ingest import inspect_field
 from pcim.intensities import Known
 from pcim.journal import Journal
@@ -22,7 +23,6 @@ from pcim.mapplates import MapPlate
 from pcim.method_settings import PcimSettings
 from pcim.models import load_classifier, pick_device
 from pcim.objects import find_objects, middles, read_objects, read_places
-from pcim.source import Source
 from pcim.views import read_views, views_of_wells
 
 SPOTS = {"7": (60, 50), "9": (80, 90), "12": (2, 189)}

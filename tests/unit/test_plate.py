@@ -2,7 +2,7 @@
 
 import pytest
 
-from pcim.plate import ViewKey, keyed_number, parse_well, row_number, well_name, well_order
+from pcim.core.identity import ViewKey, keyed_number, parse_well, row_number, well_name, well_order
 
 
 @pytest.mark.parametrize("text", ["A1", "a01", "A001", " A01 "])

@@ -14,8 +14,8 @@ import xarray as xr
 from makers import write_plate
 
 from pcim import ngff, open_plate
+from pcim.core.plate_source import Source
 from pcim.mapplates import MapPlate
-from pcim.source import Source
 from pcim.stores import FieldImage
 
 PIXELS = np.arange(2 * 12 * 17, dtype=np.uint16).reshape(2, 12, 17)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from pcim import findings
-from pcim.plate import KEY_COLUMNS
+from pcim.core.identity import KEY_COLUMNS
 from pcim.reading import read_classifier
 from pcim.reading_settings import ReadingSettings
 from pcim.words import interval, join, number, percent, the

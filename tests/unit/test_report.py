@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 from reported import HOSTILE, Made, make_campaign, write_mean_maps
 
-from pcim.plate import KEY_COLUMNS
+from pcim.core.identity import KEY_COLUMNS
 from pcim.report import report_campaign
 from pcim.summary import as_csv
 

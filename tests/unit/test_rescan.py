@@ -22,10 +22,10 @@ from pcim.campaign import Campaign
 from pcim.cli import app
 from pcim.config import IngestSettings
 from pcim.convert import convert_plate
+from pcim.core.plate_source import Source
 from pcim.ingest import ingest_plate
 from pcim.jobs import hold_campaign
 from pcim.rescan import fields_table, make_rerun, scan_plate
-from pcim.source import Source
 
 CONFIG = "my config.yaml"
 

@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 from makers import CHANNELS, spot_field, write_plate
 
 from pcim import ngff, open_plate
+from pcim.core.identity import well_name
+from pcim.core.plate_source import Source
 from pcim.ngff_json import MAX_JSON_BYTES
-from pcim.plate import well_name
-from pcim.source import Source
 from pcim.stores import FieldImage
 from pcim.survey import survey_plate
 

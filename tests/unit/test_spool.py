@@ -9,8 +9,8 @@ import pytest
 
 from pcim.attribute.spool import Spool
 from pcim.attribute.tasks import Task
-from pcim.chunks import Box
-from pcim.plate import ViewKey
+from pcim.core.identity import ViewKey
+from pcim.core.tiling import Box
 from pcim.views import View
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from makers import write_plate
 from ome_zarr_models import v05
 
 from pcim import ngff
+from pcim.core.plate_source import Source
 from pcim.mapplates import MapPlate
-from pcim.source import Source
 from pcim.stores import FieldImage
 
 SHAPE = (41, 50)

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import tifffile
 
+from pcim.core.plate_source import Source
 from pcim.exports import read_export
 from pcim.exports.images import page_looks, read_page
 from pcim.exports.tiffs import open_tiff
 from pcim.ngff_json import NgffError
-from pcim.source import Source
 
 Tag = tuple[int, int, int, int]
 PIXELS = (np.arange(40 * 52).reshape(40, 52) % 4099).astype(np.uint16)

@@ -12,10 +12,12 @@ from makers import CHANNELS, SIZE, spot_field, write_model, write_plate
 
 from pcim.attribute.spool import Spool
 from pcim.attribute.stage import Job, explain
-from pcim.chunks import Box, tile_field
 from pcim.classify import classify_views
 from pcim.config import AttributeSettings, IngestSettings
 from pcim.contract import InputContract
+from pcim.core.identity import ViewKey
+from pcim.core.plate_source import Source
+from pcim.core.tiling import Box, tile_field
 from pcim.fitting import fit, fit_mask
 from pcim.ingest import inspect_field
 from pcim.intensities import Known
@@ -23,8 +25,6 @@ from pcim.journal import Journal
 from pcim.mapplates import MapPlate
 from pcim.method_settings import PcimSettings
 from pcim.models import load_classifier, pick_device
-from pcim.plate import ViewKey
-from pcim.source import Source
 from pcim.views import View, Waiting, read_views, views_of
 
 

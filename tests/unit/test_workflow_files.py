@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from pcim import workflow_files
 from pcim.cli import app
+from pcim.core import workflow_files
 
 ROOT = Path(__file__).parents[2]
-FIND = "from pcim.workflow_files import profile, snakefile; print(snakefile(), profile('slurm'))"
+FIND = "from pcim.core.workflow_files import profile, snakefile; print(snakefile(), profile('slurm'))"
 
 
 def test_in_a_clone_the_workflow_is_that_of_the_clone() -> None:

@@ -14,7 +14,7 @@ import zarr
 from ome_zarr_models import v05
 from safetensors.torch import load_file, save_file
 
-from pcim.source import Source
+from pcim.core.plate_source import Source
 from pcim.stores import FieldImage
 
 pytestmark = pytest.mark.workflow

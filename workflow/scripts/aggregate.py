@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 from pcim.aggregate import aggregate_plate
 from pcim.config import AggregateSettings, regions_of
+from pcim.core.plate_source import Source
 from pcim.jobs import log_to, sole_writer
-from pcim.source import Source
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

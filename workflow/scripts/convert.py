@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pcim.convert import convert_plate
+from pcim.core.plate_source import Source
 from pcim.jobs import log_to, sole_writer
-from pcim.source import Source
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

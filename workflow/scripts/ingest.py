@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pcim.config import IngestSettings
+from pcim.core.plate_source import Source
 from pcim.ingest import ingest_plate
 from pcim.jobs import log_to, sole_writer
-from pcim.source import Source
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING
 
 from pcim.contract import Percentiles
+from pcim.core.plate_source import Source
 from pcim.intensities import measure_intensities
 from pcim.jobs import log_to, sole_writer
-from pcim.source import Source
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 from pcim.chunkjob import gpus_of
 from pcim.config import EvaluateSettings, regions_of
+from pcim.core.plate_source import Source
 from pcim.intervene import intervene
 from pcim.jobs import log_to, sole_writer
 from pcim.process import leave
 from pcim.progress import telling
-from pcim.source import Source
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

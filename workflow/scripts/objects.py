@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING
 
 from pcim.config import Crops
+from pcim.core.plate_source import Source
 from pcim.jobs import log_to, sole_writer
 from pcim.objects import find_objects
-from pcim.source import Source
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

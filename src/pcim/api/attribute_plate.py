@@ -16,9 +16,10 @@ from pcim import ngff
 from pcim.attribute.spool import Spool
 from pcim.attribute.stage import LEDGER_COLUMNS, explain, select_views
 from pcim.attribute.tasks import Job
-from pcim.chunks import Box
 from pcim.classify import classify_views
 from pcim.config import AttributeSettings, ClassifySettings, Crops, IngestSettings
+from pcim.core.identity import FIELD_COLUMNS, ViewKey
+from pcim.core.tiling import Box
 from pcim.exports import OMEZARR
 from pcim.faults import nearest
 from pcim.ingest import fields_of, inspect_field, key_columns, settle_absence
@@ -28,7 +29,6 @@ from pcim.journal import Journal
 from pcim.mapplates import MapPlate
 from pcim.maps import Maps
 from pcim.objects import find_objects, read_objects
-from pcim.plate import FIELD_COLUMNS, ViewKey
 from pcim.revisions import REVISIONS
 from pcim.settings import CALL
 from pcim.stores import FieldImage

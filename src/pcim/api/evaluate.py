@@ -13,12 +13,12 @@ import torch
 from pcim.api.attribute_plate import as_a_job
 from pcim.api.plate import Plate
 from pcim.attribute.methods import backgrounds_given
-from pcim.chunks import Box
 from pcim.config import EvaluateSettings, Region
+from pcim.core.identity import KEY_COLUMNS, ViewKey
+from pcim.core.tiling import Box
 from pcim.fitting import fit_mask
 from pcim.forward import as_forward, checked_images, key_of, resolve_targets
 from pcim.maps import Maps
-from pcim.plate import KEY_COLUMNS, ViewKey
 from pcim.scoring import Case, score_images
 from pcim.stores import FieldImage
 from pcim.tables import rows_of
@@ -47,7 +47,7 @@ def evaluate(  # noqa: PLR0913 - a public function with defaults
 ) -> pd.DataFrame:
     """Measure whether the classifier follows its maps (fidelity), where they lie (localization), and how spread they are.
 
-    The same code as the workflow's; docs/method.md defines every metric, `pcim.measured.METRICS` says which direction is good.
+    The same code as the workflow's; docs/method.md defines every metric, `pcim.core.vocabulary.METRICS` says which direction is good.
     Each map is measured beside its own blurred self, a control that it must beat, and beside the mask of the objects.
 
     Parameters

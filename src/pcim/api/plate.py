@@ -11,11 +11,11 @@ from dask import array as da
 from dask.delayed import delayed
 
 from pcim import ngff
+from pcim.core.identity import parse_well
 from pcim.exports import FORMATS, OMEZARR, read_export
 from pcim.faults import nearest
 from pcim.inputs import read_source
 from pcim.ngff_json import metadata_file, read_json
-from pcim.plate import parse_well
 from pcim.settings import CALL
 from pcim.stores import FieldImage
 from pcim.survey import Survey, survey_plate
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pcim.source import Source
+    from pcim.core.plate_source import Source
 
 
 @dataclass(frozen=True, repr=False)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pcim.chunks import Box
+    from pcim.core.tiling import Box
 
     Arrays = Mapping[str, NDArray[np.float32]]
 

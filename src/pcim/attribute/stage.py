@@ -14,15 +14,15 @@ from pcim.attribute.assembly import Assembly
 from pcim.attribute.spool import Spool
 from pcim.attribute.tally import Tally
 from pcim.attribute.tasks import Job, Task, finished_fields, key_of
-from pcim.chunks import is_selected, thin_wells
 from pcim.classify import check_failures
 from pcim.contract import load_contract
+from pcim.core.identity import KEY_COLUMNS
+from pcim.core.tiling import is_selected, thin_wells
 from pcim.intensities import Known
 from pcim.jobs import log
 from pcim.journal import Journal
 from pcim.mapplates import MapPlate
 from pcim.objects import read_objects
-from pcim.plate import KEY_COLUMNS
 from pcim.provenance import of_chunk
 from pcim.quality import digest_pixels
 from pcim.settings import CALL

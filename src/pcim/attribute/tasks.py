@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pcim.core.identity import ViewKey
 from pcim.kept import fingerprint
-from pcim.plate import ViewKey
 from pcim.provenance import made_by
 from pcim.settings import CALL
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
     from pcim.config import AttributeSettings
     from pcim.contract import Contract
+    from pcim.core.plate_source import Source
     from pcim.journal import Journal
     from pcim.mapplates import MapPlate
     from pcim.models import Classifier
-    from pcim.source import Source
     from pcim.views import View
 
 Key = tuple[str, str]

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from pcim.commands.terminal import AsJson, Configs, console, refuse
-from pcim.workflow_files import start_command
+from pcim.core.workflow_files import start_command
 
 
 def rescan(

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pcim import workflow_files
 from pcim.commands.terminal import refuse
+from pcim.core import workflow_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from pcim import workflow_files
 from pcim.commands.terminal import refuse
+from pcim.core import workflow_files
 
 
 def where(

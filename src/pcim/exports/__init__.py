@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from pcim.ngff_json import NgffError
 
 if TYPE_CHECKING:
+    from pcim.core.plate_source import Source
     from pcim.exports.export import Export
-    from pcim.source import Source
 
 OMEZARR = "omezarr"
 READERS = ("imagexpress", "operetta", "cellvoyager", "tiles", "ometiff")

@@ -12,7 +12,7 @@ from pcim.exports.export import Export, Plane, Room, digest_of, elements, row_le
 from pcim.ngff_json import NgffError
 
 if TYPE_CHECKING:
-    from pcim.source import Source
+    from pcim.core.plate_source import Source
 
 _INDEX, _DETAIL = "MeasurementData.mlf", "MeasurementDetail.mrf"
 

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import defusedxml.ElementTree as ET  # noqa: N817 - its usual name
 
-from pcim.bounded import check_file
+from pcim.core.identity import well_name, well_order
+from pcim.core.plate_source import PROJECTIONS
+from pcim.core.safe_read import check_file
 from pcim.exports.images import page_looks
 from pcim.ngff import is_plain
 from pcim.ngff_json import NgffError
-from pcim.plate import well_name, well_order
-from pcim.source import PROJECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pcim.source import Source
+    from pcim.core.plate_source import Source
 
 PROJECTED = -1
 """`Plane.z` of a projection that the microscope's own software made."""

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 import defusedxml.ElementTree as ET  # noqa: N817 - its usual name
 
-from pcim.bounded import read_bytes
+from pcim.core.identity import parse_well
+from pcim.core.safe_read import read_bytes
 from pcim.exports.export import MAX_INDEX_BYTES, PROJECTED, Export, Plane, digest_of
 from pcim.exports.tiffs import open_tiff
 from pcim.ngff_json import NgffError
-from pcim.plate import parse_well
 
 if TYPE_CHECKING:
-    from pcim.source import Source
+    from pcim.core.plate_source import Source
 
 _FILE = re.compile(
     r"(?:(?:.*?_)??(?=[A-Z]{1,2}[0-9]{1,3}_[sw][0-9])|.*?_(?=[A-Z]{1,2}[0-9]{2}(?:[_.]|[0-9A-F]{8}-)))"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import defusedxml.ElementTree as ET  # noqa: N817 - its usual name
 
-from pcim.bounded import read_text
+from pcim.core.safe_read import read_text
 from pcim.exports.export import MAX_INDEX_BYTES, Export, Plane, Room, digest_of, row_letters
 from pcim.exports.tiffs import open_tiff
 from pcim.ngff_json import NgffError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from xml.etree.ElementTree import Element
 
-    from pcim.source import Source
+    from pcim.core.plate_source import Source
 
 MAX_TAGS = 4_000_000  # two for each plane that is read; each takes far more memory than its text
 _UM = {"µm": 1.0, "μm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "m": 1e6, "pm": 1e-6}

@@ -14,7 +14,7 @@ from pcim.ngff_json import NgffError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pcim.source import Source
+    from pcim.core.plate_source import Source
 
 _INDEX = "Index.idx.xml"
 

@@ -10,7 +10,7 @@ import math
 import struct
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from pcim.bounded import check_file
+from pcim.core.safe_read import check_file
 from pcim.ngff_json import NgffError
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pcim.bounded import read_bytes, read_table, read_text
+from pcim.core.safe_read import read_bytes, read_table, read_text
 from pcim.exports.export import MAX_INDEX_BYTES, Export, Plane, Room, digest_of, row_letters
 from pcim.exports.tiffs import open_tiff
 from pcim.faults import nearest
@@ -25,7 +25,7 @@ from pcim.written import MAX_BYTES
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pcim.source import Source
+    from pcim.core.plate_source import Source
 
 _TABLE, _DETAILS = "tiles.csv", "acquisition_details.toml"
 REQUIRED = ("file_path", "row", "column")

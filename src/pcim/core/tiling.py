@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from pcim.plate import ViewKey, well_order
+from pcim.core.identity import ViewKey, well_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

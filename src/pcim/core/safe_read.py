@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import TextIO
 
-    from pcim.source import Place
+    from pcim.core.plate_source import Place
 
 MAX_TEXT_BYTES = 64_000_000
 """A table, config or contract may be so large: a plate map of 1536 wells with a hundred columns has under 2 MB."""

@@ -1,0 +1,1 @@
+"""Identities and small readers that import nothing else of the package."""
