@@ -21,7 +21,7 @@ from pcim.attribute import learning, step
 from pcim.attribute.blending import drop, keep, smooth
 from pcim.attribute.learning import Blend, learn, read_out
 from pcim.backgrounds import gaussian_blur, two_backgrounds
-from pcim.method_settings import PcimSettings
+from pcim.config.methods import PcimSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -24,7 +24,7 @@ from torch import nn
 from verdicts import SETTINGS, read_exchanges
 
 from pcim import findings
-from pcim.config import Config
+from pcim.config.config import Config
 from pcim.core.identity import ViewKey
 from pcim.core.plate_source import Source
 from pcim.core.tiling import tile_field

@@ -22,7 +22,7 @@ from scipy.ndimage import gaussian_filter
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from pcim import ngff
-from pcim.config import IngestSettings
+from pcim.config.config import IngestSettings
 from pcim.contract import InputContract
 from pcim.convert import convert_plate
 from pcim.core.identity import ViewKey

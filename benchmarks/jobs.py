@@ -78,7 +78,7 @@ def direct(numbers: list[int], threads: int) -> None:
     from pcim.attribute.stage import attribute_chunk
     from pcim.campaign import Campaign
     from pcim.chunkjob import ChunkJob
-    from pcim.config import AttributeSettings
+    from pcim.config.config import AttributeSettings
     from pcim.revisions import REVISIONS
 
     campaign = Campaign.load(yaml.safe_load(CONFIG.read_text()), look_at_plates=False)

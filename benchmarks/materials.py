@@ -16,7 +16,7 @@ import yaml
 from networks import NETWORKS, trained
 from scenes import SETS, make
 
-from pcim.config import Config
+from pcim.config.config import Config
 from pcim.core.plate_source import Source
 from pcim.models import load_classifier, pick_device
 from pcim.stores import FieldImage

@@ -23,11 +23,11 @@ from pcim.attribute import step
 from pcim.attribute.stage import attribute_chunk
 from pcim.chunkjob import ChunkJob
 from pcim.classify import classify_chunk
-from pcim.config import AttributeSettings, ClassifySettings, IngestSettings
+from pcim.config.config import AttributeSettings, ClassifySettings, IngestSettings
+from pcim.config.methods import PeerSettings
 from pcim.core.plate_source import Source
 from pcim.ingest import ingest_plate
 from pcim.jobs import log_to
-from pcim.method_settings import PeerSettings
 from pcim.models import load_classifier, pick_device
 from pcim.peers import METHODS, Peer
 from pcim.stores import FieldImage

@@ -19,7 +19,7 @@ from harness import Row, options, report
 
 from pcim import ngff
 from pcim.attribute.methods import asked_by, explain_each
-from pcim.config import Config
+from pcim.config.config import Config
 from pcim.core.identity import ViewKey
 from pcim.core.plate_source import Source
 from pcim.core.tiling import Box

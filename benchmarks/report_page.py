@@ -22,9 +22,9 @@ from harness import Row, options, report, seconds
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import reported
 
+from pcim.config.methods import CONTROLS
 from pcim.core.identity import KEY_COLUMNS
 from pcim.core.vocabulary import BLURRED, METRICS, OBJECTS_MASK, OTHER_VIEW
-from pcim.method_settings import CONTROLS
 from pcim.report import report_campaign
 from pcim.responses import MEASURES, position_table
 from pcim.statistics import bootstrap_sums

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from pcim.architectures import small_cnn
 from pcim.attribute.step import Step, margin
 from pcim.backgrounds import two_backgrounds
-from pcim.method_settings import PcimSettings
+from pcim.config.methods import PcimSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,7 +17,7 @@ from harness import Row, options, report
 from scipy.special import softmax
 
 from pcim import findings
-from pcim.config import EvaluateSettings
+from pcim.config.config import EvaluateSettings
 from pcim.core.identity import ViewKey
 from pcim.exchanges import COLUMNS, Subject, exchange_regions
 from pcim.interventions import Scene

@@ -12,11 +12,11 @@ from makers import spot_field, write_model, write_plate
 from pcim.attribute.stage import attribute_chunk
 from pcim.chunkjob import ChunkJob
 from pcim.classify import classify_chunk
-from pcim.config import AttributeSettings, ClassifySettings, EvaluateSettings, IngestSettings, Region
+from pcim.config.config import AttributeSettings, ClassifySettings, EvaluateSettings, IngestSettings, Region
+from pcim.config.methods import PcimSettings
 from pcim.core.plate_source import Source
 from pcim.evaluate_stage import evaluate_chunk
 from pcim.ingest import inspect_field
-from pcim.method_settings import PcimSettings
 
 if TYPE_CHECKING:
     from pathlib import Path

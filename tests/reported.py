@@ -13,7 +13,7 @@ from makers import write_model, write_plate
 from zarr.storage import ZipStore
 
 from pcim import ngff
-from pcim.config import Config
+from pcim.config.config import Config
 from pcim.core.plate_source import Source
 from pcim.mapplates import MapPlate
 from pcim.meanmaps import ObjectMaps, write_dataset

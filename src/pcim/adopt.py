@@ -8,8 +8,8 @@ from safetensors.numpy import load_file
 
 from pcim.arrays import read_array, read_content
 from pcim.bioimage import read_package
+from pcim.config.methods import METHODS, NEEDS
 from pcim.contract import PROGRAMS, SUFFIXES, Contract, Format, InputContract, ModelError
-from pcim.method_settings import METHODS, NEEDS
 from pcim.modelfolder import Draft, write_model
 
 if TYPE_CHECKING:

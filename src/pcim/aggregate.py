@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 
 from pcim import ngff
+from pcim.config.methods import method_read
 from pcim.core.identity import KEY_COLUMNS, ViewKey
 from pcim.core.tiling import Box
 from pcim.fitting import fit, fit_mask
 from pcim.jobs import log
 from pcim.mapplates import MapPlate
 from pcim.meanmaps import MeanMaps, ObjectMaps, find_windows, write_dataset
-from pcim.method_settings import method_read
 from pcim.profiles import profile_wells
 from pcim.provenance import KEY, pixels_of, record
 from pcim.stores import FieldImage
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pcim.config import AggregateSettings, Region
+    from pcim.config.config import AggregateSettings, Region
     from pcim.core.plate_source import Source
 
 ALL_CHANNELS = "all"

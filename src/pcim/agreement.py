@@ -5,21 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pcim.config import Config
+from pcim.config.base import CALL
+from pcim.config.config import Config
+from pcim.config.errors import absent, nearest, parse
+from pcim.config.methods import METHODS, NEEDS
 from pcim.contract import PROGRAMS
 from pcim.core.identity import well_order
-from pcim.faults import absent, nearest, parse
 from pcim.inputs import SPLITS, PlateEntry, lines_with, read_model, read_plates
-from pcim.method_settings import METHODS, NEEDS
-from pcim.settings import CALL
 from pcim.survey import Survey, survey_elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pcim.config import ClassifierSettings
+    from pcim.config.config import ClassifierSettings
+    from pcim.config.yaml_lines import Written
     from pcim.contract import Contract
-    from pcim.written import Written
 
 
 @dataclass(frozen=True)

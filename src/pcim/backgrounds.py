@@ -10,9 +10,9 @@ from jaxtyping import Float  # noqa: TC002 - tests check shapes at run time
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from pcim.config import Substitute
+    from pcim.config.config import Substitute
+    from pcim.config.methods import Background
     from pcim.contract import InputContract
-    from pcim.method_settings import Background
 
 Backgrounds = tuple[Tensor, Tensor]
 """The background that keep lies over and the one that drop sinks into, (b, c, h, w) each."""

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from pcim.arrays import array_of
+from pcim.config.yaml_lines import MAX_BYTES, yaml_of
 from pcim.contract import Format, InputContract, ModelError
 from pcim.core.safe_read import MAX_TEXT_BYTES, MAX_WEIGHTS_BYTES, read_bytes
 from pcim.modelfolder import Draft
-from pcim.written import MAX_BYTES, yaml_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 from pcim import budget
 from pcim.agreement import Inputs
+from pcim.config.methods import method_read
+from pcim.config.yaml_lines import Written
 from pcim.core.plate_source import Source
 from pcim.expected import Expected
 from pcim.exports import OMEZARR
 from pcim.inputs import CampaignError, PlateEntry
-from pcim.method_settings import method_read
 from pcim.plan import Plans, PlatePlan, plan_file, plan_plates, read_plan
-from pcim.written import Written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from pcim.config import Config
+    from pcim.config.config import Config
     from pcim.contract import Contract
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from pcim.reading_settings import ReadingSettings
+    from pcim.config.report import ReadingSettings
 
 Row = dict[str, Any]
 

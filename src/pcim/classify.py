@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pcim.chunkjob import ChunkJob
-    from pcim.config import ClassifySettings
+    from pcim.config.config import ClassifySettings
     from pcim.contract import Contract
     from pcim.models import Classifier
 

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
+from pcim.config.base import CALL, Digest, Distinct, PlainName, Settings, spelled
+from pcim.config.errors import parse
+from pcim.config.yaml_lines import read_yaml
 from pcim.core.tiling import Box, tile_field
-from pcim.faults import parse
-from pcim.settings import CALL, Digest, Distinct, PlainName, Settings, spelled
-from pcim.written import read_yaml
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pcim.method_settings import Need
+    from pcim.config.methods import Need
 
 Format = Literal["state_dict", "torch_export", "torchscript", "onnx"]
 SUFFIXES: dict[Format, tuple[str, ...]] = {

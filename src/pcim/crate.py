@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from pcim.config import Config
+    from pcim.config.config import Config
     from pcim.contract import Contract
     from pcim.core.plate_source import Source
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from pcim.settings import Settings
+from pcim.config.base import Settings
 
 
 def _checked(orcid: str) -> str:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pcim.config.base import is_name
 from pcim.core.plate_source import REMOTE, Source, holds_secret
 from pcim.exports import MARKS, OMEZARR
 from pcim.exports.imagexpress import named_otherwise
 from pcim.ngff_json import NgffError, attributes
-from pcim.settings import is_name
 from pcim.survey import Survey, survey_plate
 
 if TYPE_CHECKING:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, get_args
 import pandas as pd
 
 from pcim import outline
-from pcim.config import IngestSettings
+from pcim.config.config import IngestSettings
 from pcim.core.identity import FIELD_COLUMNS, KEY_COLUMNS
 from pcim.words import number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pcim.reading_settings import DoubtSettings
+    from pcim.config.report import DoubtSettings
 
 ACCEPTABLE = get_args(get_args(IngestSettings.model_fields["accept"].annotation)[0])
 """The verdicts on fields that a campaign may let pass; fields of the others are not read whatever it says."""

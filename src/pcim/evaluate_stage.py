@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from pcim.config.methods import method_read
 from pcim.contract import load_contract
 from pcim.core.identity import KEY_COLUMNS, ViewKey
 from pcim.core.tiling import Box
@@ -20,7 +21,6 @@ from pcim.intensities import Known
 from pcim.jobs import log
 from pcim.kept import Kept, Rows, fingerprint
 from pcim.mapplates import MapPlate
-from pcim.method_settings import method_read
 from pcim.progress import progress
 from pcim.provenance import of_chunk
 from pcim.stores import FieldImage
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pcim.chunkjob import ChunkJob
-    from pcim.config import EvaluateSettings, Region
+    from pcim.config.config import EvaluateSettings, Region
+    from pcim.config.methods import Background
     from pcim.contract import Contract
-    from pcim.method_settings import Background
     from pcim.models import Classifier
     from pcim.scoring import Case
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from pcim import findings, responses
+from pcim.config.methods import CONTROLS, method_read
+from pcim.config.report import DoubtSettings, ReadingSettings
 from pcim.confounding import accuracy_by_level, confounding_table
 from pcim.core.identity import KEY_COLUMNS, well_order
 from pcim.doubts import doubtful, failures
-from pcim.method_settings import CONTROLS, method_read
 from pcim.reading import Reading, read_classifier
-from pcim.reading_settings import DoubtSettings, ReadingSettings
 from pcim.scores import Scores, curve_table, is_control, method_table
 from pcim.trust import method_sentence
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from pcim.config import ClassifierSettings
+    from pcim.config.config import ClassifierSettings
     from pcim.contract import Contract
     from pcim.core.plate_source import Source
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pcim.config import EvaluateSettings
+    from pcim.config.config import EvaluateSettings
     from pcim.models import Classifier
 
 COLUMNS = (

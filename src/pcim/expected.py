@@ -11,7 +11,7 @@ from pcim.core.tiling import is_selected
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pcim.config import Config, Select
+    from pcim.config.config import Config, Select
     from pcim.contract import Contract, InputContract
     from pcim.inputs import PlateEntry
     from pcim.survey import Survey

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pcim.config import EvaluateSettings, Region
+    from pcim.config.config import EvaluateSettings, Region
     from pcim.core.plate_source import Source
 
 DEPENDS_ON = {"blur", "batch_size", "partners", "frame", "map_top"}

@@ -16,7 +16,7 @@ from pcim.exports import OMEZARR
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
-    from pcim.config import Config
+    from pcim.config.config import Config
     from pcim.contract import Contract
     from pcim.inputs import PlateEntry
     from pcim.plan import PlatePlan

@@ -11,10 +11,10 @@ import pandas as pd
 import yaml
 
 from pcim.charts import theme
+from pcim.config.methods import CONTROLS
 from pcim.core.identity import KEY_COLUMNS
 from pcim.doubts import acceptable, failures, rerun_command, rescan_command
 from pcim.figures import javascript
-from pcim.method_settings import CONTROLS
 from pcim.plate_page import PlatePage
 from pcim.words import interval, method_name, number, percent
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from pcim.config import Config
+    from pcim.config.config import Config
     from pcim.found import Inputs
     from pcim.page import ClassifierPage
 

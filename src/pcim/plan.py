@@ -23,7 +23,7 @@ from pcim.survey import Survey, metadata_digest, survey_plate
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
 
-    from pcim.config import Config
+    from pcim.config.config import Config
     from pcim.contract import Contract
     from pcim.inputs import PlateEntry
 

@@ -8,9 +8,9 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pcim.config.errors import absent, nearest
 from pcim.core.identity import well_order
 from pcim.core.safe_read import read_table, read_text
-from pcim.faults import absent, nearest
 from pcim.inputs import SPLITS, delimiter_of, platemap_of, rows_in
 
 if TYPE_CHECKING:

@@ -64,7 +64,7 @@ def _seconds_a_map(asked: Mapping[str, Any]) -> dict[str, float]:
     from safetensors.numpy import load_file
 
     from pcim.attribute.methods import asked_by, explain_each
-    from pcim.config import AttributeSettings
+    from pcim.config.config import AttributeSettings
     from pcim.contract import load_contract
     from pcim.models import load_classifier, pick_device
 

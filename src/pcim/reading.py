@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from pcim.cautions import Row, cautions_of, records, without_control
+from pcim.config.report import ReadingSettings
 from pcim.core.vocabulary import BACKGROUND, CORNERS, FRAME, MAP_TOP, SURROUNDINGS
 from pcim.pointing import map_sentence, pointed_regions
-from pcim.reading_settings import ReadingSettings
 from pcim.words import interval, join, percent, the
 
 if TYPE_CHECKING:

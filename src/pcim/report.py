@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from pcim.config import Config
+from pcim.config.config import Config
 from pcim.core.plate_source import Source
 from pcim.crate import Told, copy_workflow, write_crate
 from pcim.figures import Album

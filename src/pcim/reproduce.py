@@ -19,13 +19,13 @@ import yaml
 from pcim.attribute.stage import attribute_chunk
 from pcim.chunkjob import ChunkJob
 from pcim.classify import classify_chunk
-from pcim.config import AttributeSettings, ClassifySettings
+from pcim.config.config import AttributeSettings, ClassifySettings
+from pcim.config.errors import nearest
 from pcim.contract import Contract
 from pcim.core.identity import KEY_COLUMNS, parse_well
 from pcim.core.plate_source import Source
 from pcim.core.tiling import Box
 from pcim.differences import Change, Compared, State, calls_differ, changes, devices, maps_differ, stored_maps
-from pcim.faults import nearest
 from pcim.mapplates import MapPlate
 from pcim.progress import progress_bar
 from pcim.provenance import file_digest, read_record

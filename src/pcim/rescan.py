@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
+from pcim.config.errors import nearest
 from pcim.convert import read_channel
 from pcim.core.identity import well_name
 from pcim.exports import OMEZARR, read_export
-from pcim.faults import nearest
 from pcim.ingest import fields_of
 from pcim.jobs import hold_campaign
 from pcim.progress import progress_bar

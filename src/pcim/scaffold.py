@@ -15,17 +15,17 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from pcim.budget_settings import BudgetSettings
-from pcim.config import AttributeSettings, ClassifierSettings, ClassifySettings, Config, ReportSettings
+from pcim.config.base import PlainName, is_name
+from pcim.config.config import AttributeSettings, ClassifierSettings, ClassifySettings, Config, ReportSettings
+from pcim.config.errors import nearest
+from pcim.config.methods import NEEDS
 from pcim.contract import PROGRAMS
 from pcim.core.plate_source import REMOTE
 from pcim.core.vocabulary import OWN_REGIONS
 from pcim.exports import OMEZARR
-from pcim.faults import nearest
 from pcim.inputs import SOURCE_COLUMNS
 from pcim.jobs import whole_file
-from pcim.method_settings import NEEDS
 from pcim.platemaps import Given, platemap_text
-from pcim.settings import PlainName, is_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -1,6 +1,6 @@
 """Settings and commands as documentation: config.schema.json, the tables in config/README.md, and docs/cli.md.
 
-``python -m pcim.schema`` writes them from `pcim.config` and `pcim.cli`, ``--check`` fails when they are stale.
+``python -m pcim.schema`` writes them from `pcim.config.config` and `pcim.cli`, ``--check`` fails when they are stale.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from pydantic_core import PydanticUndefined
 from typer.cli import get_docs_for_click
 
 from pcim.cli import app
-from pcim.config import ClassifierSettings, Config, Region, Select
+from pcim.config.config import ClassifierSettings, Config, Region, Select
 from pcim.contract import Contract, InputContract, Percentiles, TestContract, TrainingRecord
 
 _HEAD = """# Configuration
 
-Made from `src/pcim/config.py` by `make schema`; do not edit by hand. Unknown keys are refused, and the message names the
+Made from `src/pcim/config/config.py` by `make schema`; do not edit by hand. Unknown keys are refused, and the message names the
 nearest right one. Threads, memory, partitions and GPUs are not here: they live in `profiles/`.
 
 Paths are relative to the folder that Snakemake runs in. `plates.tsv` is tab separated with the columns `plate` (name),

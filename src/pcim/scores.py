@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import pandas as pd
 
+from pcim.config.methods import CONTROLS
 from pcim.core.identity import KEY_COLUMNS
 from pcim.core.vocabulary import BLURRED, METRICS, OBJECTS_MASK, OTHER_VIEW
-from pcim.method_settings import CONTROLS
 from pcim.statistics import Means, bootstrap_means, bootstrap_sums, holm
 
 if TYPE_CHECKING:

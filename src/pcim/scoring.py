@@ -12,8 +12,8 @@ from torch import Tensor
 from pcim import metrics
 from pcim.attribute.methods import backgrounds_given
 from pcim.backgrounds import gaussian_blur, make_background
+from pcim.config.methods import CONTROLS, method_read
 from pcim.core.vocabulary import BLURRED, OBJECTS_MASK, OTHER_VIEW
-from pcim.method_settings import CONTROLS, method_read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int64
     from numpy.typing import NDArray
 
-    from pcim.config import EvaluateSettings, Substitute
+    from pcim.config.config import EvaluateSettings, Substitute
+    from pcim.config.methods import Background
     from pcim.core.identity import ViewKey
-    from pcim.method_settings import Background
     from pcim.models import Classifier
 
 CELLS = 16

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from pcim.config.yaml_lines import MAX_BYTES
 from pcim.core.safe_read import read_text
-from pcim.written import MAX_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pcim.checks import Check, call
-from pcim.faults import nearest
+from pcim.config.errors import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from pcim.config import Region
+    from pcim.config.config import Region
     from pcim.contract import InputContract
     from pcim.core.plate_source import Source
     from pcim.intensities import Known

@@ -20,12 +20,12 @@ from fuzz.mutants import mutate, mutate_binary
 from fuzz.tiffs import made_tiffs
 
 from pcim.arrays import read_array
-from pcim.config import Config
+from pcim.config.config import Config
+from pcim.config.errors import parse
 from pcim.contract import ModelError, read_contract
 from pcim.core.plate_source import Source
 from pcim.exports import read_export
 from pcim.exports.images import page_looks, read_page
-from pcim.faults import parse
 from pcim.inputs import CampaignError, read_config, read_platemap, read_plates
 from pcim.ngff_json import NgffError
 from pcim.objects import read_places

@@ -56,8 +56,8 @@ class View:
     @cached_property
     def maps(self) -> dict[str, np.ndarray]:
         from pcim.attribute.methods import explain_each
-        from pcim.config import AttributeSettings
-        from pcim.method_settings import PeerSettings
+        from pcim.config.config import AttributeSettings
+        from pcim.config.methods import PeerSettings
 
         images = self.classifier.normalise(self.pixels[np.newaxis])
         target = self.classifier.class_index(["spot"])
@@ -90,7 +90,7 @@ def _convert(view: View) -> list[float]:
 def _ingest(view: View) -> list[float]:
     from makers import CHANNELS
 
-    from pcim.config import IngestSettings
+    from pcim.config.config import IngestSettings
     from pcim.intensities import count_values, percentile
     from pcim.objects import middles
     from pcim.quality import _contrast, _fine_share, illumination, judge
@@ -135,7 +135,7 @@ def _aggregate(view: View) -> list[float]:
 
 def _evaluate(view: View) -> list[float]:
     from pcim.compare import compare_maps
-    from pcim.config import EvaluateSettings
+    from pcim.config.config import EvaluateSettings
     from pcim.core.identity import ViewKey
     from pcim.exchanges import Subject, exchange_regions
     from pcim.interventions import Scene

@@ -13,7 +13,7 @@ from torch import nn
 from pcim import PCIM, attribute_plate, evaluate, load_classifier, open_plate
 from pcim.attribute.memory import MOST, views_that_fit
 from pcim.attribute.step import Step
-from pcim.method_settings import PcimSettings
+from pcim.config.methods import PcimSettings
 from pcim.peers import METHODS, Peer
 
 pytestmark = [

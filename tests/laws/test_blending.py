@@ -15,7 +15,7 @@ from pcim.attribute.blending import drop, keep, smooth
 from pcim.attribute.learning import Blend, learn, learn_literal, read_out
 from pcim.attribute.step import Step, margin
 from pcim.backgrounds import gaussian_blur
-from pcim.method_settings import PcimSettings
+from pcim.config.methods import PcimSettings
 
 SETTINGS = PcimSettings()
 

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from pcim import budget
 from pcim.campaign import Campaign
-from pcim.config import Config
+from pcim.config.config import Config
+from pcim.config.methods import METHODS
 from pcim.contract import Contract
 from pcim.core.plate_source import Source
 from pcim.core.tiling import plan_chunks
 from pcim.expected import Expected
 from pcim.inputs import PlateEntry
-from pcim.method_settings import METHODS
 from pcim.pace import ChunkSizes, Measured, slowest
 from pcim.plan import PlatePlan
 from pcim.survey import Survey

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pcim.attribute.assembly import Assembly
-from pcim.config import Select
+from pcim.config.config import Select
 from pcim.core.identity import ViewKey
 from pcim.core.tiling import is_selected, plan_chunks, thin_wells, tile_field
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from fuzz.targets import TARGETS
 
-from pcim import bioimage, guard, ngff, ngff_json, objects, written
+from pcim import bioimage, guard, ngff, ngff_json, objects
+from pcim.config import yaml_lines
 from pcim.core import safe_read
 from pcim.exports import export, images, ometiff, tiffs
 
@@ -34,7 +35,7 @@ def test_its_numbers_are_the_codes() -> None:
         "Up to 64 MB, a million rows, 10 000 columns, and a million characters a row": (
             safe_read.MAX_TEXT_BYTES, safe_read.MAX_ROWS, safe_read.MAX_COLUMNS, safe_read.MAX_ROW_CHARACTERS) == (64_000_000, 10**6, 10_000, 10**6),
         "up to 4 GiB, and five million objects of a plate": (objects.MAX_TABLE_BYTES, objects.MAX_OBJECTS) == (2**32, 5_000_000),
-        "Up to 1 MB, 100 000 values once aliases are followed, 32 deep": (written.MAX_BYTES, written.MAX_NODES, written.MAX_DEPTH) == (1_000_000, 100_000, 32),
+        "Up to 1 MB, 100 000 values once aliases are followed, 32 deep": (yaml_lines.MAX_BYTES, yaml_lines.MAX_NODES, yaml_lines.MAX_DEPTH) == (1_000_000, 100_000, 32),
         "Regular files of up to 8 GiB": safe_read.MAX_WEIGHTS_BYTES == 2**33,
         "no more than 100 times its archive and 64 MB": (bioimage.PACKED, safe_read.MAX_TEXT_BYTES) == (100, 64_000_000),
     }  # fmt: skip

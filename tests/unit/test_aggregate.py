@@ -14,7 +14,7 @@ from reported import CLASSES, METHODS, SIZE, make_campaign
 from zarr.storage import ZipStore
 
 from pcim.aggregate import aggregate_plate, group_shares, region_shares
-from pcim.config import AggregateSettings, Region
+from pcim.config.config import AggregateSettings, Region
 from pcim.core.plate_source import Source
 from pcim.mapplates import MapPlate
 from pcim.meanmaps import MeanMaps, write_dataset

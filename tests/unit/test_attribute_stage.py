@@ -19,7 +19,8 @@ from pcim.attribute.methods import Attribution, asked_by, backgrounds_given, exp
 from pcim.attribute.spool import Spool
 from pcim.attribute.stage import LEDGER_COLUMNS, Job, explain, select_views
 from pcim.classify import check_failures, classify_views
-from pcim.config import AttributeSettings, IngestSettings, Select
+from pcim.config.config import AttributeSettings, IngestSettings, Select
+from pcim.config.methods import METHODS, PcimSettings, PeerSettings
 from pcim.core.identity import ViewKey
 from pcim.core.plate_source import Source
 from pcim.core.tiling import Box
@@ -28,7 +29,6 @@ from pcim.intensities import Known
 from pcim.journal import Journal
 from pcim.mapplates import MapPlate
 from pcim.maps import highest
-from pcim.method_settings import METHODS, PcimSettings, PeerSettings
 from pcim.models import Classifier, load_classifier, pick_device
 from pcim.peers import Peer
 from pcim.stores import FieldImage

@@ -14,6 +14,7 @@ import exports
 import numpy as np
 import pytest
 
+from pcim.config.yaml_lines import read_yaml
 from pcim.core import safe_read
 from pcim.core.plate_source import Source
 from pcim.core.safe_read import MAX_COLUMNS, MAX_ROW_CHARACTERS, check_file, read_table
@@ -23,7 +24,6 @@ from pcim.inputs import read_platemap, read_plates
 from pcim.ngff_json import NgffError
 from pcim.objects import MAX_TABLE_BYTES, middles, read_places
 from pcim.platemaps import read_given
-from pcim.written import read_yaml
 
 
 def test_a_table_has_its_columns_and_the_lines_of_its_rows() -> None:

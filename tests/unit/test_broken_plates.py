@@ -12,7 +12,7 @@ from makers import CHANNELS, spot_field, write_plate
 from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
 from pcim import ngff
-from pcim.config import IngestSettings
+from pcim.config.config import IngestSettings
 from pcim.core.plate_source import Source
 from pcim.ingest import inspect_field, settle_absence
 from pcim.stores import FieldImage

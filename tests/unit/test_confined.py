@@ -21,7 +21,8 @@ from makers import spot_field, write_plate
 
 from pcim import ngff
 from pcim.attribute.spool import Spool
-from pcim.config import Config
+from pcim.config.base import is_name
+from pcim.config.config import Config
 from pcim.convert import convert_plate
 from pcim.core.plate_source import Source
 from pcim.exports import read_export
@@ -29,7 +30,6 @@ from pcim.exports.export import elements
 from pcim.exports.images import page_looks, read_page
 from pcim.inputs import read_plates
 from pcim.jobs import lock_file, log_to, sole_writer
-from pcim.settings import is_name
 from pcim.tables import write_table
 
 GOOD = spot_field(np.random.default_rng(3), (40, 52), (20, 30))

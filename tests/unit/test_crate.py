@@ -16,7 +16,7 @@ from makers import write_model
 from pydantic import ValidationError
 from reported import HOSTILE, Made, make_campaign
 
-from pcim.config import Config
+from pcim.config.config import Config
 from pcim.contract import load_contract
 from pcim.core.plate_source import Source
 from pcim.crate import Told, copy_workflow, write_crate

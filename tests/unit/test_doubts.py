@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 import reported
 
-from pcim.config import Verdict
+from pcim.config.config import Verdict
+from pcim.config.report import DoubtSettings
 from pcim.doubts import ACCEPTABLE, acceptable, doubtful, failures, rerun_command, rescan_command
 from pcim.jobstates import UNREAD
-from pcim.reading_settings import DoubtSettings
 
 SURE = {
     "call": "spot",

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from makers import SIZE, spot_field, write_model
 
-from pcim.config import EvaluateSettings
+from pcim.config.config import EvaluateSettings
 from pcim.core.identity import ViewKey
 from pcim.core.vocabulary import METRICS
 from pcim.evaluate_stage import other_views

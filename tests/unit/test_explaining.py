@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from pcim import attribute_plate, evaluate, load_classifier, open_plate
 from pcim.api.plate import Plate
-from pcim.config import Crops, Select
+from pcim.config.config import Crops, Select
 from pcim.core.identity import KEY_COLUMNS
 from pcim.core.tiling import Box
 from pcim.mapplates import MapPlate

@@ -8,7 +8,7 @@ import pytest
 import reported
 
 from pcim import findings
-from pcim.config import ClassifierSettings
+from pcim.config.config import ClassifierSettings
 
 SETTINGS = ClassifierSettings.model_validate(
     {"model": "model.yaml", "plates": ["p1"], "truth": "label", "split": "split", "regions": {"spots": {"label": "s"}}}

@@ -10,7 +10,7 @@ import pytest
 from makers import CHANNELS, spot_field, write_plate
 from scipy.ndimage import gaussian_filter
 
-from pcim.config import IngestSettings
+from pcim.config.config import IngestSettings
 from pcim.core.plate_source import Source
 from pcim.ingest import ingest_plate
 from pcim.quality import illumination, judge

@@ -31,7 +31,7 @@ from typer.testing import CliRunner, Result
 from pcim import open_plate
 from pcim.campaign import Campaign
 from pcim.cli import app
-from pcim.config import Config
+from pcim.config.config import Config
 from pcim.core.plate_source import Source
 from pcim.discover import FoundPlate, find_plates
 from pcim.exports import MARKS, READERS, read_export

@@ -11,8 +11,8 @@ import torch
 from scipy.ndimage import sobel
 from torch import nn
 
-from pcim.method_settings import METHODS as CONFIGURED
-from pcim.method_settings import PeerSettings
+from pcim.config.methods import METHODS as CONFIGURED
+from pcim.config.methods import PeerSettings
 from pcim.peers import METHODS, Peer, blurred
 from pcim.peers.perturbations import random_masks, squares
 

@@ -14,7 +14,7 @@ from makers import spot_field, write_campaign, write_plate
 
 from pcim import budget
 from pcim.campaign import Campaign
-from pcim.config import Region
+from pcim.config.config import Region
 from pcim.core.plate_source import Source
 from pcim.inputs import CampaignError
 from pcim.plan import plan_file, plan_plate, read_plan

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from pcim import findings
+from pcim.config.report import ReadingSettings
 from pcim.core.identity import KEY_COLUMNS
 from pcim.reading import read_classifier
-from pcim.reading_settings import ReadingSettings
 from pcim.words import interval, join, number, percent, the
 
 EMPTY_ACCURACY = findings.accuracy_table(

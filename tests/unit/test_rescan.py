@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from pcim.campaign import Campaign
 from pcim.cli import app
-from pcim.config import IngestSettings
+from pcim.config.config import IngestSettings
 from pcim.convert import convert_plate
 from pcim.core.plate_source import Source
 from pcim.ingest import ingest_plate

@@ -17,7 +17,7 @@ from pyarrow import parquet
 
 from pcim import chunkjob, journal, scoring
 from pcim.attribute import learning
-from pcim.config import ClassifySettings
+from pcim.config.config import ClassifySettings
 from pcim.jobs import Stopped
 from pcim.kept import Kept
 from pcim.mapplates import MapPlate

@@ -10,7 +10,7 @@ import pytest
 from buckets import SECRET, put_in_a_bucket
 from makers import CHANNELS, spot_field, write_plate
 
-from pcim.config import IngestSettings
+from pcim.config.config import IngestSettings
 from pcim.core.plate_source import Source, holds_secret
 from pcim.core.safe_read import is_printable, printable
 from pcim.ingest import ingest_plate

@@ -13,7 +13,8 @@ from makers import CHANNELS, SIZE, spot_field, write_model, write_plate
 from pcim.attribute.spool import Spool
 from pcim.attribute.stage import Job, explain
 from pcim.classify import classify_views
-from pcim.config import AttributeSettings, IngestSettings
+from pcim.config.config import AttributeSettings, IngestSettings
+from pcim.config.methods import PcimSettings
 from pcim.contract import InputContract
 from pcim.core.identity import ViewKey
 from pcim.core.plate_source import Source
@@ -23,7 +24,6 @@ from pcim.ingest import inspect_field
 from pcim.intensities import Known
 from pcim.journal import Journal
 from pcim.mapplates import MapPlate
-from pcim.method_settings import PcimSettings
 from pcim.models import load_classifier, pick_device
 from pcim.views import View, Waiting, read_views, views_of
 

@@ -12,9 +12,9 @@ import yaml
 from makers import write_campaign
 
 from pcim.campaign import Campaign
+from pcim.config.yaml_lines import MAX_BYTES, Written, read_together, read_yaml
 from pcim.inputs import CampaignError, read_config
 from pcim.validate import validate
-from pcim.written import MAX_BYTES, Written, read_together, read_yaml
 
 ROOT = Path(__file__).parents[2]
 

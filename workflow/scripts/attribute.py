@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from pcim.attribute.stage import attribute_chunk
 from pcim.chunkjob import ChunkJob
-from pcim.config import AttributeSettings
+from pcim.config.config import AttributeSettings
 from pcim.jobs import log_to, sole_writer
 from pcim.process import leave
 from pcim.progress import telling

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from pcim.chunkjob import ChunkJob
 from pcim.classify import classify_chunk
-from pcim.config import ClassifySettings
+from pcim.config.config import ClassifySettings
 from pcim.jobs import log_to, sole_writer
 from pcim.process import leave
 from pcim.progress import telling

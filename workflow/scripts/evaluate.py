@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from pcim.chunkjob import ChunkJob
-from pcim.config import EvaluateSettings, regions_of
+from pcim.config.config import EvaluateSettings, regions_of
 from pcim.evaluate_stage import evaluate_chunk
 from pcim.jobs import log_to, sole_writer
 from pcim.process import leave

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pcim.config import IngestSettings
+from pcim.config.config import IngestSettings
 from pcim.core.plate_source import Source
 from pcim.ingest import ingest_plate
 from pcim.jobs import log_to, sole_writer

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pcim.chunkjob import gpus_of
-from pcim.config import EvaluateSettings, regions_of
+from pcim.config.config import EvaluateSettings, regions_of
 from pcim.core.plate_source import Source
 from pcim.intervene import intervene
 from pcim.jobs import log_to, sole_writer

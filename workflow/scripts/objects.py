@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from pcim.config import Crops
+from pcim.config.config import Crops
 from pcim.core.plate_source import Source
 from pcim.jobs import log_to, sole_writer
 from pcim.objects import find_objects

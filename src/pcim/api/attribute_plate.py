@@ -17,11 +17,12 @@ from pcim.attribute.spool import Spool
 from pcim.attribute.stage import LEDGER_COLUMNS, explain, select_views
 from pcim.attribute.tasks import Job
 from pcim.classify import classify_views
-from pcim.config import AttributeSettings, ClassifySettings, Crops, IngestSettings
+from pcim.config.base import CALL
+from pcim.config.config import AttributeSettings, ClassifySettings, Crops, IngestSettings
+from pcim.config.errors import nearest
 from pcim.core.identity import FIELD_COLUMNS, ViewKey
 from pcim.core.tiling import Box
 from pcim.exports import OMEZARR
-from pcim.faults import nearest
 from pcim.ingest import fields_of, inspect_field, key_columns, settle_absence
 from pcim.intensities import Known, measure_intensities
 from pcim.jobs import sole_writer
@@ -30,7 +31,6 @@ from pcim.mapplates import MapPlate
 from pcim.maps import Maps
 from pcim.objects import find_objects, read_objects
 from pcim.revisions import REVISIONS
-from pcim.settings import CALL
 from pcim.stores import FieldImage
 from pcim.tables import rows_of, write_table
 from pcim.views import read_views, views_of_wells

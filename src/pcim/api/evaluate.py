@@ -13,7 +13,7 @@ import torch
 from pcim.api.attribute_plate import as_a_job
 from pcim.api.plate import Plate
 from pcim.attribute.methods import backgrounds_given
-from pcim.config import EvaluateSettings, Region
+from pcim.config.config import EvaluateSettings, Region
 from pcim.core.identity import KEY_COLUMNS, ViewKey
 from pcim.core.tiling import Box
 from pcim.fitting import fit_mask
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from pcim.config.methods import Background
     from pcim.forward import Scores
-    from pcim.method_settings import Background
 
 
 def evaluate(  # noqa: PLR0913 - a public function with defaults

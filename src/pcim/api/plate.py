@@ -11,12 +11,12 @@ from dask import array as da
 from dask.delayed import delayed
 
 from pcim import ngff
+from pcim.config.base import CALL
+from pcim.config.errors import nearest
 from pcim.core.identity import parse_well
 from pcim.exports import FORMATS, OMEZARR, read_export
-from pcim.faults import nearest
 from pcim.inputs import read_source
 from pcim.ngff_json import metadata_file, read_json
-from pcim.settings import CALL
 from pcim.stores import FieldImage
 from pcim.survey import Survey, survey_plate
 

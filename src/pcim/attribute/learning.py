@@ -15,7 +15,7 @@ from pcim.attribute.step import Step
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from pcim.method_settings import PcimSettings
+    from pcim.config.methods import PcimSettings
 
 LOOK_EVERY = {"cpu": 1, "cuda": 4}
 """Steps between two looks at which views have ended: a look waits for the device. It changes no map."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from pcim.method_settings import PcimSettings
+    from pcim.config.methods import PcimSettings
 
 ON_A_CPU = 8  # more only leave the caches
 PROBE, MOST, SHARE = 4, 512, 0.8

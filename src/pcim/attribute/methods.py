@@ -20,9 +20,9 @@ from pcim.peers import METHODS, Peer
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pcim.config import AttributeSettings
+    from pcim.config.config import AttributeSettings
+    from pcim.config.methods import Background
     from pcim.contract import InputContract
-    from pcim.method_settings import Background
     from pcim.models import Classifier
 
 

@@ -14,11 +14,11 @@ from pcim.attribute.learning import Blend, learn, learn_each, learn_literal, rea
 from pcim.attribute.memory import views_that_fit
 from pcim.attribute.step import target_probability
 from pcim.backgrounds import black, two_backgrounds
+from pcim.config.methods import PcimSettings
 from pcim.contract import Contract
 from pcim.forward import as_forward, checked_images, key_of, resolve_targets
 from pcim.halving import each_halving, halving_when_out_of_memory
 from pcim.maps import Maps
-from pcim.method_settings import PcimSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
     from pcim.backgrounds import Backgrounds
+    from pcim.config.methods import Background
     from pcim.forward import Forward, Scores
-    from pcim.method_settings import Background
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -58,7 +58,7 @@ class PCIM:
     precision
         ``bfloat16`` runs the classifier under autocast, weights and losses stay float32; ``auto`` does so on GPUs.
     **overrides
-        Settings of the default preset, see `pcim.config.PcimSettings`.
+        Settings of the default preset, see `pcim.config.config.PcimSettings`.
 
     Raises
     ------

@@ -15,6 +15,7 @@ from pcim.attribute.spool import Spool
 from pcim.attribute.tally import Tally
 from pcim.attribute.tasks import Job, Task, finished_fields, key_of
 from pcim.classify import check_failures
+from pcim.config.base import CALL
 from pcim.contract import load_contract
 from pcim.core.identity import KEY_COLUMNS
 from pcim.core.tiling import is_selected, thin_wells
@@ -25,7 +26,6 @@ from pcim.mapplates import MapPlate
 from pcim.objects import read_objects
 from pcim.provenance import of_chunk
 from pcim.quality import digest_pixels
-from pcim.settings import CALL
 from pcim.tables import rows_of, write_table
 from pcim.views import View, Waiting, batches, read_views, views_of_wells
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pcim.attribute.methods import Attribution
     from pcim.attribute.spool import Done
     from pcim.chunkjob import ChunkJob
-    from pcim.config import AttributeSettings
+    from pcim.config.config import AttributeSettings
     from pcim.models import Classifier
     from pcim.views import Reading
 

@@ -18,7 +18,7 @@ from pcim.attribute.blending import smooth
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pcim.method_settings import PcimSettings
+    from pcim.config.methods import PcimSettings
 
 SOFTNESS = 0.7
 """A pull of so many times the price of a pixel moves its weight at full speed; less, in proportion.

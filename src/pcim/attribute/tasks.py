@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pcim.config.base import CALL
 from pcim.core.identity import ViewKey
 from pcim.kept import fingerprint
 from pcim.provenance import made_by
-from pcim.settings import CALL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from pcim.config import AttributeSettings
+    from pcim.config.config import AttributeSettings
     from pcim.contract import Contract
     from pcim.core.plate_source import Source
     from pcim.journal import Journal

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, model_validator
 
 from pcim.budget_settings import BudgetSettings
-from pcim.classify_settings import ClassifySettings as ClassifySettings  # noqa: PLC0414 - as the other groups, it is found here
+from pcim.config.base import CALL, Distinct, Name, Part, PlainName, Settings, exactly_one
+from pcim.config.methods import PEER_CHOICES, Background, Method, PcimSettings, PeerSettings
+from pcim.config.report import DoubtSettings, ReadingSettings
+from pcim.config.stages import ClassifySettings  # noqa: PLC0414 - as the other groups, it is found here
 from pcim.core.vocabulary import OWN_REGIONS
 from pcim.crate_settings import Person  # noqa: TC001 - pydantic needs the name at run time
-from pcim.method_settings import PEER_CHOICES, Background, Method, PcimSettings, PeerSettings
-from pcim.reading_settings import DoubtSettings, ReadingSettings
-from pcim.settings import CALL, Distinct, Name, Part, PlainName, Settings, exactly_one
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from pydantic import Field
 
-from pcim.settings import Settings
+from pcim.config.base import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from pcim.settings import SPELLINGS
+from pcim.config.base import SPELLINGS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
 
-    from pcim.written import Written
+    from pcim.config.yaml_lines import Written
 
 Model = TypeVar("Model", bound=BaseModel)
 _DEPTH = 4

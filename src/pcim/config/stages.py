@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from pcim.settings import Digest, Name, Settings
+from pcim.config.base import Digest, Name, Settings
 
 
 class ClassifySettings(Settings):

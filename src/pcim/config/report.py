@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from pcim.settings import Settings
+from pcim.config.base import Settings
 
 
 class ReadingSettings(Settings):

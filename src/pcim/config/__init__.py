@@ -1,0 +1,1 @@
+"""Every setting of a campaign, and YAML read with the lines of its keys."""
