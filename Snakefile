@@ -11,7 +11,7 @@ from pcim import budget
 from pcim.campaign import Campaign
 from pcim.exports.files import failed_files
 from pcim.inputs import read_config
-from pcim.jobs import hold_campaign
+from pcim.runtime.job_log import hold_campaign
 from pcim.outline import Outline, campaign_record
 from pcim.revisions import REVISIONS
 from pcim.core.workflow_files import start_command

@@ -30,8 +30,8 @@ from pcim.core.plate_source import Source
 from pcim.core.tiling import tile_field
 from pcim.ingest import ingest_plate
 from pcim.intensities import Known
-from pcim.jobs import log_to
 from pcim.mapplates import MapPlate
+from pcim.runtime.job_log import log_to
 from pcim.views import View, batches, read_views
 from pcim.writing import chunk_px, every_second, finish_plate, mean_of_four, multiscale, new_field, omero, write_levels
 

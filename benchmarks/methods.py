@@ -27,9 +27,9 @@ from pcim.config.config import AttributeSettings, ClassifySettings, IngestSettin
 from pcim.config.methods import PeerSettings
 from pcim.core.plate_source import Source
 from pcim.ingest import ingest_plate
-from pcim.jobs import log_to
 from pcim.models import load_classifier, pick_device
 from pcim.peers import METHODS, Peer
+from pcim.runtime.job_log import log_to
 from pcim.stores import FieldImage
 
 if TYPE_CHECKING:

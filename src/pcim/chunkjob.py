@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pcim.core.plate_source import Source
-from pcim.process import importing
+from pcim.runtime.process import importing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,12 +12,12 @@ import pandas as pd
 from pcim.contract import load_contract
 from pcim.core.identity import KEY_COLUMNS
 from pcim.intensities import Known
-from pcim.jobs import log
-from pcim.kept import Kept, fingerprint
 from pcim.objects import read_objects
-from pcim.progress import progress
-from pcim.provenance import of_chunk
-from pcim.tables import rows_of
+from pcim.runtime.job_log import log
+from pcim.runtime.progress import progress
+from pcim.runtime.provenance import of_chunk
+from pcim.runtime.resume import Kept, fingerprint
+from pcim.runtime.tables import rows_of
 from pcim.views import View, Waiting, batches, read_views, views_of_wells
 
 if TYPE_CHECKING:

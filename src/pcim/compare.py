@@ -14,12 +14,12 @@ from pcim.core.tiling import Box
 from pcim.core.vocabulary import PAIR_COLUMNS
 from pcim.fitting import fit
 from pcim.intervene import highest
-from pcim.jobs import log, sole_writer
 from pcim.mapplates import MapPlate
 from pcim.metrics import agreement
-from pcim.provenance import record
+from pcim.runtime.job_log import log, sole_writer
+from pcim.runtime.provenance import record
+from pcim.runtime.tables import rows_of, write_table
 from pcim.scoring import TOP_SHARE
-from pcim.tables import rows_of, write_table
 from pcim.views import explained_views
 
 if TYPE_CHECKING:

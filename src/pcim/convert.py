@@ -18,10 +18,10 @@ from pcim.exports import read_export
 from pcim.exports.export import digest_of, row_letters
 from pcim.exports.files import look_of, write_failed
 from pcim.exports.images import read_page
-from pcim.jobs import log, log_some
-from pcim.progress import progress
-from pcim.provenance import made_by, record
-from pcim.tables import write_table
+from pcim.runtime.job_log import log, log_some
+from pcim.runtime.progress import progress
+from pcim.runtime.provenance import made_by, record
+from pcim.runtime.tables import write_table
 from pcim.writing import finish_plate, mean_of_four, multiscale, new_field, omero, write_levels
 
 if TYPE_CHECKING:

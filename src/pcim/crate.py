@@ -18,8 +18,8 @@ from rocrate.rocrate import ROCrate
 
 from pcim.core.plate_source import REMOTE
 from pcim.core.workflow_files import workflow_folder
-from pcim.jobs import whole_file
-from pcim.provenance import pixels_of
+from pcim.runtime.job_log import whole_file
+from pcim.runtime.provenance import pixels_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

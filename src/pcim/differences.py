@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from pcim.outline import read_made
-from pcim.provenance import code_digest, file_digest, made_by
 from pcim.revisions import REVISIONS
+from pcim.runtime.provenance import code_digest, file_digest, made_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

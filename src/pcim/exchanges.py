@@ -24,8 +24,8 @@ from pcim.interventions import (
     mean_scene,
     partners,
 )
-from pcim.progress import progress
 from pcim.regions import corners, frame
+from pcim.runtime.progress import progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -12,8 +12,8 @@ from pcim.contract import load_contract
 from pcim.core.identity import KEY_COLUMNS
 from pcim.core.vocabulary import HOW, PAIR_COLUMNS
 from pcim.evidence import Evidence
+from pcim.runtime.tables import read_tables
 from pcim.scores import READ, Scores
-from pcim.tables import read_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

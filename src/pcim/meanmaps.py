@@ -10,7 +10,7 @@ import xarray as xr
 from zarr.storage import MemoryStore
 
 from pcim.fitting import fit
-from pcim.jobs import whole_file
+from pcim.runtime.job_log import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -10,10 +10,10 @@ import pandas as pd
 from pcim import ngff
 from pcim.core.identity import FIELD_COLUMNS, parse_well
 from pcim.core.safe_read import check_file, read_table
-from pcim.jobs import log
-from pcim.provenance import record
+from pcim.runtime.job_log import log
+from pcim.runtime.provenance import record
+from pcim.runtime.tables import rows_of, write_table
 from pcim.stores import FieldImage
-from pcim.tables import rows_of, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

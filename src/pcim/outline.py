@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pcim import budget
 from pcim.exports import OMEZARR
-from pcim.jobs import whole_file
-from pcim.provenance import code_digest, file_digest, software
 from pcim.revisions import REVISIONS
+from pcim.runtime.job_log import whole_file
+from pcim.runtime.provenance import code_digest, file_digest, software
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from pcim import ngff
 from pcim.core.plate_source import Source
 from pcim.core.tiling import plan_chunks
-from pcim.jobs import whole_file
 from pcim.pace import ChunkSizes, finished_jobs, slowest
+from pcim.runtime.job_log import whole_file
 from pcim.survey import Survey, metadata_digest, survey_plate
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pcim.jobs import is_held, whole_file
+from pcim.runtime.job_log import is_held, whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,13 +16,13 @@ from pcim.core.plate_source import Source
 from pcim.crate import Told, copy_workflow, write_crate
 from pcim.figures import Album
 from pcim.found import Inputs
-from pcim.jobs import log, whole_file
 from pcim.outline import read_made
 from pcim.page import ClassifierPage
 from pcim.pages import Pages
-from pcim.provenance import record
+from pcim.runtime.job_log import log, whole_file
+from pcim.runtime.provenance import record
+from pcim.runtime.tables import read_tables, write_table
 from pcim.summary import as_csv, summary_json
-from pcim.tables import read_tables, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -27,9 +27,9 @@ from pcim.core.plate_source import Source
 from pcim.core.tiling import Box
 from pcim.differences import Change, Compared, State, calls_differ, changes, devices, maps_differ, stored_maps
 from pcim.mapplates import MapPlate
-from pcim.progress import progress_bar
-from pcim.provenance import file_digest, read_record
-from pcim.tables import rows_of
+from pcim.runtime.progress import progress_bar
+from pcim.runtime.provenance import file_digest, read_record
+from pcim.runtime.tables import rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

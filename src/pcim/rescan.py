@@ -17,11 +17,11 @@ from pcim.convert import read_channel
 from pcim.core.identity import well_name
 from pcim.exports import OMEZARR, read_export
 from pcim.ingest import fields_of
-from pcim.jobs import hold_campaign
-from pcim.progress import progress_bar
 from pcim.quality import digest_pixels
+from pcim.runtime.job_log import hold_campaign
+from pcim.runtime.progress import progress_bar
+from pcim.runtime.tables import rows_of
 from pcim.stores import FieldImage
-from pcim.tables import rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -24,8 +24,8 @@ from pcim.core.plate_source import REMOTE
 from pcim.core.vocabulary import OWN_REGIONS
 from pcim.exports import OMEZARR
 from pcim.inputs import SOURCE_COLUMNS
-from pcim.jobs import whole_file
 from pcim.platemaps import Given, platemap_text
+from pcim.runtime.job_log import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pcim.jobs import is_held
 from pcim.jobstates import STATES, UNREAD, Bad, Found, State, look
 from pcim.outline import Job, read_outline, rerun_command, rescan_command
+from pcim.runtime.job_log import is_held
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -7,7 +7,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from pcim.provenance import code_digest
+from pcim.runtime.provenance import code_digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pcim.checks import Check, call
-from pcim.jobs import whole_file
+from pcim.runtime.job_log import whole_file
 from pcim.slurm import by_partition
 from snakemake_executor_plugin_pcim_slurm.slurm import options
 

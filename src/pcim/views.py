@@ -17,8 +17,8 @@ from pcim.core.tiling import Box
 from pcim.fitting import fit
 from pcim.quality import digest_pixels
 from pcim.regions import boundary_region, label_region, partition
+from pcim.runtime.tables import read_tables, rows_of
 from pcim.stores import FieldImage
-from pcim.tables import read_tables, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -26,11 +26,11 @@ from pcim.core.plate_source import Source
 from pcim.core.tiling import Box
 from pcim.ingest import inspect_field
 from pcim.intensities import Known
-from pcim.journal import Journal
 from pcim.mapplates import MapPlate
 from pcim.maps import highest
 from pcim.models import Classifier, load_classifier, pick_device
 from pcim.peers import Peer
+from pcim.runtime.journal import Journal
 from pcim.stores import FieldImage
 from pcim.views import read_views, views_of_wells
 

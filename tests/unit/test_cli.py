@@ -22,7 +22,7 @@ from pcim.cli import app
 from pcim.commands import stages
 from pcim.commands.terminal import campaigns
 from pcim.core.workflow_files import snakefile
-from pcim.progress import progress_file
+from pcim.runtime.progress import progress_file
 from pcim.status import campaign_status
 
 COMMANDS = typer.main.get_group(app).commands

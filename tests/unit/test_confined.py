@@ -29,8 +29,8 @@ from pcim.exports import read_export
 from pcim.exports.export import elements
 from pcim.exports.images import page_looks, read_page
 from pcim.inputs import read_plates
-from pcim.jobs import lock_file, log_to, sole_writer
-from pcim.tables import write_table
+from pcim.runtime.job_log import lock_file, log_to, sole_writer
+from pcim.runtime.tables import write_table
 
 GOOD = spot_field(np.random.default_rng(3), (40, 52), (20, 30))
 CLIMBING = ["../../../out", "..", "a/b", "/out", "\\\\host\\x", ".hidden", "x\0y", "x" * 129, "\x1b[2J"]

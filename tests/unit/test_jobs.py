@@ -15,10 +15,10 @@ import pandas as pd
 import pytest
 
 from pcim.chunkjob import gpus_of
-from pcim.jobs import hold_campaign, log, log_some, log_to, sole_writer, whole_file
-from pcim.journal import Journal
-from pcim.process import importing
-from pcim.tables import write_table
+from pcim.runtime.job_log import hold_campaign, log, log_some, log_to, sole_writer, whole_file
+from pcim.runtime.journal import Journal
+from pcim.runtime.process import importing
+from pcim.runtime.tables import write_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,7 +76,7 @@ def test_a_journal_survives_a_line_that_was_cut_off(tmp_path: Path) -> None:
 def test_the_campaign_is_free_again_when_its_process_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    code = "import pcim.jobs, time; pcim.jobs.hold_campaign('demo'); print('held', flush=True); time.sleep(60)"
+    code = "import pcim.runtime.job_log, time; pcim.runtime.job_log.hold_campaign('demo'); print('held', flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
@@ -94,7 +94,7 @@ def test_a_gpu_counts_however_the_site_wants_it_asked_for() -> None:
 
 
 def test_a_process_that_leaves_has_said_everything_and_ends_well(tmp_path: Path) -> None:
-    code = "import atexit, pcim.process as p; atexit.register(print, 'taken apart'); print('said', end=''); p.leave()"
+    code = "import atexit, pcim.runtime.process as p; atexit.register(print, 'taken apart'); print('said', end=''); p.leave()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "said"
 

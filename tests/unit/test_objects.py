@@ -19,10 +19,10 @@ from pcim.contract import InputContract
 from pcim.core.plate_source import Source
 from pcim.ingest import inspect_field
 from pcim.intensities import Known
-from pcim.journal import Journal
 from pcim.mapplates import MapPlate
 from pcim.models import load_classifier, pick_device
 from pcim.objects import find_objects, middles, read_objects, read_places
+from pcim.runtime.journal import Journal
 from pcim.views import read_views, views_of_wells
 
 SPOTS = {"7": (60, 50), "9": (80, 90), "12": (2, 189)}

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from runs import hear_interrupts
 
-from pcim import progress as module
-from pcim.jobs import Stopped, log_to
-from pcim.progress import STOP_FILE, Progress, progress, progress_file, read_progress, telling
+from pcim.runtime import progress as module
+from pcim.runtime.job_log import Stopped, log_to
+from pcim.runtime.progress import STOP_FILE, Progress, progress, progress_file, read_progress, telling
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,7 +120,7 @@ def test_a_job_stops_between_batches_once_the_file_is_there_and_never_at_its_end
 def test_a_stopped_process_ends_with_its_code_and_no_traceback_and_slurm_hears_the_log(tmp_path: Path) -> None:
     (tmp_path / "stop").touch()
     code = (
-        "import sys; from pcim.jobs import log_to; from pcim.progress import progress\n"
+        "import sys; from pcim.runtime.job_log import log_to; from pcim.runtime.progress import progress\n"
         f"with log_to({str(tmp_path / 'job.log')!r}):\n    progress(2, 'classify').update()"
     )
     own = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
@@ -138,9 +138,7 @@ def test_a_stopped_process_ends_with_its_code_and_no_traceback_and_slurm_hears_t
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_job_that_is_interrupted_ends_with_a_line_and_its_own_code(number: signal.Signals, tmp_path: Path) -> None:
     log = tmp_path / "job.log"
-    code = (
-        f"import os; from pcim.jobs import log_to\nwith log_to({str(log)!r}):\n    os.kill(os.getpid(), {int(number)})"
-    )
+    code = f"import os; from pcim.runtime.job_log import log_to\nwith log_to({str(log)!r}):\n    os.kill(os.getpid(), {int(number)})"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False,

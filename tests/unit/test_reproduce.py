@@ -19,8 +19,8 @@ from rich.console import Console
 from pcim import differences, models, reproduce, screens
 from pcim.differences import how_far
 from pcim.mapplates import MapPlate
-from pcim.provenance import read_record
 from pcim.reproduce import Chosen
+from pcim.runtime.provenance import read_record
 
 ROWS = {"call": 8, "map": 8 * len(METHODS)}
 

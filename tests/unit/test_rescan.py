@@ -24,8 +24,8 @@ from pcim.config.config import IngestSettings
 from pcim.convert import convert_plate
 from pcim.core.plate_source import Source
 from pcim.ingest import ingest_plate
-from pcim.jobs import hold_campaign
 from pcim.rescan import fields_table, make_rerun, scan_plate
+from pcim.runtime.job_log import hold_campaign
 
 CONFIG = "my config.yaml"
 

@@ -15,14 +15,15 @@ import pytest
 import torch
 from pyarrow import parquet
 
-from pcim import chunkjob, journal, scoring
+from pcim import chunkjob, scoring
 from pcim.attribute import learning
 from pcim.config.config import ClassifySettings
-from pcim.jobs import Stopped
-from pcim.kept import Kept
 from pcim.mapplates import MapPlate
 from pcim.models import Classifier
-from pcim.progress import STOP_FILE
+from pcim.runtime import journal
+from pcim.runtime.job_log import Stopped
+from pcim.runtime.progress import STOP_FILE
+from pcim.runtime.resume import Kept
 
 TABLES = ("calls", *METHODS, "scores", "curves")
 VIEWS = 8

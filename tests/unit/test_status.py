@@ -17,12 +17,12 @@ from typer.testing import CliRunner
 
 from pcim.campaign import Campaign
 from pcim.cli import app
-from pcim.jobs import sole_writer
 from pcim.jobstates import progress_file
 from pcim.outline import Outline, read_outline
+from pcim.runtime.job_log import sole_writer
+from pcim.runtime.tables import write_table
 from pcim.screens import show_status
 from pcim.status import Row, campaign_status, plain
-from pcim.tables import write_table
 
 COMMAND = "snakemake --configfile 'my config.yaml'"
 ROOT = Path("results/planted")

@@ -22,9 +22,9 @@ from pcim.core.tiling import Box, tile_field
 from pcim.fitting import fit, fit_mask
 from pcim.ingest import inspect_field
 from pcim.intensities import Known
-from pcim.journal import Journal
 from pcim.mapplates import MapPlate
 from pcim.models import load_classifier, pick_device
+from pcim.runtime.journal import Journal
 from pcim.views import View, Waiting, read_views, views_of
 
 

@@ -12,8 +12,8 @@ from zipfile import ZipFile
 import pytest
 
 from pcim.mapplates import MapPlate
-from pcim.provenance import code_digest, read_record
 from pcim.revisions import REVISIONS
+from pcim.runtime.provenance import code_digest, read_record
 
 pytestmark = pytest.mark.workflow
 

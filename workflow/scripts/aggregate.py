@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from pcim.aggregate import aggregate_plate
 from pcim.config.config import AggregateSettings, regions_of
 from pcim.core.plate_source import Source
-from pcim.jobs import log_to, sole_writer
+from pcim.runtime.job_log import log_to, sole_writer
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 from pcim.chunkjob import ChunkJob
 from pcim.classify import classify_chunk
 from pcim.config.config import ClassifySettings
-from pcim.jobs import log_to, sole_writer
-from pcim.process import leave
-from pcim.progress import telling
+from pcim.runtime.job_log import log_to, sole_writer
+from pcim.runtime.process import leave
+from pcim.runtime.progress import telling
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

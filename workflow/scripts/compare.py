@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from pcim.compare import compare_classifiers
-from pcim.jobs import log_to
+from pcim.runtime.job_log import log_to
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

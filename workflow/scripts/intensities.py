@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from pcim.contract import Percentiles
 from pcim.core.plate_source import Source
 from pcim.intensities import measure_intensities
-from pcim.jobs import log_to, sole_writer
+from pcim.runtime.job_log import log_to, sole_writer
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -7,9 +7,9 @@ from pcim.chunkjob import gpus_of
 from pcim.config.config import EvaluateSettings, regions_of
 from pcim.core.plate_source import Source
 from pcim.intervene import intervene
-from pcim.jobs import log_to, sole_writer
-from pcim.process import leave
-from pcim.progress import telling
+from pcim.runtime.job_log import log_to, sole_writer
+from pcim.runtime.process import leave
+from pcim.runtime.progress import telling
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from pcim.jobs import log_to, sole_writer
-from pcim.provenance import software
 from pcim.report import report_campaign
+from pcim.runtime.job_log import log_to, sole_writer
+from pcim.runtime.provenance import software
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

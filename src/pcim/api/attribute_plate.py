@@ -25,14 +25,14 @@ from pcim.core.tiling import Box
 from pcim.exports import OMEZARR
 from pcim.ingest import fields_of, inspect_field, key_columns, settle_absence
 from pcim.intensities import Known, measure_intensities
-from pcim.jobs import sole_writer
-from pcim.journal import Journal
 from pcim.mapplates import MapPlate
 from pcim.maps import Maps
 from pcim.objects import find_objects, read_objects
 from pcim.revisions import REVISIONS
+from pcim.runtime.job_log import sole_writer
+from pcim.runtime.journal import Journal
+from pcim.runtime.tables import rows_of, write_table
 from pcim.stores import FieldImage
-from pcim.tables import rows_of, write_table
 from pcim.views import read_views, views_of_wells
 
 if TYPE_CHECKING:

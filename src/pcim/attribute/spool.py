@@ -10,7 +10,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from pcim.jobs import log, whole_file
+from pcim.runtime.job_log import log, whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

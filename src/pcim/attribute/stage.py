@@ -20,13 +20,13 @@ from pcim.contract import load_contract
 from pcim.core.identity import KEY_COLUMNS
 from pcim.core.tiling import is_selected, thin_wells
 from pcim.intensities import Known
-from pcim.jobs import log
-from pcim.journal import Journal
 from pcim.mapplates import MapPlate
 from pcim.objects import read_objects
-from pcim.provenance import of_chunk
 from pcim.quality import digest_pixels
-from pcim.tables import rows_of, write_table
+from pcim.runtime.job_log import log
+from pcim.runtime.journal import Journal
+from pcim.runtime.provenance import of_chunk
+from pcim.runtime.tables import rows_of, write_table
 from pcim.views import View, Waiting, batches, read_views, views_of_wells
 
 if TYPE_CHECKING:

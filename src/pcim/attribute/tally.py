@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pcim.progress import Meter, progress
+from pcim.runtime.progress import Meter, progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from pcim.config.base import CALL
 from pcim.core.identity import ViewKey
-from pcim.kept import fingerprint
-from pcim.provenance import made_by
+from pcim.runtime.provenance import made_by
+from pcim.runtime.resume import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from pcim.config.config import AttributeSettings
     from pcim.contract import Contract
     from pcim.core.plate_source import Source
-    from pcim.journal import Journal
     from pcim.mapplates import MapPlate
     from pcim.models import Classifier
+    from pcim.runtime.journal import Journal
     from pcim.views import View
 
 Key = tuple[str, str]

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pcim.jobs import Stopped, Told, job_log, whole_file
+from pcim.runtime.job_log import Stopped, Told, job_log, whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

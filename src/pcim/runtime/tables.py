@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from pcim.jobs import whole_file
-from pcim.provenance import as_metadata
+from pcim.runtime.job_log import whole_file
+from pcim.runtime.provenance import as_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -10,9 +10,9 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pcim.jobs import log, whole_file
-from pcim.journal import Journal
-from pcim.tables import rows_of, write_table
+from pcim.runtime.job_log import log, whole_file
+from pcim.runtime.journal import Journal
+from pcim.runtime.tables import rows_of, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pcim.jobs import log
+from pcim.runtime.job_log import log
 
 SYNC_EVERY_S = 1.0
 """A journal is synced to disk at most so often: on a parallel file system that takes as long as a batch on a GPU."""
