@@ -9,7 +9,7 @@ from snakemake.utils import min_version
 
 from pcim import budget
 from pcim.campaign import Campaign
-from pcim.exports.files import failed_files
+from pcim.plates.vendors.failed_files import failed_files
 from pcim.inputs import read_config
 from pcim.runtime.job_log import hold_campaign
 from pcim.outline import Outline, campaign_record

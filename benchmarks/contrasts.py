@@ -31,8 +31,8 @@ from pcim.core.tiling import tile_field
 from pcim.exchanges import COLUMNS, Subject, exchange_regions
 from pcim.interventions import Scene, exchange_objects, without_objects
 from pcim.models import load_classifier, pick_device
+from pcim.plates.field_image import FieldImage
 from pcim.regions import boundary_region, partition, widen
-from pcim.stores import FieldImage
 from pcim.views import read_regions
 
 if TYPE_CHECKING:

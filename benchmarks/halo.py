@@ -18,9 +18,9 @@ from pcim.campaign import Campaign
 from pcim.findings import exchange_table
 from pcim.inputs import read_config
 from pcim.intervene import intervene
+from pcim.plates.field_image import FieldImage
 from pcim.revisions import REVISIONS
 from pcim.runtime.job_log import log
-from pcim.stores import FieldImage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

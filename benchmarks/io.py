@@ -21,7 +21,6 @@ from harness import Row, options, paired_ratio, report
 from scipy.ndimage import gaussian_filter
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from pcim import ngff
 from pcim.config.config import IngestSettings
 from pcim.contract import InputContract
 from pcim.convert import convert_plate
@@ -30,10 +29,20 @@ from pcim.core.plate_source import Source
 from pcim.core.tiling import tile_field
 from pcim.ingest import ingest_plate
 from pcim.intensities import Known
-from pcim.mapplates import MapPlate
+from pcim.plates import ngff
+from pcim.plates.attribution_plate import MapPlate
+from pcim.plates.writer import (
+    chunk_px,
+    every_second,
+    finish_plate,
+    mean_of_four,
+    multiscale,
+    new_field,
+    omero,
+    write_levels,
+)
 from pcim.runtime.job_log import log_to
 from pcim.views import View, batches, read_views
-from pcim.writing import chunk_px, every_second, finish_plate, mean_of_four, multiscale, new_field, omero, write_levels
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

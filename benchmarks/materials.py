@@ -19,7 +19,7 @@ from scenes import SETS, make
 from pcim.config.config import Config
 from pcim.core.plate_source import Source
 from pcim.models import load_classifier, pick_device
-from pcim.stores import FieldImage
+from pcim.plates.field_image import FieldImage
 from pcim.views import explained_views, read_regions
 
 if TYPE_CHECKING:

@@ -29,8 +29,8 @@ from pcim.core.plate_source import Source
 from pcim.ingest import ingest_plate
 from pcim.models import load_classifier, pick_device
 from pcim.peers import METHODS, Peer
+from pcim.plates.field_image import FieldImage
 from pcim.runtime.job_log import log_to
-from pcim.stores import FieldImage
 
 if TYPE_CHECKING:
     import torch

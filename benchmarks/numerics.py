@@ -17,7 +17,6 @@ import torch
 import yaml
 from harness import Row, options, report
 
-from pcim import ngff
 from pcim.attribute.methods import asked_by, explain_each
 from pcim.config.config import Config
 from pcim.core.identity import ViewKey
@@ -25,7 +24,8 @@ from pcim.core.plate_source import Source
 from pcim.core.tiling import Box
 from pcim.differences import LOGITS, how_far, needed
 from pcim.models import load_classifier, pick_device
-from pcim.stores import FieldImage
+from pcim.plates import ngff
+from pcim.plates.field_image import FieldImage
 
 CLASSIFIERS = {"bbbc013_translocation": "bbbc013", "bbbc010_rows": "bbbc010"}
 VARIANTS: dict[str, dict[str, str]] = {

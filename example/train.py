@@ -27,7 +27,7 @@ from torch import nn
 from pcim.architectures import small_cnn
 from pcim.core.plate_source import Source
 from pcim.core.tiling import tile_field
-from pcim.stores import FieldImage
+from pcim.plates.field_image import FieldImage
 
 if TYPE_CHECKING:
     from collections.abc import Callable

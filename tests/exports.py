@@ -41,7 +41,7 @@ def imagexpress(root: Path) -> Path:
 
 def cellvoyager(root: Path) -> Path:
     """Three wells, four sites, two channels, four depths, as the real index says."""
-    from pcim.exports.export import elements
+    from pcim.plates.vendors.export import elements
 
     root.mkdir(parents=True)
     for name in ("MeasurementData.mlf", "MeasurementDetail.mrf"):

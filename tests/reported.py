@@ -12,11 +12,11 @@ import xarray as xr
 from makers import write_model, write_plate
 from zarr.storage import ZipStore
 
-from pcim import ngff
 from pcim.config.config import Config
 from pcim.core.plate_source import Source
-from pcim.mapplates import MapPlate
 from pcim.meanmaps import ObjectMaps, write_dataset
+from pcim.plates import ngff
+from pcim.plates.attribution_plate import MapPlate
 
 if TYPE_CHECKING:
     from pathlib import Path

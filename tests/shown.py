@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 from makers import write_plate
 
-from pcim import ngff
 from pcim.core.plate_source import Source
-from pcim.mapplates import MapPlate
 from pcim.outline import Outline
 from pcim.plan import PlatePlan
-from pcim.survey import survey_plate
+from pcim.plates import ngff
+from pcim.plates.attribution_plate import MapPlate
+from pcim.plates.inventory import survey_plate
 
 SIDE, SPOT = 256, (64, 192)
 

@@ -12,7 +12,7 @@ from pcim.config.methods import METHODS, NEEDS
 from pcim.contract import PROGRAMS
 from pcim.core.identity import well_order
 from pcim.inputs import SPLITS, PlateEntry, lines_with, read_model, read_plates
-from pcim.survey import Survey, survey_elsewhere
+from pcim.plates.inventory import Survey, survey_elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -11,8 +11,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pcim.exports import OMEZARR
 from pcim.pace import finished_jobs
+from pcim.plates.vendors import OMEZARR
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

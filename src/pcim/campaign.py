@@ -16,9 +16,9 @@ from pcim.config.methods import method_read
 from pcim.config.yaml_lines import Written
 from pcim.core.plate_source import Source
 from pcim.expected import Expected
-from pcim.exports import OMEZARR
 from pcim.inputs import CampaignError, PlateEntry
 from pcim.plan import Plans, PlatePlan, plan_file, plan_plates, read_plan
+from pcim.plates.vendors import OMEZARR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

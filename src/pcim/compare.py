@@ -14,8 +14,8 @@ from pcim.core.tiling import Box
 from pcim.core.vocabulary import PAIR_COLUMNS
 from pcim.fitting import fit
 from pcim.intervene import highest
-from pcim.mapplates import MapPlate
 from pcim.metrics import agreement
+from pcim.plates.attribution_plate import MapPlate
 from pcim.runtime.job_log import log, sole_writer
 from pcim.runtime.provenance import record
 from pcim.runtime.tables import rows_of, write_table

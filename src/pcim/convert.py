@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pcim import ngff
-from pcim.colours import channel_colours
 from pcim.core.identity import well_name, well_order
-from pcim.exports import read_export
-from pcim.exports.export import digest_of, row_letters
-from pcim.exports.files import look_of, write_failed
-from pcim.exports.images import read_page
+from pcim.plates import ngff
+from pcim.plates.colours import channel_colours
+from pcim.plates.vendors import read_export
+from pcim.plates.vendors.decode import read_page
+from pcim.plates.vendors.export import digest_of, row_letters
+from pcim.plates.vendors.failed_files import look_of, write_failed
+from pcim.plates.writer import finish_plate, mean_of_four, multiscale, new_field, omero, write_levels
 from pcim.runtime.job_log import log, log_some
 from pcim.runtime.progress import progress
 from pcim.runtime.provenance import made_by, record
 from pcim.runtime.tables import write_table
-from pcim.writing import finish_plate, mean_of_four, multiscale, new_field, omero, write_levels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pcim.core.plate_source import Source
-    from pcim.exports.export import Export, Plane
+    from pcim.plates.vendors.export import Export, Plane
 
 Key = tuple[str, str, str]
 

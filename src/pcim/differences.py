@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pcim.core.tiling import Box
-    from pcim.mapplates import MapPlate
+    from pcim.plates.attribution_plate import MapPlate
 
 State = Literal["equal", "close", "different", "unknown"]
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from pcim.config.base import is_name
 from pcim.core.plate_source import REMOTE, Source, holds_secret
-from pcim.exports import MARKS, OMEZARR
-from pcim.exports.imagexpress import named_otherwise
-from pcim.ngff_json import NgffError, attributes
-from pcim.survey import Survey, survey_plate
+from pcim.plates.inventory import Survey, survey_plate
+from pcim.plates.ngff_json import NgffError, attributes
+from pcim.plates.vendors import MARKS, OMEZARR
+from pcim.plates.vendors.imagexpress import named_otherwise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

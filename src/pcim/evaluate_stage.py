@@ -18,13 +18,13 @@ from pcim.core.tiling import Box
 from pcim.core.vocabulary import HOW
 from pcim.fitting import fit, fit_mask
 from pcim.intensities import Known
-from pcim.mapplates import MapPlate
+from pcim.plates.attribution_plate import MapPlate
+from pcim.plates.field_image import FieldImage
 from pcim.runtime.job_log import log
 from pcim.runtime.progress import progress
 from pcim.runtime.provenance import of_chunk
 from pcim.runtime.resume import Kept, Rows, fingerprint
 from pcim.runtime.tables import rows_of
-from pcim.stores import FieldImage
 from pcim.views import explained_views, read_regions
 
 if TYPE_CHECKING:

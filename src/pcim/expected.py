@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pcim.config.config import Config, Select
     from pcim.contract import Contract, InputContract
     from pcim.inputs import PlateEntry
-    from pcim.survey import Survey
+    from pcim.plates.inventory import Survey
 
 OBJECTS_A_FIELD = 100
 """Objects that a field is taken to hold before anyone has counted."""

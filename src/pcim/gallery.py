@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pcim.colours import channel_colours
 from pcim.panels import (
     OUTLINES,
     Example,
@@ -20,6 +19,7 @@ from pcim.panels import (
     stretch,
     top_of,
 )
+from pcim.plates.colours import channel_colours
 from pcim.scores import is_control
 from pcim.words import method_name
 

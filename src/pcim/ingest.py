@@ -12,15 +12,15 @@ import pandas as pd
 from dask.base import compute
 from dask.delayed import delayed
 
-from pcim import ngff
 from pcim.core.identity import FIELD_COLUMNS, well_name
 from pcim.inputs import CampaignError, read_platemap
-from pcim.quality import digest_pixels, illumination, judge
+from pcim.plates import ngff
+from pcim.plates.field_image import FieldImage
+from pcim.plates.quality import digest_pixels, illumination, judge
 from pcim.runtime.job_log import log, log_some
 from pcim.runtime.progress import progress
 from pcim.runtime.provenance import file_digest, pixels_of, record
 from pcim.runtime.tables import rows_of, write_table
-from pcim.stores import FieldImage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

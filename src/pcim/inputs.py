@@ -17,7 +17,7 @@ from pcim.contract import Contract, read_contract
 from pcim.core.identity import GIVEN_COLUMNS, parse_well
 from pcim.core.plate_source import PROJECTIONS, Source, holds_secret
 from pcim.core.safe_read import is_printable, printable, read_table, read_text
-from pcim.exports import FORMATS, OMEZARR
+from pcim.plates.vendors import FORMATS, OMEZARR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 
 from pcim.core.identity import FIELD_COLUMNS
+from pcim.plates.field_image import FieldImage
 from pcim.runtime.job_log import log
 from pcim.runtime.progress import progress
 from pcim.runtime.provenance import record
 from pcim.runtime.tables import rows_of, write_table
-from pcim.stores import FieldImage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

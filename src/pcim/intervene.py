@@ -20,15 +20,15 @@ from pcim.exchanges import COLUMNS, Subject, exchange_regions
 from pcim.fitting import fit, fit_mask
 from pcim.intensities import Known
 from pcim.interventions import Scene
-from pcim.mapplates import MapPlate
 from pcim.metrics import ranking
 from pcim.models import Classifier, load_classifier, pick_device
+from pcim.plates.attribution_plate import MapPlate
+from pcim.plates.field_image import FieldImage
 from pcim.regions import widen
 from pcim.runtime.job_log import log
 from pcim.runtime.provenance import pixels_of, record
 from pcim.runtime.resume import Kept, fingerprint
 from pcim.runtime.tables import read_tables, rows_of
-from pcim.stores import FieldImage
 from pcim.views import explained_views, read_regions
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pcim.colours import channel_colours, word_for
+from pcim.plates.colours import channel_colours, word_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pcim import ngff
 from pcim.core.identity import FIELD_COLUMNS, parse_well
 from pcim.core.safe_read import check_file, read_table
+from pcim.plates import ngff
+from pcim.plates.field_image import FieldImage
 from pcim.runtime.job_log import log
 from pcim.runtime.provenance import record
 from pcim.runtime.tables import rows_of, write_table
-from pcim.stores import FieldImage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pcim import budget
-from pcim.exports import OMEZARR
+from pcim.plates.vendors import OMEZARR
 from pcim.revisions import REVISIONS
 from pcim.runtime.job_log import whole_file
 from pcim.runtime.provenance import code_digest, file_digest, software

@@ -11,7 +11,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from pcim.expected import Expected
-from pcim.exports import OMEZARR
+from pcim.plates.vendors import OMEZARR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pcim.contract import Contract
     from pcim.inputs import PlateEntry
     from pcim.plan import PlatePlan
-    from pcim.survey import Survey
+    from pcim.plates.inventory import Survey
 
 
 @dataclass(frozen=True)

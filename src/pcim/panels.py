@@ -11,12 +11,12 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from pcim.colours import MAP, rgb
 from pcim.core.identity import ViewKey
 from pcim.core.tiling import Box
 from pcim.fitting import fit
-from pcim.mapplates import MapPlate
-from pcim.stores import FieldImage
+from pcim.plates.attribution_plate import MapPlate
+from pcim.plates.colours import MAP, rgb
+from pcim.plates.field_image import FieldImage
 from pcim.views import read_regions
 
 if TYPE_CHECKING:

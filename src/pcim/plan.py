@@ -13,12 +13,12 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pcim import ngff
 from pcim.core.plate_source import Source
 from pcim.core.tiling import plan_chunks
 from pcim.pace import ChunkSizes, finished_jobs, slowest
+from pcim.plates import ngff
+from pcim.plates.inventory import Survey, metadata_digest, survey_plate
 from pcim.runtime.job_log import whole_file
-from pcim.survey import Survey, metadata_digest, survey_plate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator

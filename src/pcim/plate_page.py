@@ -12,8 +12,9 @@ from urllib.parse import quote
 
 import numpy as np
 
-from pcim import charts, mean_pictures, ngff
+from pcim import charts, mean_pictures
 from pcim.core.plate_source import REMOTE
+from pcim.plates import ngff
 from pcim.summary import records
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from pcim.core.identity import KEY_COLUMNS, parse_well
 from pcim.core.plate_source import Source
 from pcim.core.tiling import Box
 from pcim.differences import Change, Compared, State, calls_differ, changes, devices, maps_differ, stored_maps
-from pcim.mapplates import MapPlate
+from pcim.plates.attribution_plate import MapPlate
 from pcim.runtime.progress import progress_bar
 from pcim.runtime.provenance import file_digest, read_record
 from pcim.runtime.tables import rows_of

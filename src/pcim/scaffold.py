@@ -22,9 +22,9 @@ from pcim.config.methods import NEEDS
 from pcim.contract import PROGRAMS
 from pcim.core.plate_source import REMOTE
 from pcim.core.vocabulary import OWN_REGIONS
-from pcim.exports import OMEZARR
 from pcim.inputs import SOURCE_COLUMNS
 from pcim.platemaps import Given, platemap_text
+from pcim.plates.vendors import OMEZARR
 from pcim.runtime.job_log import whole_file
 
 if TYPE_CHECKING:

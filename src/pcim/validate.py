@@ -15,10 +15,10 @@ from pcim.agreement import Inputs
 from pcim.campaign import Campaign
 from pcim.checks import Check
 from pcim.config.yaml_lines import read_together
-from pcim.exports import READERS, read_export
-from pcim.exports.files import MAX_LOOKED_AT, files_of, lacking
 from pcim.inputs import CampaignError
-from pcim.ngff_json import NgffError
+from pcim.plates.ngff_json import NgffError
+from pcim.plates.vendors import READERS, read_export
+from pcim.plates.vendors.failed_files import MAX_LOOKED_AT, files_of, lacking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

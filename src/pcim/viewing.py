@@ -10,13 +10,13 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pcim import ngff
-from pcim.colours import channel_colours
 from pcim.core.plate_source import REMOTE
-from pcim.exports import OMEZARR
-from pcim.ngff_json import attributes
 from pcim.outline import read_outline
 from pcim.plan import read_plan
+from pcim.plates import ngff
+from pcim.plates.colours import channel_colours
+from pcim.plates.ngff_json import attributes
+from pcim.plates.vendors import OMEZARR
 from pcim.serving import Served
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class View:
         """Return the window of each channel of a field, from its pixels."""
         import numpy as np
 
-        from pcim.stores import FieldImage
+        from pcim.plates.field_image import FieldImage
 
         source = replace(self.plan.source, address=str(plate), format=OMEZARR)
         planes = FieldImage.open(source, field).read()

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from shown import make_results
 
-from pcim.colours import channel_colours
+from pcim.plates.colours import channel_colours
 from pcim.serving import Server
 from pcim.viewing import find_view, served
 

@@ -21,8 +21,8 @@ import pytest
 from makers import write_plate
 from PIL import Image
 
-from pcim import ngff
-from pcim.mapplates import MapPlate
+from pcim.plates import ngff
+from pcim.plates.attribution_plate import MapPlate
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 XVFB = shutil.which("xvfb-run")

@@ -24,13 +24,13 @@ from pcim.config.config import Config
 from pcim.config.errors import parse
 from pcim.contract import ModelError, read_contract
 from pcim.core.plate_source import Source
-from pcim.exports import read_export
-from pcim.exports.images import page_looks, read_page
 from pcim.inputs import CampaignError, read_config, read_platemap, read_plates
-from pcim.ngff_json import NgffError
 from pcim.objects import read_places
 from pcim.platemaps import platemap_text, read_given
-from pcim.survey import survey_plate
+from pcim.plates.inventory import survey_plate
+from pcim.plates.ngff_json import NgffError
+from pcim.plates.vendors import read_export
+from pcim.plates.vendors.decode import page_looks, read_page
 
 HERE = Path(__file__).parent
 BETWEEN = b"\n=====\n"

@@ -81,7 +81,7 @@ class View:
 
 
 def _convert(view: View) -> list[float]:
-    from pcim.writing import mean_of_four
+    from pcim.plates.writer import mean_of_four
 
     halved = mean_of_four(view.pixels)
     return [float(value) for value in (*halved[:, ::6, ::6].ravel(), *mean_of_four(halved.astype(np.float32))[:, 5, 5])]
@@ -93,7 +93,7 @@ def _ingest(view: View) -> list[float]:
     from pcim.config.config import IngestSettings
     from pcim.intensities import count_values, percentile
     from pcim.objects import middles
-    from pcim.quality import _contrast, _fine_share, illumination, judge
+    from pcim.plates.quality import _contrast, _fine_share, illumination, judge
 
     pixels = view.pixels
     return [

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pcim import aggregate, compare, exchanges, intensities, models, objects, quality, scoring, statistics, writing
+from pcim import aggregate, compare, exchanges, intensities, models, objects, scoring, statistics
 from pcim.attribute import forward_only, learning, step
+from pcim.plates import quality, writer
 from pcim.revisions import REVISIONS
 
 _SPEC = importlib.util.spec_from_file_location("measure", Path(__file__).with_name("measure.py"))
@@ -49,7 +50,7 @@ def scaled(function: Any, by: float) -> Any:
 
 
 MOVES: list[tuple[str, Any, str, Any]] = [
-    ("convert", writing, "mean_of_four", scaled(writing.mean_of_four, 1.01)),
+    ("convert", writer, "mean_of_four", scaled(writer.mean_of_four, 1.01)),
     ("ingest", quality, "_BAND", quality._BAND * 1.01),
     ("ingest", objects, "middles", lambda labels: [("1", 20.1, 30.0)]),
     ("ingest", intensities, "percentile", scaled(intensities.percentile, 1.01)),

@@ -20,7 +20,7 @@ from pcim.expected import Expected
 from pcim.inputs import PlateEntry
 from pcim.pace import ChunkSizes, Measured, slowest
 from pcim.plan import PlatePlan
-from pcim.survey import Survey
+from pcim.plates.inventory import Survey
 
 WELLS = [f"{row}{column:02d}" for row in "ABCDEFGHIJKLMNOP" for column in range(1, 25)]
 CONTRACT: dict[str, Any] = {

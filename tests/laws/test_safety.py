@@ -37,7 +37,7 @@ FORBIDDEN_CALLS = {
 FORBIDDEN_WORDS = {"UnsafeLoader", "FullLoader", "Unpickler", "read_pickle", "to_pickle"}
 IMPORTS_BY_NAME = {
     "src/pcim/__init__.py",
-    "src/pcim/exports/__init__.py",
+    "src/pcim/plates/vendors/__init__.py",
     "src/pcim/factories.py",
     "src/pcim/onnxmodels.py",
 }

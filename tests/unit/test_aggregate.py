@@ -16,8 +16,8 @@ from zarr.storage import ZipStore
 from pcim.aggregate import aggregate_plate, group_shares, region_shares
 from pcim.config.config import AggregateSettings, Region
 from pcim.core.plate_source import Source
-from pcim.mapplates import MapPlate
 from pcim.meanmaps import MeanMaps, write_dataset
+from pcim.plates.attribution_plate import MapPlate
 
 if TYPE_CHECKING:
     from pathlib import Path

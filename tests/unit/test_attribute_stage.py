@@ -26,12 +26,12 @@ from pcim.core.plate_source import Source
 from pcim.core.tiling import Box
 from pcim.ingest import inspect_field
 from pcim.intensities import Known
-from pcim.mapplates import MapPlate
 from pcim.maps import highest
 from pcim.models import Classifier, load_classifier, pick_device
 from pcim.peers import Peer
+from pcim.plates.attribution_plate import MapPlate
+from pcim.plates.field_image import FieldImage
 from pcim.runtime.journal import Journal
-from pcim.stores import FieldImage
 from pcim.views import read_views, views_of_wells
 
 FEW = PeerSettings(ig_steps=5, shap_samples=2, smooth_samples=2, segment_samples=16, rise_masks=20, mask_steps=5)

@@ -18,12 +18,12 @@ from pcim.config.yaml_lines import read_yaml
 from pcim.core import safe_read
 from pcim.core.plate_source import Source
 from pcim.core.safe_read import MAX_COLUMNS, MAX_ROW_CHARACTERS, check_file, read_table
-from pcim.exports import read_export
-from pcim.exports.export import Room, digest_of, elements
 from pcim.inputs import read_platemap, read_plates
-from pcim.ngff_json import NgffError
 from pcim.objects import MAX_TABLE_BYTES, middles, read_places
 from pcim.platemaps import read_given
+from pcim.plates.ngff_json import NgffError
+from pcim.plates.vendors import read_export
+from pcim.plates.vendors.export import Room, digest_of, elements
 
 
 def test_a_table_has_its_columns_and_the_lines_of_its_rows() -> None:
@@ -187,7 +187,7 @@ XML_BOMBS = {
 @pytest.mark.parametrize("name", XML_BOMBS)
 def test_xml_is_read_in_bounded_memory(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     content, words = XML_BOMBS[name]
-    monkeypatch.setattr("pcim.exports.export.MAX_ELEMENT_BYTES", 100_000)
+    monkeypatch.setattr("pcim.plates.vendors.export.MAX_ELEMENT_BYTES", 100_000)
     file = tmp_path / "index.xml"
     file.write_bytes(content)
     tracemalloc.start()

@@ -11,12 +11,12 @@ import zarr
 from makers import CHANNELS, spot_field, write_plate
 from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
-from pcim import ngff
 from pcim.config.config import IngestSettings
 from pcim.core.plate_source import Source
 from pcim.ingest import inspect_field, settle_absence
-from pcim.stores import FieldImage
-from pcim.writing import mean_of_four, multiscale, new_field, omero, write_levels
+from pcim.plates import ngff
+from pcim.plates.field_image import FieldImage
+from pcim.plates.writer import mean_of_four, multiscale, new_field, omero, write_levels
 
 GOOD = spot_field(np.random.default_rng(3), (64, 64), (30, 30))
 SETTINGS = IngestSettings(empty_contrast=0)

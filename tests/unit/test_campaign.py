@@ -12,8 +12,8 @@ from makers import write_campaign, write_model, write_plate
 
 from pcim.campaign import Campaign
 from pcim.inputs import CampaignError
-from pcim.ngff import NgffError
 from pcim.plan import plan_file
+from pcim.plates.ngff import NgffError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,16 +19,16 @@ import pytest
 import tifffile
 from makers import spot_field, write_plate
 
-from pcim import ngff
 from pcim.attribute.spool import Spool
 from pcim.config.base import is_name
 from pcim.config.config import Config
 from pcim.convert import convert_plate
 from pcim.core.plate_source import Source
-from pcim.exports import read_export
-from pcim.exports.export import elements
-from pcim.exports.images import page_looks, read_page
 from pcim.inputs import read_plates
+from pcim.plates import ngff
+from pcim.plates.vendors import read_export
+from pcim.plates.vendors.decode import page_looks, read_page
+from pcim.plates.vendors.export import elements
 from pcim.runtime.job_log import lock_file, log_to, sole_writer
 from pcim.runtime.tables import write_table
 

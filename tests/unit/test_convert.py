@@ -20,15 +20,15 @@ from exports import image
 from ome_zarr_models import v05
 from PIL import Image
 
-from pcim import ngff
 from pcim.convert import convert_plate
 from pcim.core.plate_source import Source
-from pcim.exports import FORMATS, read_export
-from pcim.exports.export import Export, Plane
-from pcim.exports.files import failed_files
-from pcim.exports.images import page_looks, read_page
-from pcim.stores import FieldImage
-from pcim.survey import survey_plate
+from pcim.plates import ngff
+from pcim.plates.field_image import FieldImage
+from pcim.plates.inventory import survey_plate
+from pcim.plates.vendors import FORMATS, read_export
+from pcim.plates.vendors.decode import page_looks, read_page
+from pcim.plates.vendors.export import Export, Plane
+from pcim.plates.vendors.failed_files import failed_files
 
 
 def convert(source: Source, folder: Path, **changes: Any) -> pd.DataFrame:

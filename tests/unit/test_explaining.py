@@ -19,9 +19,9 @@ from pcim.api.plate import Plate
 from pcim.config.config import Crops, Select
 from pcim.core.identity import KEY_COLUMNS
 from pcim.core.tiling import Box
-from pcim.mapplates import MapPlate
 from pcim.maps import Maps
 from pcim.models import Classifier
+from pcim.plates.attribution_plate import MapPlate
 from pcim.revisions import REVISIONS
 
 

@@ -19,11 +19,11 @@ import zarr
 from makers import spot_field, write_plate
 from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
 
-from pcim import ngff
 from pcim.core.plate_source import Source
-from pcim.guard import MAX_CHUNK_BYTES, MAX_STREAMS, decode
-from pcim.stores import FieldImage
-from pcim.survey import survey_plate
+from pcim.plates import ngff
+from pcim.plates.field_image import FieldImage
+from pcim.plates.inventory import survey_plate
+from pcim.plates.safe_zarr import MAX_CHUNK_BYTES, MAX_STREAMS, decode
 
 GOOD = spot_field(np.random.default_rng(3), (40, 52), (20, 30))
 FIELD = "A/1/0"

@@ -34,11 +34,11 @@ from pcim.cli import app
 from pcim.config.config import Config
 from pcim.core.plate_source import Source
 from pcim.discover import FoundPlate, find_plates
-from pcim.exports import MARKS, READERS, read_export
 from pcim.inputs import CampaignError, read_config
 from pcim.platemaps import platemap_text, read_given
+from pcim.plates.inventory import Survey, survey_plate
+from pcim.plates.vendors import MARKS, READERS, read_export
 from pcim.setup_screens import show_found
-from pcim.survey import Survey, survey_plate
 from pcim.validate import validate
 
 ROOT = Path(__file__).parents[2]

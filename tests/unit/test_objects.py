@@ -19,9 +19,9 @@ from pcim.contract import InputContract
 from pcim.core.plate_source import Source
 from pcim.ingest import inspect_field
 from pcim.intensities import Known
-from pcim.mapplates import MapPlate
 from pcim.models import load_classifier, pick_device
 from pcim.objects import find_objects, middles, read_objects, read_places
+from pcim.plates.attribution_plate import MapPlate
 from pcim.runtime.journal import Journal
 from pcim.views import read_views, views_of_wells
 

@@ -18,7 +18,7 @@ from pcim.config.config import Region
 from pcim.core.plate_source import Source
 from pcim.inputs import CampaignError
 from pcim.plan import plan_file, plan_plate, read_plan
-from pcim.survey import Survey
+from pcim.plates.inventory import Survey
 
 
 @pytest.fixture

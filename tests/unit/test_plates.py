@@ -13,10 +13,11 @@ import pytest
 import xarray as xr
 from makers import write_plate
 
-from pcim import ngff, open_plate
+from pcim import open_plate
 from pcim.core.plate_source import Source
-from pcim.mapplates import MapPlate
-from pcim.stores import FieldImage
+from pcim.plates import ngff
+from pcim.plates.attribution_plate import MapPlate
+from pcim.plates.field_image import FieldImage
 
 PIXELS = np.arange(2 * 12 * 17, dtype=np.uint16).reshape(2, 12, 17)
 

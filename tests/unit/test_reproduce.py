@@ -18,7 +18,7 @@ from rich.console import Console
 
 from pcim import differences, models, reproduce, screens
 from pcim.differences import how_far
-from pcim.mapplates import MapPlate
+from pcim.plates.attribution_plate import MapPlate
 from pcim.reproduce import Chosen
 from pcim.runtime.provenance import read_record
 

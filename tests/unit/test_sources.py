@@ -20,12 +20,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from makers import CHANNELS, spot_field, write_plate
 
-from pcim import ngff, open_plate
+from pcim import open_plate
 from pcim.core.identity import well_name
 from pcim.core.plate_source import Source
-from pcim.ngff_json import MAX_JSON_BYTES
-from pcim.stores import FieldImage
-from pcim.survey import survey_plate
+from pcim.plates import ngff
+from pcim.plates.field_image import FieldImage
+from pcim.plates.inventory import survey_plate
+from pcim.plates.ngff_json import MAX_JSON_BYTES
 
 SUITES = Path(__file__).parents[1] / "data" / "ngff"
 CASES = [

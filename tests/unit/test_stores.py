@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from makers import write_plate
 from ome_zarr_models import v05
 
-from pcim import ngff
 from pcim.core.plate_source import Source
-from pcim.mapplates import MapPlate
-from pcim.stores import FieldImage
+from pcim.plates import ngff
+from pcim.plates.attribution_plate import MapPlate
+from pcim.plates.field_image import FieldImage
 
 SHAPE = (41, 50)
 

@@ -15,10 +15,10 @@ import pytest
 import tifffile
 
 from pcim.core.plate_source import Source
-from pcim.exports import read_export
-from pcim.exports.images import page_looks, read_page
-from pcim.exports.tiffs import open_tiff
-from pcim.ngff_json import NgffError
+from pcim.plates.ngff_json import NgffError
+from pcim.plates.vendors import read_export
+from pcim.plates.vendors.decode import page_looks, read_page
+from pcim.plates.vendors.safe_tiff import open_tiff
 
 Tag = tuple[int, int, int, int]
 PIXELS = (np.arange(40 * 52).reshape(40, 52) % 4099).astype(np.uint16)

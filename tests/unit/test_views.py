@@ -22,8 +22,8 @@ from pcim.core.tiling import Box, tile_field
 from pcim.fitting import fit, fit_mask
 from pcim.ingest import inspect_field
 from pcim.intensities import Known
-from pcim.mapplates import MapPlate
 from pcim.models import load_classifier, pick_device
+from pcim.plates.attribution_plate import MapPlate
 from pcim.runtime.journal import Journal
 from pcim.views import View, Waiting, read_views, views_of
 

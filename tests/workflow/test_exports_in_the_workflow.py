@@ -15,7 +15,7 @@ from ome_zarr_models import v05
 from safetensors.torch import load_file, save_file
 
 from pcim.core.plate_source import Source
-from pcim.stores import FieldImage
+from pcim.plates.field_image import FieldImage
 
 pytestmark = pytest.mark.workflow
 

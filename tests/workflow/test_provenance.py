@@ -11,7 +11,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from pcim.mapplates import MapPlate
+from pcim.plates.attribution_plate import MapPlate
 from pcim.revisions import REVISIONS
 from pcim.runtime.provenance import code_digest, read_record
 

@@ -22,7 +22,7 @@ import pytest
 import zarr
 from makers import write_campaign
 
-from pcim.mapplates import MapPlate
+from pcim.plates.attribution_plate import MapPlate
 
 pytestmark = pytest.mark.workflow
 

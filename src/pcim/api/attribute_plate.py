@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import torch
 
-from pcim import ngff
 from pcim.attribute.spool import Spool
 from pcim.attribute.stage import LEDGER_COLUMNS, explain, select_views
 from pcim.attribute.tasks import Job
@@ -22,17 +21,18 @@ from pcim.config.config import AttributeSettings, ClassifySettings, Crops, Inges
 from pcim.config.errors import nearest
 from pcim.core.identity import FIELD_COLUMNS, ViewKey
 from pcim.core.tiling import Box
-from pcim.exports import OMEZARR
 from pcim.ingest import fields_of, inspect_field, key_columns, settle_absence
 from pcim.intensities import Known, measure_intensities
-from pcim.mapplates import MapPlate
 from pcim.maps import Maps
 from pcim.objects import find_objects, read_objects
+from pcim.plates import ngff
+from pcim.plates.attribution_plate import MapPlate
+from pcim.plates.field_image import FieldImage
+from pcim.plates.vendors import OMEZARR
 from pcim.revisions import REVISIONS
 from pcim.runtime.job_log import sole_writer
 from pcim.runtime.journal import Journal
 from pcim.runtime.tables import rows_of, write_table
-from pcim.stores import FieldImage
 from pcim.views import read_views, views_of_wells
 
 if TYPE_CHECKING:

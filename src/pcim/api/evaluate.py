@@ -19,9 +19,9 @@ from pcim.core.tiling import Box
 from pcim.fitting import fit_mask
 from pcim.forward import as_forward, checked_images, key_of, resolve_targets
 from pcim.maps import Maps
+from pcim.plates.field_image import FieldImage
 from pcim.runtime.tables import rows_of
 from pcim.scoring import Case, score_images
-from pcim.stores import FieldImage
 from pcim.views import read_regions
 
 if TYPE_CHECKING:

@@ -10,15 +10,15 @@ import xarray as xr
 from dask import array as da
 from dask.delayed import delayed
 
-from pcim import ngff
 from pcim.config.base import CALL
 from pcim.config.errors import nearest
 from pcim.core.identity import parse_well
-from pcim.exports import FORMATS, OMEZARR, read_export
 from pcim.inputs import read_source
-from pcim.ngff_json import metadata_file, read_json
-from pcim.stores import FieldImage
-from pcim.survey import Survey, survey_plate
+from pcim.plates import ngff
+from pcim.plates.field_image import FieldImage
+from pcim.plates.inventory import Survey, survey_plate
+from pcim.plates.ngff_json import metadata_file, read_json
+from pcim.plates.vendors import FORMATS, OMEZARR, read_export
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -91,7 +91,7 @@ class Plate:
         ------
         KeyError
             When the plate has no such well or field; names those that it has.
-        pcim.ngff.NgffError
+        pcim.plates.ngff.NgffError
             When the field's metadata cannot be read; on computing, when its pixels cannot be decoded.
         """
         path = self.path(well, field)
@@ -119,7 +119,7 @@ class Plate:
         ------
         KeyError
             As `field`.
-        pcim.ngff.NgffError
+        pcim.plates.ngff.NgffError
             When there is no such label, or its shape is not the field's.
         """
         if self.source.format != OMEZARR:
@@ -187,7 +187,7 @@ def open_plate(  # noqa: PLR0913 - the columns of the table of plates
     ------
     ValueError
         When a choice is not what is allowed; names all of them.
-    pcim.ngff.NgffError
+    pcim.plates.ngff.NgffError
         A ValueError too: when the plate's metadata cannot be read, or is not that of a plate.
     """
     told = {"path": str(path), "format": format, "z": str(z), "t": str(t), "acquisition": str(acquisition)}

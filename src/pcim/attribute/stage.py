@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pcim import ngff
 from pcim.attribute.assembly import Assembly
 from pcim.attribute.spool import Spool
 from pcim.attribute.tally import Tally
@@ -20,9 +19,10 @@ from pcim.contract import load_contract
 from pcim.core.identity import KEY_COLUMNS
 from pcim.core.tiling import is_selected, thin_wells
 from pcim.intensities import Known
-from pcim.mapplates import MapPlate
 from pcim.objects import read_objects
-from pcim.quality import digest_pixels
+from pcim.plates import ngff
+from pcim.plates.attribution_plate import MapPlate
+from pcim.plates.quality import digest_pixels
 from pcim.runtime.job_log import log
 from pcim.runtime.journal import Journal
 from pcim.runtime.provenance import of_chunk

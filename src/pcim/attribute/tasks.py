@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pcim.config.config import AttributeSettings
     from pcim.contract import Contract
     from pcim.core.plate_source import Source
-    from pcim.mapplates import MapPlate
     from pcim.models import Classifier
+    from pcim.plates.attribution_plate import MapPlate
     from pcim.runtime.journal import Journal
     from pcim.views import View
 

@@ -123,8 +123,8 @@ def _look(folder: Path, plates: list[str], model: Path, platemap: Path | None, r
 
 def _no_plate(places: list[str]) -> str:
     """Say that there is no plate, and how TIFFs become one."""
-    from pcim.exports.imagexpress import named_otherwise
-    from pcim.exports.tiles import OPTIONAL, REQUIRED
+    from pcim.plates.vendors.imagexpress import named_otherwise
+    from pcim.plates.vendors.tiles import OPTIONAL, REQUIRED
 
     others = next((found for place in places if (found := named_otherwise(Path(place))[1])), [])
     told = f", as {others[0]} is not" if others else ""

@@ -44,7 +44,7 @@ class Source:
 
     `z` is a plane's number from 0, ``max`` or ``mean``; `t` a time point's number from 0; both empty where there is one only.
     `channels` are labels for fields that carry none; `acquisition` is the id of the one that is used, empty where there is one;
-    `fields` are the only fields of each well that are used, empty for all. `format` is one of `pcim.exports.FORMATS`.
+    `fields` are the only fields of each well that are used, empty for all. `format` is one of `pcim.plates.vendors.FORMATS`.
     """
 
     address: str

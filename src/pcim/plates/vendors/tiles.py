@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 from pcim.config.errors import nearest
 from pcim.config.yaml_lines import MAX_BYTES
 from pcim.core.safe_read import read_bytes, read_table, read_text
-from pcim.exports.export import MAX_INDEX_BYTES, Export, Plane, Room, digest_of, row_letters
-from pcim.exports.tiffs import open_tiff
-from pcim.ngff_json import NgffError
+from pcim.plates.ngff_json import NgffError
+from pcim.plates.vendors.export import MAX_INDEX_BYTES, Export, Plane, Room, digest_of, row_letters
+from pcim.plates.vendors.safe_tiff import open_tiff
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

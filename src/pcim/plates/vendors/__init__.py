@@ -9,11 +9,11 @@ from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from pcim.ngff_json import NgffError
+from pcim.plates.ngff_json import NgffError
 
 if TYPE_CHECKING:
     from pcim.core.plate_source import Source
-    from pcim.exports.export import Export
+    from pcim.plates.vendors.export import Export
 
 OMEZARR = "omezarr"
 READERS = ("imagexpress", "operetta", "cellvoyager", "tiles", "ometiff")
@@ -43,7 +43,7 @@ def read_export(source: Source) -> Export:
     if source.format not in READERS:
         raise NgffError(f"{source.address}: format {source.format!r}; expected one of {', '.join(FORMATS)}")
     try:
-        export: Export = import_module(f"pcim.exports.{source.format}").read(source)
+        export: Export = import_module(f"pcim.plates.vendors.{source.format}").read(source)
         return export.checked()
     except NgffError:
         raise

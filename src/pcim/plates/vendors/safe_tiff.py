@@ -11,7 +11,7 @@ import struct
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pcim.core.safe_read import check_file
-from pcim.ngff_json import NgffError
+from pcim.plates.ngff_json import NgffError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,17 +7,17 @@ import hashlib
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from pcim import ngff
 from pcim.core.identity import well_name
 from pcim.core.safe_read import read_bytes
-from pcim.exports import OMEZARR, read_export
-from pcim.ngff_json import MAX_JSON_BYTES, metadata_file
+from pcim.plates import ngff
+from pcim.plates.ngff_json import MAX_JSON_BYTES, metadata_file
+from pcim.plates.vendors import OMEZARR, read_export
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from pcim.core.plate_source import Source
-    from pcim.exports.export import Export
+    from pcim.plates.vendors.export import Export
 
 
 _ELSEWHERE = 4

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import zarr
 
-from pcim import ngff
-from pcim.colours import MAP
-from pcim.writing import (
+from pcim.plates import ngff
+from pcim.plates.colours import MAP
+from pcim.plates.writer import (
     every_second,
     finish_plate,
     mean_of_four,

@@ -7,13 +7,13 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pcim.exports.export import digest_of
+from pcim.plates.vendors.export import digest_of
 from pcim.runtime.job_log import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from pcim.exports.export import Export
+    from pcim.plates.vendors.export import Export
 
 MAX_LOOKED_AT = 20_000
 """So many files are looked at before a run: a minute on a slow file system."""

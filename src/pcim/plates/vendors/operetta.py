@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pcim.exports.export import Export, Plane, Room, digest_of, elements, row_letters
-from pcim.ngff_json import NgffError
+from pcim.plates.ngff_json import NgffError
+from pcim.plates.vendors.export import Export, Plane, Room, digest_of, elements, row_letters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,9 +14,9 @@ import defusedxml.ElementTree as ET  # noqa: N817 - its usual name
 
 from pcim.core.identity import parse_well
 from pcim.core.safe_read import read_bytes
-from pcim.exports.export import MAX_INDEX_BYTES, PROJECTED, Export, Plane, digest_of
-from pcim.exports.tiffs import open_tiff
-from pcim.ngff_json import NgffError
+from pcim.plates.ngff_json import NgffError
+from pcim.plates.vendors.export import MAX_INDEX_BYTES, PROJECTED, Export, Plane, digest_of
+from pcim.plates.vendors.safe_tiff import open_tiff
 
 if TYPE_CHECKING:
     from pcim.core.plate_source import Source

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pcim.core.identity import keyed_number
 from pcim.core.plate_source import PROJECTIONS
-from pcim.ngff_json import NgffError, attributes, conform, read_json
+from pcim.plates.ngff_json import NgffError, attributes, conform, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,9 +14,9 @@ import defusedxml.ElementTree as ET  # noqa: N817 - its usual name
 from pcim.core.identity import well_name, well_order
 from pcim.core.plate_source import PROJECTIONS
 from pcim.core.safe_read import check_file
-from pcim.exports.images import page_looks
-from pcim.ngff import is_plain
-from pcim.ngff_json import NgffError
+from pcim.plates.ngff import is_plain
+from pcim.plates.ngff_json import NgffError
+from pcim.plates.vendors.decode import page_looks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

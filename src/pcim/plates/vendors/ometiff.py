@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import defusedxml.ElementTree as ET  # noqa: N817 - its usual name
 
 from pcim.core.safe_read import read_text
-from pcim.exports.export import MAX_INDEX_BYTES, Export, Plane, Room, digest_of, row_letters
-from pcim.exports.tiffs import open_tiff
-from pcim.ngff_json import NgffError
+from pcim.plates.ngff_json import NgffError
+from pcim.plates.vendors.export import MAX_INDEX_BYTES, Export, Plane, Room, digest_of, row_letters
+from pcim.plates.vendors.safe_tiff import open_tiff
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

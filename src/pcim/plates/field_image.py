@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pcim import ngff
-from pcim.colours import GREY, channel_colours
-from pcim.guard import codec_name, open_array
-from pcim.ngff_json import read_json
+from pcim.plates import ngff
+from pcim.plates.colours import GREY, channel_colours
+from pcim.plates.ngff_json import read_json
+from pcim.plates.safe_zarr import codec_name, open_array
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

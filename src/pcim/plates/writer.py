@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pcim.ngff import PlateLayout, Space
+    from pcim.plates.ngff import PlateLayout, Space
 
 STORED_WHOLE: dict[str, Any] = {"pcim": {"write_empty_chunks": True}}
 """Attributes of every array that is written here: a chunk that is not there is missing, never just empty."""

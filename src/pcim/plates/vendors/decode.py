@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pcim.exports.tiffs import check_pixels, open_tiff
-from pcim.ngff import NgffError, check_shape
+from pcim.plates.ngff import NgffError, check_shape
+from pcim.plates.vendors.safe_tiff import check_pixels, open_tiff
 
 if TYPE_CHECKING:
     from pathlib import Path

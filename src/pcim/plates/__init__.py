@@ -1,0 +1,1 @@
+"""OME-Zarr plates: reading, writing, quality of fields, pictures of pixels."""
