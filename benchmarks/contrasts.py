@@ -24,13 +24,13 @@ from torch import nn
 from verdicts import SETTINGS, read_exchanges
 
 from pcim import findings
+from pcim.classifiers.classifier import load_classifier, pick_device
 from pcim.config.config import Config
 from pcim.core.identity import ViewKey
 from pcim.core.plate_source import Source
 from pcim.core.tiling import tile_field
 from pcim.exchanges import COLUMNS, Subject, exchange_regions
 from pcim.interventions import Scene, exchange_objects, without_objects
-from pcim.models import load_classifier, pick_device
 from pcim.plates.field_image import FieldImage
 from pcim.regions import boundary_region, partition, widen
 from pcim.views import read_regions
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pcim.models import Classifier
+    from pcim.classifiers.classifier import Classifier
     from pcim.reading import Reading, Verdict
 
 EXAMPLE = Path(__file__).parents[1] / "example"

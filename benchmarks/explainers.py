@@ -10,8 +10,8 @@ import torch
 
 from pcim import PCIM
 from pcim.backgrounds import gaussian_blur
+from pcim.classifiers.forward import Forward
 from pcim.config.methods import PeerSettings
-from pcim.forward import Forward
 from pcim.peers import METHODS, Peer
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from harness import Row, options, paired_ratio, report
 from scipy.ndimage import gaussian_filter
 from zarr.codecs import BloscCodec, Crc32cCodec
 
+from pcim.classifiers.contract import InputContract
 from pcim.config.config import IngestSettings
-from pcim.contract import InputContract
 from pcim.convert import convert_plate
 from pcim.core.identity import ViewKey
 from pcim.core.plate_source import Source

@@ -16,9 +16,9 @@ import yaml
 from networks import NETWORKS, trained
 from scenes import SETS, make
 
+from pcim.classifiers.classifier import load_classifier, pick_device
 from pcim.config.config import Config
 from pcim.core.plate_source import Source
-from pcim.models import load_classifier, pick_device
 from pcim.plates.field_image import FieldImage
 from pcim.views import explained_views, read_regions
 

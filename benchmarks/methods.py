@@ -22,12 +22,12 @@ from pcim import PCIM
 from pcim.attribute import step
 from pcim.attribute.stage import attribute_chunk
 from pcim.chunkjob import ChunkJob
+from pcim.classifiers.classifier import load_classifier, pick_device
 from pcim.classify import classify_chunk
 from pcim.config.config import AttributeSettings, ClassifySettings, IngestSettings
 from pcim.config.methods import PeerSettings
 from pcim.core.plate_source import Source
 from pcim.ingest import ingest_plate
-from pcim.models import load_classifier, pick_device
 from pcim.peers import METHODS, Peer
 from pcim.plates.field_image import FieldImage
 from pcim.runtime.job_log import log_to

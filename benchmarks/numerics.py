@@ -18,12 +18,12 @@ import yaml
 from harness import Row, options, report
 
 from pcim.attribute.methods import asked_by, explain_each
+from pcim.classifiers.classifier import load_classifier, pick_device
 from pcim.config.config import Config
 from pcim.core.identity import ViewKey
 from pcim.core.plate_source import Source
 from pcim.core.tiling import Box
 from pcim.differences import LOGITS, how_far, needed
-from pcim.models import load_classifier, pick_device
 from pcim.plates import ngff
 from pcim.plates.field_image import FieldImage
 

@@ -19,7 +19,7 @@ from torch import nn
 from verdicts import CLASSES, PLANTED, SETTINGS, reading_of, scene
 
 from pcim.architectures import small_cnn
-from pcim.models import Classifier
+from pcim.classifiers.classifier import Classifier
 from pcim.statistics import proportion_interval
 
 if TYPE_CHECKING:

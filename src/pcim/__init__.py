@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pcim.api.evaluate import evaluate
     from pcim.api.plate import open_plate
     from pcim.attribute.pcim import PCIM as PCIM
-    from pcim.models import load_classifier as load_classifier
+    from pcim.classifiers.classifier import load_classifier
 
 __version__ = "0.1.0"
 __all__ = ["PCIM", "attribute_plate", "evaluate", "load_classifier", "open_plate"]
@@ -19,7 +19,7 @@ _HOMES = {
     "PCIM": "pcim.attribute.pcim",
     "attribute_plate": "pcim.api.attribute_plate",
     "evaluate": "pcim.api.evaluate",
-    "load_classifier": "pcim.models",
+    "load_classifier": "pcim.classifiers.classifier",
     "open_plate": "pcim.api.plate",
 }
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pcim.classifiers.contract import PROGRAMS
 from pcim.config.base import CALL
 from pcim.config.config import Config
 from pcim.config.errors import absent, nearest, parse
 from pcim.config.methods import METHODS, NEEDS
-from pcim.contract import PROGRAMS
 from pcim.core.identity import well_order
 from pcim.inputs import SPLITS, PlateEntry, lines_with, read_model, read_plates
 from pcim.plates.inventory import Survey, survey_elsewhere
@@ -17,9 +17,9 @@ from pcim.plates.inventory import Survey, survey_elsewhere
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from pcim.classifiers.contract import Contract
     from pcim.config.config import ClassifierSettings
     from pcim.config.yaml_lines import Written
-    from pcim.contract import Contract
 
 
 @dataclass(frozen=True)

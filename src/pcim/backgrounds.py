@@ -10,9 +10,9 @@ from jaxtyping import Float  # noqa: TC002 - tests check shapes at run time
 from torch import Tensor
 
 if TYPE_CHECKING:
+    from pcim.classifiers.contract import InputContract
     from pcim.config.config import Substitute
     from pcim.config.methods import Background
-    from pcim.contract import InputContract
 
 Backgrounds = tuple[Tensor, Tensor]
 """The background that keep lies over and the one that drop sinks into, (b, c, h, w) each."""

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from pcim.classifiers.contract import Contract
     from pcim.config.config import Config
-    from pcim.contract import Contract
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pcim.runtime.process import importing
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pcim.models import Classifier
+    from pcim.classifiers.classifier import Classifier
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class ChunkJob:
     def load_classifier(self) -> Classifier:
         """Load the job's classifier onto its device, and torch with it: what can be read before is read meanwhile."""
         with importing():
-            from pcim.models import load_classifier, pick_device
+            from pcim.classifiers.classifier import load_classifier, pick_device
 
         return load_classifier(self.model, self.trusted_packages, pick_device(self.gpus))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from pcim.contract import load_contract
+from pcim.classifiers.contract import load_contract
 from pcim.core.identity import KEY_COLUMNS
 from pcim.intensities import Known
 from pcim.objects import read_objects
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pcim.chunkjob import ChunkJob
+    from pcim.classifiers.classifier import Classifier
+    from pcim.classifiers.contract import Contract
     from pcim.config.config import ClassifySettings
-    from pcim.contract import Contract
-    from pcim.models import Classifier
 
 Calls = dict[View, dict[str, Any]]
 """What a table of calls says of views, beside what names and places them."""
@@ -59,7 +59,7 @@ def _in_batches(
     classifier: Classifier, readings: Iterable[tuple[View, NDArray[Any] | str]], size: int
 ) -> Iterator[Calls]:
     """Classify views batch by batch: its calls, and the views that could not be read."""
-    from pcim.halving import halving_when_out_of_memory  # torch is not needed before
+    from pcim.classifiers.out_of_memory import halving_when_out_of_memory  # torch is not needed before
 
     classes, (device, device_name), waiting = classifier.contract.classes, classifier.named_device, Waiting()
     for group, pixels, lost in waiting.over(batches(readings, size)):

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from pcim.classifiers.contract import Contract
     from pcim.config.config import Config
-    from pcim.contract import Contract
     from pcim.core.plate_source import Source
 
     Reference = dict[str, str]

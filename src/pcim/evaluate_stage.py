@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from pcim.classifiers.contract import load_contract
 from pcim.config.methods import method_read
-from pcim.contract import load_contract
 from pcim.core.identity import KEY_COLUMNS, ViewKey
 from pcim.core.tiling import Box
 from pcim.core.vocabulary import HOW
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pcim.chunkjob import ChunkJob
+    from pcim.classifiers.classifier import Classifier
+    from pcim.classifiers.contract import Contract
     from pcim.config.config import EvaluateSettings, Region
     from pcim.config.methods import Background
-    from pcim.contract import Contract
-    from pcim.models import Classifier
     from pcim.scoring import Case
 
 COLUMNS = (*KEY_COLUMNS, "method", "metric", "substitute", "seen", "value", "chance", *HOW, "fingerprint")
@@ -188,7 +188,7 @@ class Scoring:
 
     def scored(self, classifier: Classifier, asked: Sequence[Asked]) -> Iterator[tuple[Asked, list[Rows]]]:
         """Score views; yield each with its rows of scores and of curves."""
-        from pcim.halving import halving_when_out_of_memory  # torch is not needed before
+        from pcim.classifiers.out_of_memory import halving_when_out_of_memory  # torch is not needed before
 
         size, (device, device_name) = self.settings.batch_size, classifier.named_device
         for one, case in self._cases(asked):

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from pcim.classifiers.contract import Contract
     from pcim.config.config import ClassifierSettings
-    from pcim.contract import Contract
     from pcim.core.plate_source import Source
 
 

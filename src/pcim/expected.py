@@ -11,8 +11,8 @@ from pcim.core.tiling import is_selected
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pcim.classifiers.contract import Contract, InputContract
     from pcim.config.config import Config, Select
-    from pcim.contract import Contract, InputContract
     from pcim.inputs import PlateEntry
     from pcim.plates.inventory import Survey
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from pcim.contract import load_contract
+from pcim.classifiers.contract import load_contract
 from pcim.core.identity import KEY_COLUMNS
 from pcim.core.vocabulary import HOW, PAIR_COLUMNS
 from pcim.evidence import Evidence

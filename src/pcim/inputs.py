@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pcim.classifiers.contract import Contract, read_contract
 from pcim.config.base import is_name
 from pcim.config.errors import absent, nearest
 from pcim.config.yaml_lines import Written, read_together
-from pcim.contract import Contract, read_contract
 from pcim.core.identity import GIVEN_COLUMNS, parse_well
 from pcim.core.plate_source import PROJECTIONS, Source, holds_secret
 from pcim.core.safe_read import is_printable, printable, read_table, read_text

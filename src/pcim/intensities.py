@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pcim.contract import Percentiles
+    from pcim.classifiers.contract import Percentiles
     from pcim.core.plate_source import Source
 
 _VALUES = 2**16

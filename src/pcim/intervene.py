@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from pcim.contract import load_contract
+from pcim.classifiers.classifier import Classifier, load_classifier, pick_device
+from pcim.classifiers.contract import load_contract
 from pcim.core.identity import KEY_COLUMNS, ViewKey
 from pcim.core.tiling import Box
 from pcim.exchanges import COLUMNS, Subject, exchange_regions
@@ -21,7 +22,6 @@ from pcim.fitting import fit, fit_mask
 from pcim.intensities import Known
 from pcim.interventions import Scene
 from pcim.metrics import ranking
-from pcim.models import Classifier, load_classifier, pick_device
 from pcim.plates.attribution_plate import MapPlate
 from pcim.plates.field_image import FieldImage
 from pcim.regions import widen

@@ -16,8 +16,8 @@ from pcim.plates.vendors import OMEZARR
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
+    from pcim.classifiers.contract import Contract
     from pcim.config.config import Config
-    from pcim.contract import Contract
     from pcim.inputs import PlateEntry
     from pcim.plan import PlatePlan
     from pcim.plates.inventory import Survey

@@ -23,8 +23,8 @@ from pcim.runtime.job_log import whole_file
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
 
+    from pcim.classifiers.contract import Contract
     from pcim.config.config import Config
-    from pcim.contract import Contract
     from pcim.inputs import PlateEntry
 
 FORM = 2

@@ -64,9 +64,9 @@ def _seconds_a_map(asked: Mapping[str, Any]) -> dict[str, float]:
     from safetensors.numpy import load_file
 
     from pcim.attribute.methods import asked_by, explain_each
+    from pcim.classifiers.classifier import load_classifier, pick_device
+    from pcim.classifiers.contract import load_contract
     from pcim.config.config import AttributeSettings
-    from pcim.contract import load_contract
-    from pcim.models import load_classifier, pick_device
 
     model, settings = Path(asked["model_yaml"]), AttributeSettings.model_validate(asked["attribute"])
     classifier = load_classifier(model, asked["trusted_packages"], pick_device(asked["gpus"]))

@@ -18,10 +18,10 @@ import yaml
 
 from pcim.attribute.stage import attribute_chunk
 from pcim.chunkjob import ChunkJob
+from pcim.classifiers.contract import Contract
 from pcim.classify import classify_chunk
 from pcim.config.config import AttributeSettings, ClassifySettings
 from pcim.config.errors import nearest
-from pcim.contract import Contract
 from pcim.core.identity import KEY_COLUMNS, parse_well
 from pcim.core.plate_source import Source
 from pcim.core.tiling import Box

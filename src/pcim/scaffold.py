@@ -15,11 +15,11 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from pcim.budget_settings import BudgetSettings
+from pcim.classifiers.contract import PROGRAMS
 from pcim.config.base import PlainName, is_name
 from pcim.config.config import AttributeSettings, ClassifierSettings, ClassifySettings, Config, ReportSettings
 from pcim.config.errors import nearest
 from pcim.config.methods import NEEDS
-from pcim.contract import PROGRAMS
 from pcim.core.plate_source import REMOTE
 from pcim.core.vocabulary import OWN_REGIONS
 from pcim.inputs import SOURCE_COLUMNS
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-    from pcim.contract import Contract
+    from pcim.classifiers.contract import Contract
     from pcim.discover import FoundPlate
 
 _HEAD = """# A campaign of PCIM, written by `pcim init`; it is yours now. Paths are relative to the folder that you run it in.

@@ -17,9 +17,9 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 from typer.cli import get_docs_for_click
 
+from pcim.classifiers.contract import Contract, InputContract, Percentiles, TestContract, TrainingRecord
 from pcim.cli import app
 from pcim.config.config import ClassifierSettings, Config, Region, Select
-from pcim.contract import Contract, InputContract, Percentiles, TestContract, TrainingRecord
 
 _HEAD = """# Configuration
 

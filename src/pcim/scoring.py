@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int64
     from numpy.typing import NDArray
 
+    from pcim.classifiers.classifier import Classifier
     from pcim.config.config import EvaluateSettings, Substitute
     from pcim.config.methods import Background
     from pcim.core.identity import ViewKey
-    from pcim.models import Classifier
 
 CELLS = 16
 """Cells along a view's height, of which random sets are removed (`metrics.removals`)."""

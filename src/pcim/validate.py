@@ -85,7 +85,7 @@ def validate(files: Sequence[Path]) -> Validation:
 
 def _try_classifiers(inputs: Inputs) -> Iterator[Check]:
     """Load every classifier on the CPU, as a job does: its digest, its architecture, the logits of its stored test input."""
-    from pcim.models import load_classifier, pick_device
+    from pcim.classifiers.classifier import load_classifier, pick_device
 
     device = pick_device(0)
     kept, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # nothing is written beside a user's package either

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from pcim.classifiers.contract import InputContract
     from pcim.config.config import Region
-    from pcim.contract import InputContract
     from pcim.core.plate_source import Source
     from pcim.intensities import Known
     from pcim.objects import Place

@@ -19,10 +19,10 @@ import safetensors.numpy
 from fuzz.mutants import mutate, mutate_binary
 from fuzz.tiffs import made_tiffs
 
-from pcim.arrays import read_array
+from pcim.classifiers.contract import ModelError, read_contract
+from pcim.classifiers.formats.safe_arrays import read_array
 from pcim.config.config import Config
 from pcim.config.errors import parse
-from pcim.contract import ModelError, read_contract
 from pcim.core.plate_source import Source
 from pcim.inputs import CampaignError, read_config, read_platemap, read_plates
 from pcim.objects import read_places
@@ -180,7 +180,7 @@ def arrays(data: bytes) -> None:
 
 def package(data: bytes) -> None:
     """Read a package of the BioImage Model Zoo whose description is the bytes."""
-    from pcim.bioimage import read_package  # the others need no torch
+    from pcim.classifiers.packaging.bioimage_zoo import read_package  # the others need no torch
 
     folder = (
         write(

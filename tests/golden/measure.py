@@ -41,8 +41,8 @@ class View:
     def __init__(self) -> None:
         from makers import SIZE, spot_field, write_model
 
+        from pcim.classifiers.classifier import load_classifier, pick_device
         from pcim.core.identity import ViewKey
-        from pcim.models import load_classifier, pick_device
 
         rng = np.random.default_rng(4)
         self.pixels = spot_field(rng, SIZE, (20, 30))

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pcim import aggregate, compare, exchanges, intensities, models, objects, scoring, statistics
+from pcim import aggregate, compare, exchanges, intensities, objects, scoring, statistics
 from pcim.attribute import forward_only, learning, step
+from pcim.classifiers import classifier
 from pcim.plates import quality, writer
 from pcim.revisions import REVISIONS
 
@@ -54,7 +55,7 @@ MOVES: list[tuple[str, Any, str, Any]] = [
     ("ingest", quality, "_BAND", quality._BAND * 1.01),
     ("ingest", objects, "middles", lambda labels: [("1", 20.1, 30.0)]),
     ("ingest", intensities, "percentile", scaled(intensities.percentile, 1.01)),
-    ("classify", models.Classifier, "normalise", scaled(models.Classifier.normalise, 1.01)),
+    ("classify", classifier.Classifier, "normalise", scaled(classifier.Classifier.normalise, 1.01)),
     ("attribute", step, "SOFTNESS", step.SOFTNESS * 1.1),
     ("attribute", learning, "TAIL", learning.TAIL * 10),
     ("attribute", forward_only, "RIDGE", forward_only.RIDGE * 2),
@@ -73,6 +74,6 @@ def test_whatever_moves_in_a_stage_is_noticed(
 ) -> None:
     monkeypatch.setattr(owner, name, other)
     with pytest.raises(
-        (AssertionError, models.ModelError)
+        (AssertionError, classifier.ModelError)
     ):  # a job itself refuses a classifier that gives other logits
         assert_still(stage, golden.measure([stage])[stage])

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from pcim import budget
 from pcim.campaign import Campaign
+from pcim.classifiers.contract import Contract
 from pcim.config.config import Config
 from pcim.config.methods import METHODS
-from pcim.contract import Contract
 from pcim.core.plate_source import Source
 from pcim.core.tiling import plan_chunks
 from pcim.expected import Expected

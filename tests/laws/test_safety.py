@@ -38,11 +38,11 @@ FORBIDDEN_WORDS = {"UnsafeLoader", "FullLoader", "Unpickler", "read_pickle", "to
 IMPORTS_BY_NAME = {
     "src/pcim/__init__.py",
     "src/pcim/plates/vendors/__init__.py",
-    "src/pcim/factories.py",
-    "src/pcim/onnxmodels.py",
+    "src/pcim/classifiers/formats/factories.py",
+    "src/pcim/classifiers/formats/onnx.py",
 }
 """Each asks its list of what may be imported first: the public names, `READERS`, `trusted_packages`; the last knows three packages."""
-RUNS_PROGRAMS = {"src/pcim/weights.py"}
+RUNS_PROGRAMS = {"src/pcim/classifiers/formats/weights.py"}
 """Where a program's own code is run: after its digest was found in `trusted_programs`."""
 
 

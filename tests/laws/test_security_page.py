@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from fuzz.targets import TARGETS
 
-from pcim import bioimage, objects
+from pcim import objects
+from pcim.classifiers.packaging import bioimage_zoo
 from pcim.config import yaml_lines
 from pcim.core import safe_read
 from pcim.plates import ngff, ngff_json, safe_zarr
@@ -38,7 +39,7 @@ def test_its_numbers_are_the_codes() -> None:
         "up to 4 GiB, and five million objects of a plate": (objects.MAX_TABLE_BYTES, objects.MAX_OBJECTS) == (2**32, 5_000_000),
         "Up to 1 MB, 100 000 values once aliases are followed, 32 deep": (yaml_lines.MAX_BYTES, yaml_lines.MAX_NODES, yaml_lines.MAX_DEPTH) == (1_000_000, 100_000, 32),
         "Regular files of up to 8 GiB": safe_read.MAX_WEIGHTS_BYTES == 2**33,
-        "no more than 100 times its archive and 64 MB": (bioimage.PACKED, safe_read.MAX_TEXT_BYTES) == (100, 64_000_000),
+        "no more than 100 times its archive and 64 MB": (bioimage_zoo.PACKED, safe_read.MAX_TEXT_BYTES) == (100, 64_000_000),
     }  # fmt: skip
     plain = " ".join(PAGE.split())
     for words, holds in said.items():

@@ -18,10 +18,10 @@ from makers import SIZE
 from ownmodels import detector, let_torchvision_in, save_onnx, save_program, write_package, zipped
 from typer.testing import CliRunner
 
-from pcim.bioimage import normalisation
+from pcim.classifiers.classifier import load_classifier
+from pcim.classifiers.contract import ModelError, load_contract
+from pcim.classifiers.packaging.bioimage_zoo import normalisation
 from pcim.cli import app
-from pcim.contract import ModelError, load_contract
-from pcim.models import load_classifier
 
 GUIDE = Path(__file__).parents[2] / "docs/own-model.md"
 TOLD = ["--channels", "DNA,Reporter", "--classes", "plain,spot", "--mean", "200,200", "--std", "100,100"]

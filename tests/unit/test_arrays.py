@@ -15,10 +15,10 @@ import safetensors.torch
 import torch
 from makers import write_model
 
-from pcim.adopt import read_array
-from pcim.bioimage import _read, read_package
-from pcim.contract import ModelError
-from pcim.models import load_classifier
+from pcim.classifiers.classifier import load_classifier
+from pcim.classifiers.contract import ModelError
+from pcim.classifiers.packaging.bioimage_zoo import _read, read_package
+from pcim.classifiers.packaging.import_model import read_array
 
 AXES = "raw views (n, c, h, w)"
 

@@ -18,6 +18,7 @@ from pcim.attribute import methods as dispatch
 from pcim.attribute.methods import Attribution, asked_by, backgrounds_given, explain_each
 from pcim.attribute.spool import Spool
 from pcim.attribute.stage import LEDGER_COLUMNS, Job, explain, select_views
+from pcim.classifiers.classifier import Classifier, load_classifier, pick_device
 from pcim.classify import check_failures, classify_views
 from pcim.config.config import AttributeSettings, IngestSettings, Select
 from pcim.config.methods import METHODS, PcimSettings, PeerSettings
@@ -27,7 +28,6 @@ from pcim.core.tiling import Box
 from pcim.ingest import inspect_field
 from pcim.intensities import Known
 from pcim.maps import highest
-from pcim.models import Classifier, load_classifier, pick_device
 from pcim.peers import Peer
 from pcim.plates.attribution_plate import MapPlate
 from pcim.plates.field_image import FieldImage

@@ -16,8 +16,8 @@ from makers import write_model
 from pydantic import ValidationError
 from reported import HOSTILE, Made, make_campaign
 
+from pcim.classifiers.contract import load_contract
 from pcim.config.config import Config
-from pcim.contract import load_contract
 from pcim.core.plate_source import Source
 from pcim.crate import Told, copy_workflow, write_crate
 from pcim.crate_settings import Person

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from makers import SIZE, spot_field, write_model
 
+from pcim.classifiers.classifier import Classifier, load_classifier, pick_device
 from pcim.config.config import EvaluateSettings
 from pcim.core.identity import ViewKey
 from pcim.core.vocabulary import METRICS
@@ -17,7 +18,6 @@ from pcim.evaluate_stage import other_views
 from pcim.exchanges import COLUMNS, Subject, exchange_regions
 from pcim.intervene import highest
 from pcim.interventions import Scene
-from pcim.models import Classifier, load_classifier, pick_device
 from pcim.regions import partition, widen
 from pcim.scoring import Case, score, with_controls
 

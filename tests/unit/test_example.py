@@ -14,7 +14,7 @@ import pytest
 import torch
 import zarr
 
-from pcim.models import load_classifier
+from pcim.classifiers.classifier import load_classifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

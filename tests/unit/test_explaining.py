@@ -16,11 +16,11 @@ from safetensors.torch import load_file, save_file
 
 from pcim import attribute_plate, evaluate, load_classifier, open_plate
 from pcim.api.plate import Plate
+from pcim.classifiers.classifier import Classifier
 from pcim.config.config import Crops, Select
 from pcim.core.identity import KEY_COLUMNS
 from pcim.core.tiling import Box
 from pcim.maps import Maps
-from pcim.models import Classifier
 from pcim.plates.attribution_plate import MapPlate
 from pcim.revisions import REVISIONS
 

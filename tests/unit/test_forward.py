@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from pcim.forward import ScoresError, as_forward, checked_images, key_of, resolve_targets
+from pcim.classifiers.forward import ScoresError, as_forward, checked_images, key_of, resolve_targets
 
 SHAPE = (5, 2, 16, 12)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from pcim.halving import each_halving, halving_when_out_of_memory
+from pcim.classifiers.out_of_memory import each_halving, halving_when_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from makers import CHANNELS, write_plate
 
-from pcim.contract import InputContract, Percentiles
+from pcim.classifiers.contract import InputContract, Percentiles
 from pcim.core.identity import ViewKey
 from pcim.core.plate_source import Source
 from pcim.core.tiling import Box

@@ -10,7 +10,7 @@ import torch
 from makers import SIZE, write_model
 from safetensors.torch import load_file, save_file
 
-from pcim.models import ModelError, load_classifier, pick_device
+from pcim.classifiers.classifier import ModelError, load_classifier, pick_device
 
 if TYPE_CHECKING:
     from pathlib import Path

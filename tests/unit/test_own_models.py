@@ -36,11 +36,11 @@ from torch import nn
 from pcim import PCIM
 from pcim.attribute.methods import asked_by
 from pcim.campaign import Campaign
-from pcim.contract import load_contract, read_contract
-from pcim.forward import as_forward
+from pcim.classifiers.classifier import Classifier, ModelError, load_classifier
+from pcim.classifiers.contract import load_contract, read_contract
+from pcim.classifiers.formats.weights import load_network
+from pcim.classifiers.forward import as_forward
 from pcim.inputs import CampaignError
-from pcim.models import Classifier, ModelError, load_classifier
-from pcim.weights import load_network
 
 CPU = torch.device("cpu")
 TOLERANCE = 1e-5

@@ -20,7 +20,7 @@ import pcim
 from pcim import PCIM
 from pcim.attribute.forward_only import estimate
 from pcim.attribute.memory import fitting
-from pcim.forward import ScoresError
+from pcim.classifiers.forward import ScoresError
 
 SPOTS = [(12, 30), (33, 14), (24, 24)]
 

@@ -16,7 +16,8 @@ import yaml
 import zarr
 from rich.console import Console
 
-from pcim import differences, models, reproduce, screens
+from pcim import differences, reproduce, screens
+from pcim.classifiers import classifier
 from pcim.differences import how_far
 from pcim.plates.attribution_plate import MapPlate
 from pcim.reproduce import Chosen
@@ -163,7 +164,7 @@ def test_a_map_that_is_computed_in_one_go_is_held_to_more_than_one_that_is_learn
 
 
 def test_what_changed_since_is_told(made: Laid, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "processor", lambda: "another processor")
+    monkeypatch.setattr(classifier, "processor", lambda: "another processor")
     monkeypatch.setitem(differences.REVISIONS, "attribute", 99)
     monkeypatch.setattr(differences, "code_digest", lambda: "other")
     found = make_again(made.results, Chosen(well="A01", method="edge"))

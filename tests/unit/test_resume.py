@@ -17,8 +17,8 @@ from pyarrow import parquet
 
 from pcim import chunkjob, scoring
 from pcim.attribute import learning
+from pcim.classifiers.classifier import Classifier
 from pcim.config.config import ClassifySettings
-from pcim.models import Classifier
 from pcim.plates.attribution_plate import MapPlate
 from pcim.runtime import journal
 from pcim.runtime.job_log import Stopped

@@ -18,8 +18,8 @@ from makers import write_campaign, write_model
 from typer.testing import CliRunner
 
 from pcim import checks
+from pcim.classifiers.contract import read_contract
 from pcim.cli import app
-from pcim.contract import read_contract
 from pcim.inputs import read_platemap
 from pcim.validate import validate
 

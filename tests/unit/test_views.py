@@ -12,17 +12,17 @@ from makers import CHANNELS, SIZE, spot_field, write_model, write_plate
 
 from pcim.attribute.spool import Spool
 from pcim.attribute.stage import Job, explain
+from pcim.classifiers.classifier import load_classifier, pick_device
+from pcim.classifiers.contract import InputContract
 from pcim.classify import classify_views
 from pcim.config.config import AttributeSettings, IngestSettings
 from pcim.config.methods import PcimSettings
-from pcim.contract import InputContract
 from pcim.core.identity import ViewKey
 from pcim.core.plate_source import Source
 from pcim.core.tiling import Box, tile_field
 from pcim.fitting import fit, fit_mask
 from pcim.ingest import inspect_field
 from pcim.intensities import Known
-from pcim.models import load_classifier, pick_device
 from pcim.plates.attribution_plate import MapPlate
 from pcim.runtime.journal import Journal
 from pcim.views import View, Waiting, read_views, views_of

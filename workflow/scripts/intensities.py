@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from pcim.contract import Percentiles
+from pcim.classifiers.contract import Percentiles
 from pcim.core.plate_source import Source
 from pcim.intensities import measure_intensities
 from pcim.runtime.job_log import log_to, sole_writer

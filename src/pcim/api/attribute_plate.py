@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pcim.api.plate import Plate
-    from pcim.models import Classifier
+    from pcim.classifiers.classifier import Classifier
     from pcim.views import View
 
 

@@ -13,11 +13,11 @@ import torch
 from pcim.api.attribute_plate import as_a_job
 from pcim.api.plate import Plate
 from pcim.attribute.methods import backgrounds_given
+from pcim.classifiers.forward import as_forward, checked_images, key_of, resolve_targets
 from pcim.config.config import EvaluateSettings, Region
 from pcim.core.identity import KEY_COLUMNS, ViewKey
 from pcim.core.tiling import Box
 from pcim.fitting import fit_mask
-from pcim.forward import as_forward, checked_images, key_of, resolve_targets
 from pcim.maps import Maps
 from pcim.plates.field_image import FieldImage
 from pcim.runtime.tables import rows_of
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from pcim.classifiers.forward import Scores
     from pcim.config.methods import Background
-    from pcim.forward import Scores
 
 
 def evaluate(  # noqa: PLR0913 - a public function with defaults

@@ -11,19 +11,19 @@ from torch import Tensor
 from pcim.attribute.pcim import PCIM
 from pcim.attribute.step import target_probability
 from pcim.backgrounds import background_kind, make_background
-from pcim.contract import ModelError
-from pcim.forward import as_forward
-from pcim.halving import each_halving
+from pcim.classifiers.contract import ModelError
+from pcim.classifiers.forward import as_forward
+from pcim.classifiers.out_of_memory import each_halving
 from pcim.metrics import scrambled
 from pcim.peers import METHODS, Peer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from pcim.classifiers.classifier import Classifier
+    from pcim.classifiers.contract import InputContract
     from pcim.config.config import AttributeSettings
     from pcim.config.methods import Background
-    from pcim.contract import InputContract
-    from pcim.models import Classifier
 
 
 @dataclass(frozen=True)

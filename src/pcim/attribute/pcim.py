@@ -14,10 +14,10 @@ from pcim.attribute.learning import Blend, learn, learn_each, learn_literal, rea
 from pcim.attribute.memory import views_that_fit
 from pcim.attribute.step import target_probability
 from pcim.backgrounds import black, two_backgrounds
+from pcim.classifiers.contract import Contract
+from pcim.classifiers.forward import as_forward, checked_images, key_of, resolve_targets
+from pcim.classifiers.out_of_memory import each_halving, halving_when_out_of_memory
 from pcim.config.methods import PcimSettings
-from pcim.contract import Contract
-from pcim.forward import as_forward, checked_images, key_of, resolve_targets
-from pcim.halving import each_halving, halving_when_out_of_memory
 from pcim.maps import Maps
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
     from pcim.backgrounds import Backgrounds
+    from pcim.classifiers.forward import Forward, Scores
     from pcim.config.methods import Background
-    from pcim.forward import Forward, Scores
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -38,7 +38,7 @@ class PCIM:
     Parameters
     ----------
     classifier
-        A `torch.nn.Module`, a `pcim.models.Classifier`, a TorchScript module, a `torch.export` program, an ONNX Runtime
+        A `torch.nn.Module`, a `pcim.classifiers.classifier.Classifier`, a TorchScript module, a `torch.export` program, an ONNX Runtime
         session, or any function from a NumPy batch (b, c, h, w) to scores (b, k). The last two kinds have no gradient: they
         are explained by forward passes alone.
     preset
@@ -142,7 +142,7 @@ class PCIM:
         ------
         ValueError
             When images, target, keys or segments are not what is allowed; names the value and what is allowed.
-        pcim.forward.ScoresError
+        pcim.classifiers.forward.ScoresError
             When the classifier's answer is no scores.
         """
         images = checked_images(images)

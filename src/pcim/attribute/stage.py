@@ -13,9 +13,9 @@ from pcim.attribute.assembly import Assembly
 from pcim.attribute.spool import Spool
 from pcim.attribute.tally import Tally
 from pcim.attribute.tasks import Job, Task, finished_fields, key_of
+from pcim.classifiers.contract import load_contract
 from pcim.classify import check_failures
 from pcim.config.base import CALL
-from pcim.contract import load_contract
 from pcim.core.identity import KEY_COLUMNS
 from pcim.core.tiling import is_selected, thin_wells
 from pcim.intensities import Known
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from pcim.attribute.methods import Attribution
     from pcim.attribute.spool import Done
     from pcim.chunkjob import ChunkJob
+    from pcim.classifiers.classifier import Classifier
     from pcim.config.config import AttributeSettings
-    from pcim.models import Classifier
     from pcim.views import Reading
 
 LEDGER_COLUMNS = [

@@ -13,10 +13,10 @@ from pcim.runtime.resume import fingerprint
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from pcim.classifiers.classifier import Classifier
+    from pcim.classifiers.contract import Contract
     from pcim.config.config import AttributeSettings
-    from pcim.contract import Contract
     from pcim.core.plate_source import Source
-    from pcim.models import Classifier
     from pcim.plates.attribution_plate import MapPlate
     from pcim.runtime.journal import Journal
     from pcim.views import View

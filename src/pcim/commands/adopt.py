@@ -63,7 +63,7 @@ def adopt(  # noqa: PLR0913, PLR0917 - what is to be known of a classifier
     """
     import yaml
 
-    from pcim.adopt import PACKAGES, format_of, make, next_steps, odd_channels
+    from pcim.classifiers.packaging.import_model import PACKAGES, format_of, make, next_steps, odd_channels
 
     told: dict[str, Any] = {
         "channels": channels.split(",") if channels else None,

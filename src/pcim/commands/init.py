@@ -102,7 +102,7 @@ def init(  # noqa: PLR0913, PLR0917 - a command's options
 
 def _look(folder: Path, plates: list[str], model: Path, platemap: Path | None, row: dict[str, str]) -> Draft:
     """Read the contract, the plate map and the plates; return a draft."""
-    from pcim.contract import read_contract
+    from pcim.classifiers.contract import read_contract
     from pcim.discover import survey_plates
     from pcim.inputs import read_source
     from pcim.platemaps import Given, read_given

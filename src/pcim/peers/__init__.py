@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from pcim.backgrounds import two_backgrounds
+from pcim.classifiers.forward import as_forward, checked_images, key_of, resolve_targets
 from pcim.config.methods import NEEDS, PeerSettings
-from pcim.forward import as_forward, checked_images, key_of, resolve_targets
 from pcim.peers import controls, gradients, perturbations
 from pcim.peers.batch import Batch, Method
 from pcim.peers.controls import blurred
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from jaxtyping import Float
 
+    from pcim.classifiers.forward import Scores
     from pcim.config.methods import Background
-    from pcim.forward import Scores
 
 __all__ = ["METHODS", "Batch", "Method", "Peer", "blurred"]
 

@@ -14,8 +14,8 @@ from torch import Tensor
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from pcim.classifiers.forward import Forward
     from pcim.config.methods import PeerSettings
-    from pcim.forward import Forward
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from pcim.backgrounds import gaussian_blur
 from pcim.peers.batch import Batch, generator
 
 if TYPE_CHECKING:
+    from pcim.classifiers.forward import Forward
     from pcim.config.methods import PeerSettings
-    from pcim.forward import Forward
 
 
 def random(forward: Forward, batch: Batch, settings: PeerSettings) -> Tensor:  # noqa: ARG001 - one signature

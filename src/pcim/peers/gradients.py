@@ -17,8 +17,8 @@ from pcim.peers.traps import refuse_functional_relu, refuse_shared_relu
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pcim.classifiers.forward import Forward
     from pcim.config.methods import PeerSettings
-    from pcim.forward import Forward
 
 log = logging.getLogger("pcim")
 # Beyond this share of the logit's change DeepLift's contributions no longer add up to it: max pooling, foreign activations.

@@ -11,8 +11,8 @@ from torch import Tensor
 from pcim.peers.batch import Batch, generator, own_randomness
 
 if TYPE_CHECKING:
+    from pcim.classifiers.forward import Forward
     from pcim.config.methods import PeerSettings
-    from pcim.forward import Forward
 
 # Perturbed copies a forward pass: one shape for every view, so that a map never depends on the batch it came in.
 COPIES = 50

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pcim.chunkjob import ChunkJob
-    from pcim.contract import Contract
+    from pcim.classifiers.contract import Contract
 
 KEY = "pcim"
 """Where a record lies: a key of a Parquet schema's metadata, an attribute of a zarr group."""

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pcim.contract import Contract
+from pcim.classifiers.contract import Contract
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ Kind = Literal["module", "torchscript", "exported", "converted", "onnx", "callab
 
 ACCEPTED = (
     "a torch.nn.Module, a TorchScript module, a torch.export program, an onnxruntime.InferenceSession, "
-    "a pcim.models.Classifier, or a function from a NumPy batch (b, c, h, w) to scores (b, k)"
+    "a pcim.classifiers.classifier.Classifier, or a function from a NumPy batch (b, c, h, w) to scores (b, k)"
 )
 # A probability may round to 0; its logarithm must stay finite and its rank must stay the lowest.
 _SMALLEST_P = 1e-12
@@ -160,7 +160,7 @@ def as_forward(classifier: Any, *, scores: Scores = "logits") -> Forward:
 
 
 def _kind(network: nn.Module, contract: Any) -> Kind:
-    """Return what kind a network is; that of a `pcim.models.Classifier` is what its contract says."""
+    """Return what kind a network is; that of a `pcim.classifiers.classifier.Classifier` is what its contract says."""
     if not isinstance(contract, Contract):
         return "torchscript" if isinstance(network, torch.jit.ScriptModule) else "module"
     if not contract.differentiable:

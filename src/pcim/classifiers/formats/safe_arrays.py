@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import safetensors.numpy
 
-from pcim.contract import ModelError
+from pcim.classifiers.contract import ModelError
 from pcim.core.safe_read import MAX_WEIGHTS_BYTES, read_bytes
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from pcim.arrays import array_of
+from pcim.classifiers.contract import Format, InputContract, ModelError
+from pcim.classifiers.formats.safe_arrays import array_of
+from pcim.classifiers.packaging.model_folder import Draft
 from pcim.config.yaml_lines import MAX_BYTES, yaml_of
-from pcim.contract import Format, InputContract, ModelError
 from pcim.core.safe_read import MAX_TEXT_BYTES, MAX_WEIGHTS_BYTES, read_bytes
-from pcim.modelfolder import Draft
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

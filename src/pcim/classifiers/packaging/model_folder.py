@@ -12,11 +12,11 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
+from pcim.classifiers.classifier import Classifier, check_behaviour, load_classifier
+from pcim.classifiers.contract import PROGRAMS, Contract, ModelError
+from pcim.classifiers.formats.weights import load_network
 from pcim.config.errors import parse
 from pcim.config.yaml_lines import Written
-from pcim.contract import PROGRAMS, Contract, ModelError
-from pcim.models import Classifier, check_behaviour, load_classifier
-from pcim.weights import load_network
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from pcim.forward import in_batches
+from pcim.classifiers.forward import in_batches
 
 if TYPE_CHECKING:
     from torch import Tensor

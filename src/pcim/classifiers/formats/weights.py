@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.export.passes import move_to_device_pass
 
-from pcim.contract import PROGRAMS, Contract, ModelError
-from pcim.factories import build
-from pcim.forward import batches_of
-from pcim.programs import Program
+from pcim.classifiers.contract import PROGRAMS, Contract, ModelError
+from pcim.classifiers.formats.compiled import Program
+from pcim.classifiers.formats.factories import build
+from pcim.classifiers.forward import batches_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -210,7 +210,7 @@ def _of_torchscript(
 
 
 def _of_onnx(contract: Contract, file: Path, weights: bytes, trusted: Sequence[str], device: torch.device) -> nn.Module:
-    from pcim.onnxmodels import load_onnx  # only a contract that asks for it needs these packages
+    from pcim.classifiers.formats.onnx import load_onnx  # only a contract that asks for it needs these packages
 
     del trusted
     return load_onnx(contract, file, weights).to(device)

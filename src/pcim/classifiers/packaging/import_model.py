@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors.numpy import load_file
 
-from pcim.arrays import read_array, read_content
-from pcim.bioimage import read_package
+from pcim.classifiers.contract import PROGRAMS, SUFFIXES, Contract, Format, InputContract, ModelError
+from pcim.classifiers.formats.safe_arrays import read_array, read_content
+from pcim.classifiers.packaging.bioimage_zoo import read_package
+from pcim.classifiers.packaging.model_folder import Draft, write_model
 from pcim.config.methods import METHODS, NEEDS
-from pcim.contract import PROGRAMS, SUFFIXES, Contract, Format, InputContract, ModelError
-from pcim.modelfolder import Draft, write_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from pcim.contract import LIBRARIES, Contract, ModelError
+from pcim.classifiers.contract import LIBRARIES, Contract, ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pcim.arrays import read_content
-from pcim.contract import Contract, ModelError, load_contract
-from pcim.forward import as_forward
-from pcim.weights import load_network, tensors_of
+from pcim.classifiers.contract import Contract, ModelError, load_contract
+from pcim.classifiers.formats.safe_arrays import read_content
+from pcim.classifiers.formats.weights import load_network, tensors_of
+from pcim.classifiers.forward import as_forward
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

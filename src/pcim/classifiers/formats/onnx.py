@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from pcim.contract import Contract, ModelError
-from pcim.forward import of_session
-from pcim.programs import Program
+from pcim.classifiers.contract import Contract, ModelError
+from pcim.classifiers.formats.compiled import Program
+from pcim.classifiers.forward import of_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

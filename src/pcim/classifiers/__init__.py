@@ -1,0 +1,1 @@
+"""A classifier, its contract, and its forward pass."""

@@ -1,0 +1,1 @@
+"""Making a model folder from weights in other forms."""
