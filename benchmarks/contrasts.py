@@ -32,8 +32,8 @@ from pcim.core.tiling import tile_field
 from pcim.exchanges import COLUMNS, Subject, exchange_regions
 from pcim.interventions import Scene, exchange_objects, without_objects
 from pcim.plates.field_image import FieldImage
-from pcim.regions import boundary_region, partition, widen
-from pcim.views import read_regions
+from pcim.views.regions import boundary_region, partition, widen
+from pcim.views.view import read_regions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

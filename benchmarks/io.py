@@ -42,7 +42,7 @@ from pcim.plates.writer import (
     write_levels,
 )
 from pcim.runtime.job_log import log_to
-from pcim.views import View, batches, read_views
+from pcim.views.view import View, batches, read_views
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

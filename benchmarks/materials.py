@@ -20,7 +20,7 @@ from pcim.classifiers.classifier import load_classifier, pick_device
 from pcim.config.config import Config
 from pcim.core.plate_source import Source
 from pcim.plates.field_image import FieldImage
-from pcim.views import explained_views, read_regions
+from pcim.views.view import explained_views, read_regions
 
 if TYPE_CHECKING:
     from torch import Tensor

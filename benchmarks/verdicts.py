@@ -22,8 +22,8 @@ from pcim.core.identity import ViewKey
 from pcim.exchanges import COLUMNS, Subject, exchange_regions
 from pcim.interventions import Scene
 from pcim.reading import Reading, Verdict, read_classifier
-from pcim.regions import boundary_region, partition, widen
 from pcim.statistics import proportion_interval
+from pcim.views.regions import boundary_region, partition, widen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -18,7 +18,7 @@ from pcim.runtime.progress import progress
 from pcim.runtime.provenance import of_chunk
 from pcim.runtime.resume import Kept, fingerprint
 from pcim.runtime.tables import rows_of
-from pcim.views import View, Waiting, batches, read_views, views_of_wells
+from pcim.views.view import View, Waiting, batches, read_views, views_of_wells
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

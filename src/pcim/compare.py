@@ -12,7 +12,6 @@ import torch
 from pcim.core.identity import KEY_COLUMNS, ViewKey
 from pcim.core.tiling import Box
 from pcim.core.vocabulary import PAIR_COLUMNS
-from pcim.fitting import fit
 from pcim.intervene import highest
 from pcim.metrics import agreement
 from pcim.plates.attribution_plate import MapPlate
@@ -20,7 +19,8 @@ from pcim.runtime.job_log import log, sole_writer
 from pcim.runtime.provenance import record
 from pcim.runtime.tables import rows_of, write_table
 from pcim.scoring import TOP_SHARE
-from pcim.views import explained_views
+from pcim.views.resize import fit
+from pcim.views.view import explained_views
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,7 +16,6 @@ from pcim.config.methods import method_read
 from pcim.core.identity import KEY_COLUMNS, ViewKey
 from pcim.core.tiling import Box
 from pcim.core.vocabulary import HOW
-from pcim.fitting import fit, fit_mask
 from pcim.intensities import Known
 from pcim.plates.attribution_plate import MapPlate
 from pcim.plates.field_image import FieldImage
@@ -25,7 +24,8 @@ from pcim.runtime.progress import progress
 from pcim.runtime.provenance import of_chunk
 from pcim.runtime.resume import Kept, Rows, fingerprint
 from pcim.runtime.tables import rows_of
-from pcim.views import explained_views, read_regions
+from pcim.views.resize import fit, fit_mask
+from pcim.views.view import explained_views, read_regions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -24,8 +24,8 @@ from pcim.interventions import (
     mean_scene,
     partners,
 )
-from pcim.regions import corners, frame
 from pcim.runtime.progress import progress
+from pcim.views.regions import corners, frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -18,18 +18,18 @@ from pcim.classifiers.contract import load_contract
 from pcim.core.identity import KEY_COLUMNS, ViewKey
 from pcim.core.tiling import Box
 from pcim.exchanges import COLUMNS, Subject, exchange_regions
-from pcim.fitting import fit, fit_mask
 from pcim.intensities import Known
 from pcim.interventions import Scene
 from pcim.metrics import ranking
 from pcim.plates.attribution_plate import MapPlate
 from pcim.plates.field_image import FieldImage
-from pcim.regions import widen
 from pcim.runtime.job_log import log
 from pcim.runtime.provenance import pixels_of, record
 from pcim.runtime.resume import Kept, fingerprint
 from pcim.runtime.tables import read_tables, rows_of
-from pcim.views import explained_views, read_regions
+from pcim.views.regions import widen
+from pcim.views.resize import fit, fit_mask
+from pcim.views.view import explained_views, read_regions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

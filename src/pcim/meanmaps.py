@@ -9,8 +9,8 @@ import numpy as np
 import xarray as xr
 from zarr.storage import MemoryStore
 
-from pcim.fitting import fit
 from pcim.runtime.job_log import whole_file
+from pcim.views.resize import fit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -13,11 +13,11 @@ from scipy import ndimage
 
 from pcim.core.identity import ViewKey
 from pcim.core.tiling import Box
-from pcim.fitting import fit
 from pcim.plates.attribution_plate import MapPlate
 from pcim.plates.colours import MAP, rgb
 from pcim.plates.field_image import FieldImage
-from pcim.views import read_regions
+from pcim.views.resize import fit
+from pcim.views.view import read_regions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -120,7 +120,7 @@ def _aggregate(view: View) -> list[float]:
     from pcim.aggregate import region_shares
     from pcim.core.tiling import Box
     from pcim.meanmaps import ObjectMaps, find_windows
-    from pcim.regions import partition
+    from pcim.views.regions import partition
 
     maps = view.maps["pcim"]
     shares = region_shares(maps, CHANNELS, partition({"spots": view.mask}))
@@ -139,8 +139,8 @@ def _evaluate(view: View) -> list[float]:
     from pcim.core.identity import ViewKey
     from pcim.exchanges import Subject, exchange_regions
     from pcim.interventions import Scene
-    from pcim.regions import partition
     from pcim.scoring import Case, score
+    from pcim.views.regions import partition
 
     settings = EvaluateSettings(steps=6, batch_size=4, partners=1)
     case = Case(view.key, view.pixels, "spot", {name: maps.sum(0) for name, maps in view.maps.items()}, view.mask)

@@ -18,8 +18,8 @@ from pcim.evaluate_stage import other_views
 from pcim.exchanges import COLUMNS, Subject, exchange_regions
 from pcim.intervene import highest
 from pcim.interventions import Scene
-from pcim.regions import partition, widen
 from pcim.scoring import Case, score, with_controls
+from pcim.views.regions import partition, widen
 
 SETTINGS = EvaluateSettings(steps=8, batch_size=4, partners=2)
 

@@ -23,7 +23,7 @@ from pcim.intensities import Known
 from pcim.objects import find_objects, middles, read_objects, read_places
 from pcim.plates.attribution_plate import MapPlate
 from pcim.runtime.journal import Journal
-from pcim.views import read_views, views_of_wells
+from pcim.views.view import read_views, views_of_wells
 
 SPOTS = {"7": (60, 50), "9": (80, 90), "12": (2, 189)}
 CONTRACT: dict[str, Any] = {

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pcim.regions import boundary_region, label_region, partition, widen
+from pcim.views.regions import boundary_region, label_region, partition, widen
 
 SHAPE = (7, 9)
 masks = hnp.arrays(np.bool_, SHAPE)

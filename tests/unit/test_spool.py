@@ -11,7 +11,7 @@ from pcim.attribute.spool import Spool
 from pcim.attribute.tasks import Task
 from pcim.core.identity import ViewKey
 from pcim.core.tiling import Box
-from pcim.views import View
+from pcim.views.view import View
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -20,12 +20,12 @@ from pcim.config.methods import PcimSettings
 from pcim.core.identity import ViewKey
 from pcim.core.plate_source import Source
 from pcim.core.tiling import Box, tile_field
-from pcim.fitting import fit, fit_mask
 from pcim.ingest import inspect_field
 from pcim.intensities import Known
 from pcim.plates.attribution_plate import MapPlate
 from pcim.runtime.journal import Journal
-from pcim.views import View, Waiting, read_views, views_of
+from pcim.views.resize import fit, fit_mask
+from pcim.views.view import View, Waiting, read_views, views_of
 
 
 def contract(**changes: Any) -> InputContract:

@@ -33,7 +33,7 @@ from pcim.revisions import REVISIONS
 from pcim.runtime.job_log import sole_writer
 from pcim.runtime.journal import Journal
 from pcim.runtime.tables import rows_of, write_table
-from pcim.views import read_views, views_of_wells
+from pcim.views.view import read_views, views_of_wells
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from pcim.api.plate import Plate
     from pcim.classifiers.classifier import Classifier
-    from pcim.views import View
+    from pcim.views.view import View
 
 
 def attribute_plate(  # noqa: PLR0913 - a public function with defaults

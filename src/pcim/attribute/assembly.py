@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pcim.fitting import fit
 from pcim.maps import highest
+from pcim.views.resize import fit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -27,7 +27,7 @@ from pcim.runtime.job_log import log
 from pcim.runtime.journal import Journal
 from pcim.runtime.provenance import of_chunk
 from pcim.runtime.tables import rows_of, write_table
-from pcim.views import View, Waiting, batches, read_views, views_of_wells
+from pcim.views.view import View, Waiting, batches, read_views, views_of_wells
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from pcim.chunkjob import ChunkJob
     from pcim.classifiers.classifier import Classifier
     from pcim.config.config import AttributeSettings
-    from pcim.views import Reading
+    from pcim.views.view import Reading
 
 LEDGER_COLUMNS = [
     *KEY_COLUMNS, "top", "left", "height", "width", "status", "reason", "method", "layer", "scored", "target", "steps", "stop",

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from pcim.attribute.tasks import Task
-    from pcim.views import View
+    from pcim.views.view import View
 
 
 @dataclass

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pcim.core.plate_source import Source
     from pcim.plates.attribution_plate import MapPlate
     from pcim.runtime.journal import Journal
-    from pcim.views import View
+    from pcim.views.view import View
 
 Key = tuple[str, str]
 """Which map: the view's key as text, and the layer."""

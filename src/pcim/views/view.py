@@ -13,12 +13,12 @@ import numpy as np
 
 from pcim.core.identity import FIELD_COLUMNS, KEY_COLUMNS, ViewKey
 from pcim.core.tiling import Box
-from pcim.fitting import fit
 from pcim.plates import ngff
 from pcim.plates.field_image import FieldImage
 from pcim.plates.quality import digest_pixels
-from pcim.regions import boundary_region, label_region, partition
 from pcim.runtime.tables import read_tables, rows_of
+from pcim.views.regions import boundary_region, label_region, partition
+from pcim.views.resize import fit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -1,0 +1,1 @@
+"""Which parts of a field are explained, their pixels and their regions."""
