@@ -20,7 +20,7 @@ from tqdm import tqdm
 from pcim.attribute import learning, step
 from pcim.attribute.blending import drop, keep, smooth
 from pcim.attribute.learning import Blend, learn, read_out
-from pcim.backgrounds import gaussian_blur, two_backgrounds
+from pcim.composites.baselines import gaussian_blur, two_backgrounds
 from pcim.config.methods import PcimSettings
 
 if TYPE_CHECKING:

@@ -25,12 +25,12 @@ from verdicts import SETTINGS, read_exchanges
 
 from pcim import findings
 from pcim.classifiers.classifier import load_classifier, pick_device
+from pcim.composites.region_swap import Scene, exchange_objects, without_objects
 from pcim.config.config import Config
 from pcim.core.identity import ViewKey
 from pcim.core.plate_source import Source
 from pcim.core.tiling import tile_field
 from pcim.exchanges import COLUMNS, Subject, exchange_regions
-from pcim.interventions import Scene, exchange_objects, without_objects
 from pcim.plates.field_image import FieldImage
 from pcim.views.regions import boundary_region, partition, widen
 from pcim.views.view import read_regions

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pcim import PCIM
-from pcim.backgrounds import gaussian_blur
 from pcim.classifiers.forward import Forward
+from pcim.composites.baselines import gaussian_blur
 from pcim.config.methods import PeerSettings
 from pcim.peers import METHODS, Peer
 

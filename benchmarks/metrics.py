@@ -17,7 +17,7 @@ from harness import Row, options, paired_ratio, report
 from scipy.ndimage import gaussian_filter
 
 from pcim import metrics
-from pcim.backgrounds import make_background
+from pcim.composites.baselines import make_background
 from pcim.metrics.removal import log_sizes
 from pcim.statistics import bootstrap_means
 

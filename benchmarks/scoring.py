@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from pcim import metrics
-from pcim.backgrounds import gaussian_blur, make_background
+from pcim.composites.baselines import gaussian_blur, make_background
 from pcim.statistics import bootstrap_means
 
 if TYPE_CHECKING:

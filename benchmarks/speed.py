@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pcim.architectures import small_cnn
 from pcim.attribute.step import Step, margin
-from pcim.backgrounds import two_backgrounds
+from pcim.composites.baselines import two_backgrounds
 from pcim.config.methods import PcimSettings
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ from harness import Row, options, report
 from scipy.special import softmax
 
 from pcim import findings
+from pcim.composites.region_swap import Scene
 from pcim.config.config import EvaluateSettings
 from pcim.core.identity import ViewKey
 from pcim.exchanges import COLUMNS, Subject, exchange_regions
-from pcim.interventions import Scene
 from pcim.reading import Reading, Verdict, read_classifier
 from pcim.statistics import proportion_interval
 from pcim.views.regions import boundary_region, partition, widen

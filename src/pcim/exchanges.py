@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import softmax
 
-from pcim.core.identity import KEY_COLUMNS, ViewKey
-from pcim.core.vocabulary import CORNERS, FRAME, MAP_TOP, SURROUNDINGS, WHOLE
-from pcim.interventions import (
+from pcim.composites.region_swap import (
     Exchange,
     Scene,
     control_region,
@@ -24,6 +22,8 @@ from pcim.interventions import (
     mean_scene,
     partners,
 )
+from pcim.core.identity import KEY_COLUMNS, ViewKey
+from pcim.core.vocabulary import CORNERS, FRAME, MAP_TOP, SURROUNDINGS, WHOLE
 from pcim.runtime.progress import progress
 from pcim.views.regions import corners, frame
 

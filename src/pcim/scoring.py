@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pcim import metrics
 from pcim.attribute.methods import backgrounds_given
-from pcim.backgrounds import gaussian_blur, make_background
+from pcim.composites.baselines import gaussian_blur, make_background
 from pcim.config.methods import CONTROLS, method_read
 from pcim.core.vocabulary import BLURRED, OBJECTS_MASK, OTHER_VIEW
 

@@ -135,10 +135,10 @@ def _aggregate(view: View) -> list[float]:
 
 def _evaluate(view: View) -> list[float]:
     from pcim.compare import compare_maps
+    from pcim.composites.region_swap import Scene
     from pcim.config.config import EvaluateSettings
     from pcim.core.identity import ViewKey
     from pcim.exchanges import Subject, exchange_regions
-    from pcim.interventions import Scene
     from pcim.scoring import Case, score
     from pcim.views.regions import partition
 

@@ -14,7 +14,7 @@ from pcim.attribute import learning
 from pcim.attribute.blending import drop, keep, smooth
 from pcim.attribute.learning import Blend, learn, learn_literal, read_out
 from pcim.attribute.step import Step, margin
-from pcim.backgrounds import gaussian_blur
+from pcim.composites.baselines import gaussian_blur
 from pcim.config.methods import PcimSettings
 
 SETTINGS = PcimSettings()

@@ -11,13 +11,13 @@ import pytest
 from makers import SIZE, spot_field, write_model
 
 from pcim.classifiers.classifier import Classifier, load_classifier, pick_device
+from pcim.composites.region_swap import Scene
 from pcim.config.config import EvaluateSettings
 from pcim.core.identity import ViewKey
 from pcim.core.vocabulary import METRICS
 from pcim.evaluate_stage import other_views
 from pcim.exchanges import COLUMNS, Subject, exchange_regions
 from pcim.intervene import highest
-from pcim.interventions import Scene
 from pcim.scoring import Case, score, with_controls
 from pcim.views.regions import partition, widen
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pcim.interventions import (
+from pcim.composites.region_swap import (
     Exchange,
     Scene,
     control_region,

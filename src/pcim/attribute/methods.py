@@ -10,10 +10,10 @@ from torch import Tensor
 
 from pcim.attribute.pcim import PCIM
 from pcim.attribute.step import target_probability
-from pcim.backgrounds import background_kind, make_background
 from pcim.classifiers.contract import ModelError
 from pcim.classifiers.forward import as_forward
 from pcim.classifiers.out_of_memory import each_halving
+from pcim.composites.baselines import background_kind, make_background
 from pcim.metrics import scrambled
 from pcim.peers import METHODS, Peer
 

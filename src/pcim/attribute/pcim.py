@@ -13,10 +13,10 @@ from pcim.attribute.learned import Answer, Learned
 from pcim.attribute.learning import Blend, learn, learn_each, learn_literal, read_out
 from pcim.attribute.memory import views_that_fit
 from pcim.attribute.step import target_probability
-from pcim.backgrounds import black, two_backgrounds
 from pcim.classifiers.contract import Contract
 from pcim.classifiers.forward import as_forward, checked_images, key_of, resolve_targets
 from pcim.classifiers.out_of_memory import each_halving, halving_when_out_of_memory
+from pcim.composites.baselines import black, two_backgrounds
 from pcim.config.methods import PcimSettings
 from pcim.maps import Maps
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from jaxtyping import Float, Int
 
-    from pcim.backgrounds import Backgrounds
     from pcim.classifiers.forward import Forward, Scores
+    from pcim.composites.baselines import Backgrounds
     from pcim.config.methods import Background
 
 Precision = Literal["auto", "float32", "bfloat16"]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from pcim.backgrounds import two_backgrounds
 from pcim.classifiers.forward import as_forward, checked_images, key_of, resolve_targets
+from pcim.composites.baselines import two_backgrounds
 from pcim.config.methods import NEEDS, PeerSettings
 from pcim.peers import controls, gradients, perturbations
 from pcim.peers.batch import Batch, Method

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor
 
-from pcim.backgrounds import gaussian_blur
+from pcim.composites.baselines import gaussian_blur
 from pcim.peers.batch import Batch, generator
 
 if TYPE_CHECKING:
