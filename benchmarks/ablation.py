@@ -17,9 +17,9 @@ from materials import SCENES, Material, material
 from scoring import GIVEN, fidelity, localization
 from tqdm import tqdm
 
-from pcim.attribute import learning, step
-from pcim.attribute.blending import drop, keep, smooth
-from pcim.attribute.learning import Blend, learn, read_out
+from pcim.attribution import optimiser, optimiser_step
+from pcim.attribution.blending import drop, keep, smooth
+from pcim.attribution.optimiser import Blend, learn, read_out
 from pcim.composites.baselines import gaussian_blur, two_backgrounds
 from pcim.config.methods import PcimSettings
 
@@ -82,8 +82,8 @@ def changed(module: ModuleType, **constants: float) -> Iterator[None]:
 
 
 def read(blend: Blend, contrast: Tensor, **constants: float) -> Tensor:
-    """Read the maps out, with other constants of `pcim.attribute.learning` where they are given."""
-    with changed(learning, **constants):
+    """Read the maps out, with other constants of `pcim.attribution.optimiser` where they are given."""
+    with changed(optimiser, **constants):
         return read_out(blend.weights, blend.evidence, contrast).sum(1, keepdim=True)
 
 
@@ -91,7 +91,7 @@ def learnt(given: Material, background: str = "auto", **choices: Any) -> tuple[B
     """Return the blend under other choices, and the contrast |x - b| to the background of drop."""
     backgrounds = two_backgrounds(given.images, background, 0.125)  # type: ignore[arg-type]
     constants = {name: choices.pop(name) for name in ("SETTLED", "SOFTNESS") if name in choices}
-    with changed(step, **constants):
+    with changed(optimiser_step, **constants):
         blend = learn(
             given.classifier, given.images, backgrounds, given.targets, PcimSettings(**choices), len(given.images)
         )

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pcim import PCIM
+from pcim.attribution.peers import METHODS, Peer
 from pcim.classifiers.forward import Forward
 from pcim.composites.baselines import gaussian_blur
 from pcim.config.methods import PeerSettings
-from pcim.peers import METHODS, Peer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,8 +19,9 @@ from materials import SCENES, Material, material
 from scoring import UNSEEN, fidelity, localization
 
 from pcim import PCIM
-from pcim.attribute import step
 from pcim.attribute.stage import attribute_chunk
+from pcim.attribution import optimiser_step
+from pcim.attribution.peers import METHODS, Peer
 from pcim.chunkjob import ChunkJob
 from pcim.classifiers.classifier import load_classifier, pick_device
 from pcim.classify import classify_chunk
@@ -28,7 +29,6 @@ from pcim.config.config import AttributeSettings, ClassifySettings, IngestSettin
 from pcim.config.methods import PeerSettings
 from pcim.core.plate_source import Source
 from pcim.ingest import ingest_plate
-from pcim.peers import METHODS, Peer
 from pcim.plates.field_image import FieldImage
 from pcim.runtime.job_log import log_to
 
@@ -78,9 +78,9 @@ def stop_rule(names: list[str], n: int) -> list[Row]:
         learned = PCIM(given.classifier, batch_size=BATCH).learn(given.images, given.targets)
         stopped.append(score(given, learned.maps))
         taken.append(float(learned.steps.float().mean()))
-        threshold, step.SETTLED = step.SETTLED, -1.0
+        threshold, optimiser_step.SETTLED = optimiser_step.SETTLED, -1.0
         full.append(score(given, PCIM(given.classifier, batch_size=BATCH).attribute(given.images, given.targets)))
-        step.SETTLED = threshold
+        optimiser_step.SETTLED = threshold
     share = float(np.mean(stopped) / np.mean(full))
     return [
         Row(

@@ -17,7 +17,7 @@ import torch
 import yaml
 from harness import Row, options, report
 
-from pcim.attribute.methods import asked_by, explain_each
+from pcim.attribution.explain import asked_by, explain_each
 from pcim.classifiers.classifier import load_classifier, pick_device
 from pcim.config.config import Config
 from pcim.core.identity import ViewKey

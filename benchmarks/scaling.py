@@ -13,7 +13,7 @@ from harness import Row, options, paired_ratio, report, seconds
 from speed import DEVICE, Work, peak_bytes
 
 from pcim import PCIM
-from pcim.attribute.blending import keep
+from pcim.attribution.blending import keep
 
 EXPONENT_BAR = 1.1
 SIDES = (32, 64, 128, 256, 512)

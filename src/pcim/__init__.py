@@ -9,14 +9,14 @@ if TYPE_CHECKING:
     from pcim.api.attribute_plate import attribute_plate
     from pcim.api.evaluate import evaluate
     from pcim.api.plate import open_plate
-    from pcim.attribute.pcim import PCIM as PCIM
+    from pcim.attribution.pcim import PCIM
     from pcim.classifiers.classifier import load_classifier
 
 __version__ = "0.1.0"
 __all__ = ["PCIM", "attribute_plate", "evaluate", "load_classifier", "open_plate"]
 
 _HOMES = {
-    "PCIM": "pcim.attribute.pcim",
+    "PCIM": "pcim.attribution.pcim",
     "attribute_plate": "pcim.api.attribute_plate",
     "evaluate": "pcim.api.evaluate",
     "load_classifier": "pcim.classifiers.classifier",

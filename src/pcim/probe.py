@@ -63,7 +63,7 @@ def _seconds_a_map(asked: Mapping[str, Any]) -> dict[str, float]:
     """Explain the classifier's own test images, a batch by each method, as long as there is time; return method -> s a map."""
     from safetensors.numpy import load_file
 
-    from pcim.attribute.methods import asked_by, explain_each
+    from pcim.attribution.explain import asked_by, explain_each
     from pcim.classifiers.classifier import load_classifier, pick_device
     from pcim.classifiers.contract import load_contract
     from pcim.config.config import AttributeSettings

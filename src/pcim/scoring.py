@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pcim import metrics
-from pcim.attribute.methods import backgrounds_given
+from pcim.attribution.explain import backgrounds_given
 from pcim.composites.baselines import gaussian_blur, make_background
 from pcim.config.methods import CONTROLS, method_read
 from pcim.core.vocabulary import BLURRED, OBJECTS_MASK, OTHER_VIEW

@@ -55,7 +55,7 @@ class View:
 
     @cached_property
     def maps(self) -> dict[str, np.ndarray]:
-        from pcim.attribute.methods import explain_each
+        from pcim.attribution.explain import explain_each
         from pcim.config.config import AttributeSettings
         from pcim.config.methods import PeerSettings
 

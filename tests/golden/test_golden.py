@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pcim import aggregate, compare, exchanges, intensities, objects, scoring, statistics
-from pcim.attribute import forward_only, learning, step
+from pcim.attribution import forward_only, optimiser, optimiser_step
 from pcim.classifiers import classifier
 from pcim.plates import quality, writer
 from pcim.revisions import REVISIONS
@@ -56,8 +56,8 @@ MOVES: list[tuple[str, Any, str, Any]] = [
     ("ingest", objects, "middles", lambda labels: [("1", 20.1, 30.0)]),
     ("ingest", intensities, "percentile", scaled(intensities.percentile, 1.01)),
     ("classify", classifier.Classifier, "normalise", scaled(classifier.Classifier.normalise, 1.01)),
-    ("attribute", step, "SOFTNESS", step.SOFTNESS * 1.1),
-    ("attribute", learning, "TAIL", learning.TAIL * 10),
+    ("attribute", optimiser_step, "SOFTNESS", optimiser_step.SOFTNESS * 1.1),
+    ("attribute", optimiser, "TAIL", optimiser.TAIL * 10),
     ("attribute", forward_only, "RIDGE", forward_only.RIDGE * 2),
     ("aggregate", aggregate, "ALL_CHANNELS", "DNA"),
     ("evaluate", scoring, "CELLS", 8),

@@ -11,10 +11,10 @@ from makers import SpotDetector, knowing_detector, spot_weights
 from torch import nn
 
 from pcim import PCIM, attribute_plate, evaluate, load_classifier, open_plate
-from pcim.attribute.memory import MOST, views_that_fit
-from pcim.attribute.step import Step
+from pcim.attribution.batch_size import MOST, views_that_fit
+from pcim.attribution.optimiser_step import Step
+from pcim.attribution.peers import METHODS, Peer
 from pcim.config.methods import PcimSettings
-from pcim.peers import METHODS, Peer
 
 pytestmark = [
     pytest.mark.gpu,

@@ -10,10 +10,10 @@ from scipy.ndimage import gaussian_filter
 from torch import nn
 
 import pcim
-from pcim.attribute import learning
-from pcim.attribute.blending import drop, keep, smooth
-from pcim.attribute.learning import Blend, learn, learn_literal, read_out
-from pcim.attribute.step import Step, margin
+from pcim.attribution import optimiser
+from pcim.attribution.blending import drop, keep, smooth
+from pcim.attribution.optimiser import Blend, learn, learn_literal, read_out
+from pcim.attribution.optimiser_step import Step, margin
 from pcim.composites.baselines import gaussian_blur
 from pcim.config.methods import PcimSettings
 
@@ -148,7 +148,7 @@ def test_how_often_the_host_looks_changes_nothing(
     detector: nn.Module, images: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     often = blend_of(detector, images, 3)
-    monkeypatch.setitem(learning.LOOK_EVERY, "cpu", 7)
+    monkeypatch.setitem(optimiser.LOOK_EVERY, "cpu", 7)
     seldom = blend_of(detector, images, 3)
     for name in ("weights", "evidence", "steps", "settled"):
         assert torch.equal(getattr(often, name), getattr(seldom, name))
@@ -218,7 +218,7 @@ def test_the_literal_preset_learns_a_weight_a_pixel(detector: nn.Module, images:
     targets = detector(images[:2]).argmax(1)
     weights, losses = learn_literal(detector, images[:2], torch.zeros_like(images[:2]), targets)
     assert weights.shape == (2, 1, *SIZE)
-    assert losses.shape == (2, learning.LITERAL_STEPS)
+    assert losses.shape == (2, optimiser.LITERAL_STEPS)
     assert (weights >= 0).all()
     assert weights[1].std() > 0
 

@@ -30,7 +30,7 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 from pcim import PCIM, attribute_plate, evaluate, load_classifier, open_plate
-from pcim.maps import Maps
+from pcim.attribution.maps import Maps
 
 plate = open_plate("p.zarr", z="max")
 assert_type(plate.field("A01", "0"), xr.DataArray)

@@ -14,10 +14,12 @@ import torch
 from makers import SIZE, spot_field, write_model, write_plate
 
 from pcim import PCIM
-from pcim.attribute import methods as dispatch
-from pcim.attribute.methods import Attribution, asked_by, backgrounds_given, explain_each
 from pcim.attribute.spool import Spool
 from pcim.attribute.stage import LEDGER_COLUMNS, Job, explain, select_views
+from pcim.attribution import explain as dispatch
+from pcim.attribution.explain import Attribution, asked_by, backgrounds_given, explain_each
+from pcim.attribution.maps import highest
+from pcim.attribution.peers import Peer
 from pcim.classifiers.classifier import Classifier, load_classifier, pick_device
 from pcim.classify import check_failures, classify_views
 from pcim.config.config import AttributeSettings, IngestSettings, Select
@@ -27,8 +29,6 @@ from pcim.core.plate_source import Source
 from pcim.core.tiling import Box
 from pcim.ingest import inspect_field
 from pcim.intensities import Known
-from pcim.maps import highest
-from pcim.peers import Peer
 from pcim.plates.attribution_plate import MapPlate
 from pcim.plates.field_image import FieldImage
 from pcim.runtime.journal import Journal

@@ -16,11 +16,11 @@ from safetensors.torch import load_file, save_file
 
 from pcim import attribute_plate, evaluate, load_classifier, open_plate
 from pcim.api.plate import Plate
+from pcim.attribution.maps import Maps
 from pcim.classifiers.classifier import Classifier
 from pcim.config.config import Crops, Select
 from pcim.core.identity import KEY_COLUMNS
 from pcim.core.tiling import Box
-from pcim.maps import Maps
 from pcim.plates.attribution_plate import MapPlate
 from pcim.revisions import REVISIONS
 
@@ -84,7 +84,7 @@ def test_maps_that_are_kept_are_a_plate_and_are_not_made_again(
     assert torch.equal(attribute_plate(plate, classifier, wells=["A01"], **asked), maps[:4])
     assert open_plate(out).wells == ["A01"]
     attribute_plate(plate, classifier, wells=["A02"], **asked)
-    monkeypatch.setattr("pcim.attribute.methods.explain_each", lambda *_: pytest.fail("explained again"))
+    monkeypatch.setattr("pcim.attribution.explain.explain_each", lambda *_: pytest.fail("explained again"))
     again = attribute_plate(plate, classifier, **asked)
     assert torch.equal(again, maps)
     kept = open_plate(out)

@@ -12,7 +12,7 @@ import torch
 from makers import SIZE, knowing_detector, spot_images, write_model
 
 from pcim import PCIM, load_classifier
-from pcim.maps import Maps
+from pcim.attribution.maps import Maps
 
 
 @pytest.fixture(autouse=True)

@@ -34,7 +34,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from pcim import PCIM
-from pcim.attribute.methods import asked_by
+from pcim.attribution.explain import asked_by
 from pcim.campaign import Campaign
 from pcim.classifiers.classifier import Classifier, ModelError, load_classifier
 from pcim.classifiers.contract import load_contract, read_contract

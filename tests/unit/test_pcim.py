@@ -18,8 +18,8 @@ from torch import nn
 
 import pcim
 from pcim import PCIM
-from pcim.attribute.forward_only import estimate
-from pcim.attribute.memory import fitting
+from pcim.attribution.batch_size import fitting
+from pcim.attribution.forward_only import estimate
 from pcim.classifiers.forward import ScoresError
 
 SPOTS = [(12, 30), (33, 14), (24, 24)]

@@ -11,10 +11,10 @@ import torch
 from scipy.ndimage import sobel
 from torch import nn
 
+from pcim.attribution.peers import METHODS, Peer, blurred
+from pcim.attribution.peers.perturbations import random_masks, squares
 from pcim.config.methods import METHODS as CONFIGURED
 from pcim.config.methods import PeerSettings
-from pcim.peers import METHODS, Peer, blurred
-from pcim.peers.perturbations import random_masks, squares
 
 SHAPE = (4, 2, 24, 20)
 SETTINGS = PeerSettings(

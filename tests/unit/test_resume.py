@@ -16,7 +16,7 @@ import torch
 from pyarrow import parquet
 
 from pcim import chunkjob, scoring
-from pcim.attribute import learning
+from pcim.attribution import optimiser
 from pcim.classifiers.classifier import Classifier
 from pcim.config.config import ClassifySettings
 from pcim.plates.attribution_plate import MapPlate
@@ -66,7 +66,7 @@ class Count:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.called = self.explained = self.scored = 0
         logits_of, score = Classifier.logits_of, scoring.score
-        learn_each = learning.learn_each
+        learn_each = optimiser.learn_each
 
         def asked(classifier: Any, raw: Any, size: int) -> Any:
             self.called += len(raw)
@@ -81,7 +81,7 @@ class Count:
             return score(*case)
 
         monkeypatch.setattr(Classifier, "logits_of", asked)
-        monkeypatch.setattr("pcim.attribute.pcim.learn_each", learnt)
+        monkeypatch.setattr("pcim.attribution.pcim.learn_each", learnt)
         monkeypatch.setattr(scoring, "score", scored)
 
 

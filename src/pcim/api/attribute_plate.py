@@ -15,6 +15,7 @@ import torch
 from pcim.attribute.spool import Spool
 from pcim.attribute.stage import LEDGER_COLUMNS, explain, select_views
 from pcim.attribute.tasks import Job
+from pcim.attribution.maps import Maps
 from pcim.classify import classify_views
 from pcim.config.base import CALL
 from pcim.config.config import AttributeSettings, ClassifySettings, Crops, IngestSettings
@@ -23,7 +24,6 @@ from pcim.core.identity import FIELD_COLUMNS, ViewKey
 from pcim.core.tiling import Box
 from pcim.ingest import fields_of, inspect_field, key_columns, settle_absence
 from pcim.intensities import Known, measure_intensities
-from pcim.maps import Maps
 from pcim.objects import find_objects, read_objects
 from pcim.plates import ngff
 from pcim.plates.attribution_plate import MapPlate

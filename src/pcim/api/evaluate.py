@@ -12,12 +12,12 @@ import torch
 
 from pcim.api.attribute_plate import as_a_job
 from pcim.api.plate import Plate
-from pcim.attribute.methods import backgrounds_given
+from pcim.attribution.explain import backgrounds_given
+from pcim.attribution.maps import Maps
 from pcim.classifiers.forward import as_forward, checked_images, key_of, resolve_targets
 from pcim.config.config import EvaluateSettings, Region
 from pcim.core.identity import KEY_COLUMNS, ViewKey
 from pcim.core.tiling import Box
-from pcim.maps import Maps
 from pcim.plates.field_image import FieldImage
 from pcim.runtime.tables import rows_of
 from pcim.scoring import Case, score_images

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pcim.attribute.methods import Attribution
     from pcim.attribute.spool import Done
+    from pcim.attribution.explain import Attribution
     from pcim.chunkjob import ChunkJob
     from pcim.classifiers.classifier import Classifier
     from pcim.config.config import AttributeSettings
@@ -168,7 +168,7 @@ def _explain_fields(  # noqa: PLR0913, PLR0917 - what fields are made of
 def _load(job: Job) -> Classifier:
     """Load the classifier that the job's method asks."""
     classifier = job.load_classifier()
-    from pcim.attribute.methods import asked_by  # torch is not needed before
+    from pcim.attribution.explain import asked_by  # torch is not needed before
 
     return asked_by(job.method, classifier)
 
@@ -177,7 +177,7 @@ def _explain_views(
     job: Job, classifier: Classifier, of_view: Mapping[View, Sequence[Task]], readings: Iterable[Reading]
 ) -> Iterator[list[Done]]:
     """Explain views as they are read; yield what is done, some views at a time, arrays in units of their view's mean."""
-    from pcim.attribute.methods import explain_each  # torch is not needed before
+    from pcim.attribution.explain import explain_each  # torch is not needed before
 
     settings, clock = job.settings, Waiting()
     together = -(-BATCHES_AHEAD * settings.batch_size // len(settings.targets))

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float, Int  # noqa: TC002 - tests check shapes at run time
 from torch import Tensor
 
-from pcim.attribute.blending import keep, smooth
-from pcim.attribute.step import Step
+from pcim.attribution.blending import keep, smooth
+from pcim.attribution.optimiser_step import Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pcim.attribute.step import Step
+from pcim.attribution.optimiser_step import Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable

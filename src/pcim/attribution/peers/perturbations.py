@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor
 
-from pcim.peers.batch import Batch, generator, own_randomness
+from pcim.attribution.peers.batch import Batch, generator, own_randomness
 
 if TYPE_CHECKING:
     from pcim.classifiers.forward import Forward

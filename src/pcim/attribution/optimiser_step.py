@@ -13,7 +13,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from jaxtyping import Float, Int  # noqa: TC002 - tests check shapes at run time
 from torch import Tensor
 
-from pcim.attribute.blending import smooth
+from pcim.attribution.blending import smooth
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 
-from pcim.peers.batch import Batch, generator, own_randomness
-from pcim.peers.traps import refuse_functional_relu, refuse_shared_relu
+from pcim.attribution.peers.batch import Batch, generator, own_randomness
+from pcim.attribution.peers.hook_checks import refuse_functional_relu, refuse_shared_relu
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

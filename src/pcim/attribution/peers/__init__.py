@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from pcim.attribution.peers import controls, gradients, perturbations
+from pcim.attribution.peers.batch import Batch, Method
+from pcim.attribution.peers.controls import blurred
 from pcim.classifiers.forward import as_forward, checked_images, key_of, resolve_targets
 from pcim.composites.baselines import two_backgrounds
 from pcim.config.methods import NEEDS, PeerSettings
-from pcim.peers import controls, gradients, perturbations
-from pcim.peers.batch import Batch, Method
-from pcim.peers.controls import blurred
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,8 +9,8 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from jaxtyping import Float, Int  # noqa: TC002 - tests check shapes at run time
 from torch import Tensor
 
-from pcim.attribute.blending import drop, keep, smooth
-from pcim.attribute.step import margin
+from pcim.attribution.blending import drop, keep, smooth
+from pcim.attribution.optimiser_step import margin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

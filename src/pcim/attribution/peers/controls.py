@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor
 
+from pcim.attribution.peers.batch import Batch, generator
 from pcim.composites.baselines import gaussian_blur
-from pcim.peers.batch import Batch, generator
 
 if TYPE_CHECKING:
     from pcim.classifiers.forward import Forward

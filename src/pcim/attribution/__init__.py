@@ -1,0 +1,1 @@
+"""The attribution methods: images and a classifier in, maps out."""
