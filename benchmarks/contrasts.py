@@ -30,7 +30,7 @@ from pcim.config.config import Config
 from pcim.core.identity import ViewKey
 from pcim.core.plate_source import Source
 from pcim.core.tiling import tile_field
-from pcim.exchanges import COLUMNS, Subject, exchange_regions
+from pcim.interventions.experiment import COLUMNS, Subject, exchange_regions
 from pcim.plates.field_image import FieldImage
 from pcim.views.regions import boundary_region, partition, widen
 from pcim.views.view import read_regions

@@ -18,7 +18,7 @@ from scipy.ndimage import gaussian_filter
 
 from pcim import metrics
 from pcim.composites.baselines import make_background
-from pcim.metrics.removal import log_sizes
+from pcim.metrics.random_removal import log_sizes
 from pcim.statistics import bootstrap_means
 
 if TYPE_CHECKING:

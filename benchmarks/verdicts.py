@@ -20,7 +20,7 @@ from pcim import findings
 from pcim.composites.region_swap import Scene
 from pcim.config.config import EvaluateSettings
 from pcim.core.identity import ViewKey
-from pcim.exchanges import COLUMNS, Subject, exchange_regions
+from pcim.interventions.experiment import COLUMNS, Subject, exchange_regions
 from pcim.reading import Reading, Verdict, read_classifier
 from pcim.statistics import proportion_interval
 from pcim.views.regions import boundary_region, partition, widen

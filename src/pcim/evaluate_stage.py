@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pcim.classifiers.contract import Contract
     from pcim.config.config import EvaluateSettings, Region
     from pcim.config.methods import Background
-    from pcim.scoring import Case
+    from pcim.metrics.score_view import Case
 
 COLUMNS = (*KEY_COLUMNS, "method", "metric", "substitute", "seen", "value", "chance", *HOW, "fingerprint")
 CURVES = ("shares", "deletion", "insertion")
@@ -199,14 +199,14 @@ class Scoring:
             yield one, [[row | dict(zip(HOW, how, strict=True)) for row in scores], lists]
 
     def _score(self, classifier: Classifier, case: Case, batch_size: int) -> tuple[Rows, Rows]:
-        from pcim.scoring import score
+        from pcim.metrics.score_view import score
 
         settings = self.settings.model_copy(update={"batch_size": batch_size})
         return score(classifier, case, settings, self.background)
 
     def _cases(self, asked: Sequence[Asked]) -> Iterator[tuple[Asked, Case]]:
         """Read pixels, objects and maps of views, a field once."""
-        from pcim.scoring import Case
+        from pcim.metrics.score_view import Case
 
         size, others = self.contract.input.size, _One(self._map)
         for path, members in _by_field(asked).items():

@@ -18,8 +18,8 @@ from pcim.classifiers.contract import load_contract
 from pcim.composites.region_swap import Scene
 from pcim.core.identity import KEY_COLUMNS, ViewKey
 from pcim.core.tiling import Box
-from pcim.exchanges import COLUMNS, Subject, exchange_regions
 from pcim.intensities import Known
+from pcim.interventions.experiment import COLUMNS, Subject, exchange_regions
 from pcim.metrics import ranking
 from pcim.plates.attribution_plate import MapPlate
 from pcim.plates.field_image import FieldImage

@@ -138,8 +138,8 @@ def _evaluate(view: View) -> list[float]:
     from pcim.composites.region_swap import Scene
     from pcim.config.config import EvaluateSettings
     from pcim.core.identity import ViewKey
-    from pcim.exchanges import Subject, exchange_regions
-    from pcim.scoring import Case, score
+    from pcim.interventions.experiment import Subject, exchange_regions
+    from pcim.metrics.score_view import Case, score
     from pcim.views.regions import partition
 
     settings = EvaluateSettings(steps=6, batch_size=4, partners=1)

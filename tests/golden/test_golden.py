@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pcim import aggregate, compare, exchanges, intensities, objects, scoring, statistics
+from pcim import aggregate, compare, intensities, objects, statistics
 from pcim.attribution import forward_only, optimiser, optimiser_step
 from pcim.classifiers import classifier
+from pcim.interventions import experiment
+from pcim.metrics import score_view
 from pcim.plates import quality, writer
 from pcim.revisions import REVISIONS
 
@@ -60,9 +62,9 @@ MOVES: list[tuple[str, Any, str, Any]] = [
     ("attribute", optimiser, "TAIL", optimiser.TAIL * 10),
     ("attribute", forward_only, "RIDGE", forward_only.RIDGE * 2),
     ("aggregate", aggregate, "ALL_CHANNELS", "DNA"),
-    ("evaluate", scoring, "CELLS", 8),
+    ("evaluate", score_view, "CELLS", 8),
     ("evaluate", compare, "TOP_SHARE", 0.06),
-    ("evaluate", exchanges, "softmax", lambda scores, axis: exchanges.np.exp(scores / 2)),
+    ("evaluate", experiment, "softmax", lambda scores, axis: experiment.np.exp(scores / 2)),
     ("report", statistics, "stdtrit", scaled(statistics.stdtrit, 1.5)),
 ]
 """A constant or a step of a stage, and what would be another."""

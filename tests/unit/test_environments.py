@@ -69,7 +69,16 @@ print(*{dist for name, dists in packages_distributions().items() if name in load
     ("environment", "modules"),
     [
         ("tables", ["pcim.ingest", "pcim.aggregate", "pcim.report"]),
-        ("torch", ["pcim.classify", "pcim.attribute.stage", "captum.attr", "pcim.evaluate_stage", "pcim.exchanges"]),
+        (
+            "torch",
+            [
+                "pcim.classify",
+                "pcim.attribute.stage",
+                "captum.attr",
+                "pcim.evaluate_stage",
+                "pcim.interventions.experiment",
+            ],
+        ),
     ],
 )
 def test_what_a_stage_imports_and_we_ask_for_is_in_its_environment(environment: str, modules: list[str]) -> None:

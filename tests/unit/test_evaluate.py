@@ -16,9 +16,9 @@ from pcim.config.config import EvaluateSettings
 from pcim.core.identity import ViewKey
 from pcim.core.vocabulary import METRICS
 from pcim.evaluate_stage import other_views
-from pcim.exchanges import COLUMNS, Subject, exchange_regions
 from pcim.intervene import highest
-from pcim.scoring import Case, score, with_controls
+from pcim.interventions.experiment import COLUMNS, Subject, exchange_regions
+from pcim.metrics.score_view import Case, score, with_controls
 from pcim.views.regions import partition, widen
 
 SETTINGS = EvaluateSettings(steps=8, batch_size=4, partners=2)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pcim import metrics
-from pcim.metrics.removal import correlation, log_sizes
+from pcim.metrics.random_removal import correlation, log_sizes
 
 RAMP = torch.arange(1.0, 17.0).view(1, 4, 4)  # sums to 136
 ONE = torch.tensor([0])

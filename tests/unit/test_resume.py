@@ -15,10 +15,11 @@ import pytest
 import torch
 from pyarrow import parquet
 
-from pcim import chunkjob, scoring
+from pcim import chunkjob
 from pcim.attribution import optimiser
 from pcim.classifiers.classifier import Classifier
 from pcim.config.config import ClassifySettings
+from pcim.metrics import score_view
 from pcim.plates.attribution_plate import MapPlate
 from pcim.runtime import journal
 from pcim.runtime.job_log import Stopped
@@ -65,7 +66,7 @@ class Count:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.called = self.explained = self.scored = 0
-        logits_of, score = Classifier.logits_of, scoring.score
+        logits_of, score = Classifier.logits_of, score_view.score
         learn_each = optimiser.learn_each
 
         def asked(classifier: Any, raw: Any, size: int) -> Any:
@@ -82,7 +83,7 @@ class Count:
 
         monkeypatch.setattr(Classifier, "logits_of", asked)
         monkeypatch.setattr("pcim.attribution.pcim.learn_each", learnt)
-        monkeypatch.setattr(scoring, "score", scored)
+        monkeypatch.setattr(score_view, "score", scored)
 
 
 def until_done(work: Any, stop: Path) -> int:

@@ -18,9 +18,9 @@ from pcim.classifiers.forward import as_forward, checked_images, key_of, resolve
 from pcim.config.config import EvaluateSettings, Region
 from pcim.core.identity import KEY_COLUMNS, ViewKey
 from pcim.core.tiling import Box
+from pcim.metrics.score_view import Case, score_images
 from pcim.plates.field_image import FieldImage
 from pcim.runtime.tables import rows_of
-from pcim.scoring import Case, score_images
 from pcim.views.resize import fit_mask
 from pcim.views.view import read_regions
 

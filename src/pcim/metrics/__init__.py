@@ -4,6 +4,7 @@ Fidelity (`curves` once, then what is read from them; `removals` once, likewise)
 depends on the other views of a call; ties and draws come from a view's key.
 """
 
+from pcim.metrics.batched_queries import Classify, Probe
 from pcim.metrics.complexity import effective_area, entropy, gini
 from pcim.metrics.fidelity import (
     SHARES,
@@ -17,6 +18,7 @@ from pcim.metrics.fidelity import (
     road,
     sufficiency,
 )
+from pcim.metrics.imputation import Fill, Fixed, Imputed, impute, noise_matched
 from pcim.metrics.localization import (
     auprc,
     auroc,
@@ -28,9 +30,8 @@ from pcim.metrics.localization import (
     relevance_rank_accuracy,
     top_k_intersection,
 )
-from pcim.metrics.ordering import ranking
-from pcim.metrics.probing import Classify, Probe
-from pcim.metrics.removal import Removals, faithfulness_correlation, infidelity, removals, sensitivity_n
+from pcim.metrics.random_removal import Removals, faithfulness_correlation, infidelity, removals, sensitivity_n
+from pcim.metrics.ranking import ranking
 from pcim.metrics.robustness import (
     agreement,
     max_sensitivity,
@@ -39,7 +40,6 @@ from pcim.metrics.robustness import (
     randomised,
     scrambled,
 )
-from pcim.metrics.substitutes import Fill, Fixed, Imputed, impute, noise_matched
 
 __all__ = [
     "SHARES", "Classify", "Curves", "Fill", "Fixed", "Imputed", "MorfLerf", "Probe", "Removals",

@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Float, Int64  # noqa: TC002 - tests check shapes at run time
 from torch import Tensor
 
-from pcim.metrics.ordering import places
-from pcim.metrics.probing import Probe, Question
-from pcim.metrics.substitutes import Fill  # noqa: TC001
+from pcim.metrics.batched_queries import Probe, Question
+from pcim.metrics.imputation import Fill  # noqa: TC001
+from pcim.metrics.ranking import places
 
 SHARES = (0.01, 0.05, 0.1, 0.2, 0.5)
 """Shares of the pixels at which comprehensiveness and sufficiency are read (DeYoung et al. 2020)."""

@@ -14,8 +14,8 @@ from jaxtyping import Float, Int64  # noqa: TC002 - tests check shapes at run ti
 from torch import Tensor, nn
 
 from pcim.metrics.localization import tied_places
-from pcim.metrics.ordering import finite, lots
-from pcim.metrics.removal import correlation
+from pcim.metrics.random_removal import correlation
+from pcim.metrics.ranking import finite, lots
 
 Explain = Callable[[Tensor, Tensor], Tensor]
 

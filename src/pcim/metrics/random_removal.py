@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Bool, Float, Int64  # noqa: TC002 - tests check shapes at run time
 from torch import Tensor
 
-from pcim.metrics.ordering import finite, lots
-from pcim.metrics.probing import Probe, Question
-from pcim.metrics.substitutes import Fill  # noqa: TC001
+from pcim.metrics.batched_queries import Probe, Question
+from pcim.metrics.imputation import Fill  # noqa: TC001
+from pcim.metrics.ranking import finite, lots
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Experiments that swap regions between views. Arrays in, numbers out."""
