@@ -21,8 +21,8 @@ from typing import Any
 import yaml
 from harness import Row, options, report
 
-from pcim import budget
-from pcim.campaign import Campaign
+from pcim.campaign import cost
+from pcim.campaign.campaign import Campaign
 
 ROOT = Path(__file__).parents[1]
 ROWS, COLUMNS, FIELDS, SIDE = "ABCDEFGHIJKLMNOP", 24, 9, 1080
@@ -228,10 +228,10 @@ def files_left(folder: Path) -> tuple[int, int]:
     config = inputs / "config.yaml"
     config.write_text(yaml.safe_dump(write_small(inputs)))
     with chdir(place):
-        told = budget.costs(Campaign.load(yaml.safe_load(config.read_text())))
+        told = cost.costs(Campaign.load(yaml.safe_load(config.read_text())))
     snakemake(place, "--configfile", str(config), "--quiet", "all")
     left = [path for part in ("results", ".snakemake") for path in (place / part).rglob("*") if path.is_file()]
-    return len(left), sum(told.values(), budget.Cost()).files
+    return len(left), sum(told.values(), cost.Cost()).files
 
 
 def main(*, quick: bool, write: bool) -> None:
@@ -244,7 +244,7 @@ def main(*, quick: bool, write: bool) -> None:
         config = write_campaign(folder / "inputs", plates)
         first = snakemake(run, "--dry-run", "--quiet", "--configfile", str(config))
         campaign = plan(run, config)
-        jobs = sum(budget.costs(campaign, run / "results").values(), budget.Cost()).jobs
+        jobs = sum(cost.costs(campaign, run / "results").values(), cost.Cost()).jobs
         again = snakemake(run, "--dry-run", "--quiet", "--configfile", str(config))
         half = write_campaign(folder / "half", plates // 2)
         (folder / "run_half").mkdir()

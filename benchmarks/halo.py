@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 from harness import Row, options, report
 
-from pcim.campaign import Campaign
+from pcim.campaign.campaign import Campaign
+from pcim.campaign.input_tables import read_config
 from pcim.findings import exchange_table
-from pcim.inputs import read_config
 from pcim.intervene import intervene
 from pcim.plates.field_image import FieldImage
 from pcim.revisions import REVISIONS

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from makers import write_plate
 
+from pcim.campaign.job_list import Outline
+from pcim.campaign.plan import PlatePlan
 from pcim.core.plate_source import Source
-from pcim.outline import Outline
-from pcim.plan import PlatePlan
 from pcim.plates import ngff
 from pcim.plates.attribution_plate import MapPlate
 from pcim.plates.inventory import survey_plate

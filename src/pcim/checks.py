@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pcim.budget import Cost, costs
-from pcim.campaign import Campaign
+from pcim.campaign.campaign import Campaign
+from pcim.campaign.cost import Cost, costs
+from pcim.campaign.input_tables import CampaignError, read_config
 from pcim.core.plate_source import REMOTE
-from pcim.inputs import CampaignError, read_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

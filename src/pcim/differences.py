@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from pcim.outline import read_made
+from pcim.campaign.job_list import read_made
 from pcim.revisions import REVISIONS
 from pcim.runtime.provenance import code_digest, file_digest, made_by
 

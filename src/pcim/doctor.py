@@ -16,7 +16,7 @@ from pcim.siteprofile import read_profile, rules_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from pcim.campaign import Campaign
+    from pcim.campaign.campaign import Campaign
     from pcim.siteprofile import Profile
 
 FORM = 1

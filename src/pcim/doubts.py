@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import pandas as pd
 
-from pcim import outline
+from pcim.campaign import job_list
 from pcim.config.config import IngestSettings
 from pcim.core.identity import FIELD_COLUMNS, KEY_COLUMNS
 from pcim.words import number
@@ -80,13 +80,13 @@ def rerun_command(command: str, failed: pd.DataFrame) -> str:
     `command` starts the campaign; paths are quoted for a shell.
     """
     jobs = {str(job) for job in failed.loc[failed["status"] == "failed", "job"].dropna() if job}
-    return outline.rerun_command(command, jobs) if jobs else ""
+    return job_list.rerun_command(command, jobs) if jobs else ""
 
 
 def rescan_command(command: str, failed: pd.DataFrame) -> str:
     """Return the command that takes up fields whose pixels could not be used and were mended; "" where there is none."""
     unread = failed[(failed["stage"] == "ingest") & ~failed["status"].isin(ACCEPTABLE)]
-    return outline.rescan_command(command, unread["plate"])
+    return job_list.rescan_command(command, unread["plate"])
 
 
 def acceptable(failed: pd.DataFrame) -> list[str]:

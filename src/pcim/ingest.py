@@ -12,8 +12,8 @@ import pandas as pd
 from dask.base import compute
 from dask.delayed import delayed
 
+from pcim.campaign.input_tables import CampaignError, read_platemap
 from pcim.core.identity import FIELD_COLUMNS, well_name
-from pcim.inputs import CampaignError, read_platemap
 from pcim.plates import ngff
 from pcim.plates.field_image import FieldImage
 from pcim.plates.quality import digest_pixels, illumination, judge

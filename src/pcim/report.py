@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from pcim.campaign.job_list import read_made
 from pcim.config.config import Config
 from pcim.core.plate_source import Source
 from pcim.crate import Told, copy_workflow, write_crate
 from pcim.figures import Album
 from pcim.found import Inputs
-from pcim.outline import read_made
 from pcim.page import ClassifierPage
 from pcim.pages import Pages
 from pcim.runtime.job_log import log, whole_file

@@ -26,7 +26,7 @@ from pcim.runtime.tables import rows_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pcim.campaign import Campaign
+    from pcim.campaign.campaign import Campaign
     from pcim.core.plate_source import Source
 
 FORM = 1

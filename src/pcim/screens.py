@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from pcim.campaign.job_list import Job
     from pcim.checks import Check
     from pcim.jobstates import Bad
-    from pcim.outline import Job
     from pcim.reproduce import Reproduction
     from pcim.rescan import PlateScan
     from pcim.status import Status

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from pcim.discover import FoundPlate
-    from pcim.scaffold import Draft
+    from pcim.campaign.scaffold.campaign_files import Draft
+    from pcim.campaign.scaffold.discover import FoundPlate
     from pcim.validate import Validation
 
 _LISTED = 20

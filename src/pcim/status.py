@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from pcim.campaign.job_list import Job, read_outline, rerun_command, rescan_command
 from pcim.jobstates import STATES, UNREAD, Bad, Found, State, look
-from pcim.outline import Job, read_outline, rerun_command, rescan_command
 from pcim.runtime.job_log import is_held
 
 if TYPE_CHECKING:

@@ -10,12 +10,13 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pcim import budget, checks
-from pcim.agreement import Inputs
-from pcim.campaign import Campaign
+from pcim import checks
+from pcim.campaign import cost
+from pcim.campaign.campaign import Campaign
+from pcim.campaign.consistency import Inputs
+from pcim.campaign.input_tables import CampaignError
 from pcim.checks import Check
 from pcim.config.yaml_lines import read_together
-from pcim.inputs import CampaignError
 from pcim.plates.ngff_json import NgffError
 from pcim.plates.vendors import READERS, read_export
 from pcim.plates.vendors.failed_files import MAX_LOOKED_AT, files_of, lacking
@@ -35,7 +36,7 @@ class Validation:
     campaign: str = ""
     faults: list[str] = field(default_factory=list)
     found: list[Check] = field(default_factory=list)
-    costs: dict[str, budget.Cost] = field(default_factory=dict)
+    costs: dict[str, cost.Cost] = field(default_factory=dict)
     table: str = ""
 
     def note(self, check: Check) -> None:
@@ -150,7 +151,7 @@ def _count_costs(campaign: Campaign, told: Validation) -> None:
     wells = sum(len(survey.wells) for survey in surveys)
     fields = sum(len(names) for survey in surveys for _, names in survey.wells.values())
     told.note(Check("plates", "ok", f"{len(surveys)}, with {wells:,} wells and {fields:,} fields"))
-    told.costs, told.table = budget.costs(campaign), budget.table(campaign)
-    told.faults.extend(budget.excess(campaign))
+    told.costs, told.table = cost.costs(campaign), cost.table(campaign)
+    told.faults.extend(cost.excess(campaign))
     for check in checks.check_space(campaign):
         told.note(check)

@@ -10,9 +10,9 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pcim.campaign.job_list import read_outline
+from pcim.campaign.plan import read_plan
 from pcim.core.plate_source import REMOTE
-from pcim.outline import read_outline
-from pcim.plan import read_plan
 from pcim.plates import ngff
 from pcim.plates.colours import channel_colours
 from pcim.plates.ngff_json import attributes
@@ -22,8 +22,8 @@ from pcim.serving import Served
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pcim.outline import Outline
-    from pcim.plan import PlatePlan
+    from pcim.campaign.job_list import Outline
+    from pcim.campaign.plan import PlatePlan
 
 _PAGE = Path(__file__).with_name("viewer")
 _POLICY = (

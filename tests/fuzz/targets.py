@@ -19,14 +19,14 @@ import safetensors.numpy
 from fuzz.mutants import mutate, mutate_binary
 from fuzz.tiffs import made_tiffs
 
+from pcim.campaign.input_tables import CampaignError, read_config, read_platemap, read_plates
+from pcim.campaign.scaffold.platemap_template import platemap_text, read_given
 from pcim.classifiers.contract import ModelError, read_contract
 from pcim.classifiers.formats.safe_arrays import read_array
 from pcim.config.config import Config
 from pcim.config.errors import parse
 from pcim.core.plate_source import Source
-from pcim.inputs import CampaignError, read_config, read_platemap, read_plates
 from pcim.objects import read_places
-from pcim.platemaps import platemap_text, read_given
 from pcim.plates.inventory import survey_plate
 from pcim.plates.ngff_json import NgffError
 from pcim.plates.vendors import read_export
@@ -359,7 +359,7 @@ def imagexpress(data: bytes) -> None:
 
 CAMPAIGN = (CampaignError,)
 PLATE = (NgffError, ValueError, OSError)
-"""What `pcim.plan.plan_plates` and `pcim.rescan` catch."""
+"""What `pcim.campaign.plan.plan_plates` and `pcim.rescan` catch."""
 PIXELS = (Exception,)
 """Decoders raise what they like: `pcim.convert.convert_field` makes all but a lack of memory the field's reason."""
 

@@ -9,17 +9,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pcim import budget
-from pcim.campaign import Campaign
+from pcim.campaign import cost
+from pcim.campaign.campaign import Campaign
+from pcim.campaign.chunk_size import ChunkSizes, Measured, slowest
+from pcim.campaign.input_tables import PlateEntry
+from pcim.campaign.plan import PlatePlan
+from pcim.campaign.workload import Expected
 from pcim.classifiers.contract import Contract
 from pcim.config.config import Config
 from pcim.config.methods import METHODS
 from pcim.core.plate_source import Source
 from pcim.core.tiling import plan_chunks
-from pcim.expected import Expected
-from pcim.inputs import PlateEntry
-from pcim.pace import ChunkSizes, Measured, slowest
-from pcim.plan import PlatePlan
 from pcim.plates.inventory import Survey
 
 WELLS = [f"{row}{column:02d}" for row in "ABCDEFGHIJKLMNOP" for column in range(1, 25)]
@@ -67,7 +67,7 @@ def test_chunks_last_as_long_as_asked_for_and_make_no_more_jobs_than_allowed(  #
     chunks = plan_chunks(wells, size)
     assert sorted(well for chunk in chunks.values() for well in chunk) == sorted(wells)
     campaign = Campaign(settings, {"p": plate}, contracts, {"p": PlatePlan(plate.source, seen, chunks)})
-    made = budget.costs(campaign, Path("nowhere"))["p"].jobs
+    made = cost.costs(campaign, Path("nowhere"))["p"].jobs
     longest = max(map(len, chunks.values()))
     seconds = longest * fields * 6 * rate
     assert made <= jobs or len(chunks) == 1
@@ -98,7 +98,7 @@ def test_a_campaign_of_a_hundred_large_plates_is_at_most_5000_jobs_whatever_its_
     campaign = Campaign(
         settings, {"p": plate}, contracts, {"p": PlatePlan(plate.source, seen, plan_chunks(WELLS, size))}
     )
-    found = budget.costs(campaign, Path("nowhere"))
+    found = cost.costs(campaign, Path("nowhere"))
     assert 100 * found.pop("p").jobs + sum(cost.jobs for cost in found.values()) <= 5000
 
 

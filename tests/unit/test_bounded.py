@@ -14,13 +14,13 @@ import exports
 import numpy as np
 import pytest
 
+from pcim.campaign.input_tables import read_platemap, read_plates
+from pcim.campaign.scaffold.platemap_template import read_given
 from pcim.config.yaml_lines import read_yaml
 from pcim.core import safe_read
 from pcim.core.plate_source import Source
 from pcim.core.safe_read import MAX_COLUMNS, MAX_ROW_CHARACTERS, check_file, read_table
-from pcim.inputs import read_platemap, read_plates
 from pcim.objects import MAX_TABLE_BYTES, middles, read_places
-from pcim.platemaps import read_given
 from pcim.plates.ngff_json import NgffError
 from pcim.plates.vendors import read_export
 from pcim.plates.vendors.export import Room, digest_of, elements

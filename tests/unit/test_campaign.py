@@ -10,9 +10,9 @@ import pytest
 import yaml
 from makers import write_campaign, write_model, write_plate
 
-from pcim.campaign import Campaign
-from pcim.inputs import CampaignError
-from pcim.plan import plan_file
+from pcim.campaign.campaign import Campaign
+from pcim.campaign.input_tables import CampaignError
+from pcim.campaign.plan import plan_file
 from pcim.plates.ngff import NgffError
 
 if TYPE_CHECKING:

@@ -20,11 +20,11 @@ import tifffile
 from makers import spot_field, write_plate
 
 from pcim.attribute.spool import Spool
+from pcim.campaign.input_tables import read_plates
 from pcim.config.base import is_name
 from pcim.config.config import Config
 from pcim.convert import convert_plate
 from pcim.core.plate_source import Source
-from pcim.inputs import read_plates
 from pcim.plates import ngff
 from pcim.plates.vendors import read_export
 from pcim.plates.vendors.decode import page_looks, read_page

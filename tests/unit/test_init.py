@@ -29,13 +29,13 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from pcim import open_plate
-from pcim.campaign import Campaign
+from pcim.campaign.campaign import Campaign
+from pcim.campaign.input_tables import CampaignError, read_config
+from pcim.campaign.scaffold.discover import FoundPlate, find_plates
+from pcim.campaign.scaffold.platemap_template import platemap_text, read_given
 from pcim.cli import app
 from pcim.config.config import Config
 from pcim.core.plate_source import Source
-from pcim.discover import FoundPlate, find_plates
-from pcim.inputs import CampaignError, read_config
-from pcim.platemaps import platemap_text, read_given
 from pcim.plates.inventory import Survey, survey_plate
 from pcim.plates.vendors import MARKS, READERS, read_export
 from pcim.setup_screens import show_found

@@ -35,12 +35,12 @@ from torch import nn
 
 from pcim import PCIM
 from pcim.attribution.explain import asked_by
-from pcim.campaign import Campaign
+from pcim.campaign.campaign import Campaign
+from pcim.campaign.input_tables import CampaignError
 from pcim.classifiers.classifier import Classifier, ModelError, load_classifier
 from pcim.classifiers.contract import load_contract, read_contract
 from pcim.classifiers.formats.weights import load_network
 from pcim.classifiers.forward import as_forward
-from pcim.inputs import CampaignError
 
 CPU = torch.device("cpu")
 TOLERANCE = 1e-5

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from makers import spot_field, write_campaign, write_plate
 
-from pcim import budget
-from pcim.campaign import Campaign
+from pcim.campaign import cost
+from pcim.campaign.campaign import Campaign
+from pcim.campaign.input_tables import CampaignError
+from pcim.campaign.plan import plan_file, plan_plate, read_plan
 from pcim.config.config import Region
 from pcim.core.plate_source import Source
-from pcim.inputs import CampaignError
-from pcim.plan import plan_file, plan_plate, read_plan
 from pcim.plates.inventory import Survey
 
 
@@ -79,9 +79,8 @@ def test_a_new_plate_is_cut_by_what_was_measured_and_changes_no_other_plan(
     both.write_plans()
     assert file.read_bytes() == before
     assert len(both.chunks["plate2"]) == 8
-    assert (
-        "Chunks of 1 plate: 1 wells a chunk, 0.333 minutes at 4 maps a well and 5 s a map, measured."
-        in budget.table(both)
+    assert "Chunks of 1 plate: 1 wells a chunk, 0.333 minutes at 4 maps a well and 5 s a map, measured." in cost.table(
+        both
     )
 
 
@@ -115,9 +114,9 @@ def test_planning_reads_no_pixel(values: dict[str, Any], tmp_path: Path) -> None
 
 def test_what_is_to_come_is_counted_by_plate_and_shrinks_with_what_is_done(values: dict[str, Any]) -> None:
     campaign = Campaign.load(values)
-    found = budget.costs(campaign)
+    found = cost.costs(campaign)
     # 8 wells of 2 x 2 tiles; 3 methods; 2 chunks: ingest + classify + 3 methods + evaluate, and one aggregate.
-    assert found["plate1"] == budget.Cost(
+    assert found["plate1"] == cost.Cost(
         views=32, maps=96, jobs=1 + 2 + 6 + 2 + 1, files=3 * (8 * 16 + 2 * 5) + 12 * 4 + 2 * (1 + 8) + 3 * 2 * (1 + 3 + 2) + 1,
         gigabytes=pytest.approx(3 * 8 * 4 * 70 * 96 * 4 * 4 / 3 / 1e9), hours=pytest.approx(96 / 3600),
     )  # fmt: skip
@@ -125,9 +124,9 @@ def test_what_is_to_come_is_counted_by_plate_and_shrinks_with_what_is_done(value
         file = Path(f"results/planted/{name}.parquet")
         file.parent.mkdir(parents=True)
         file.touch()
-    left = budget.costs(campaign)["plate1"]
+    left = cost.costs(campaign)["plate1"]
     assert (left.views, left.maps, left.jobs) == (16, 80, 10)
-    text = budget.table(campaign)
+    text = cost.table(campaign)
     assert "1 s a map, assumed (budget.seconds_per_view)" in text
     assert "Estimated from the plates' metadata" in text
     assert text.splitlines()[1].endswith("  map hours")
@@ -139,13 +138,13 @@ def test_hours_follow_what_the_campaign_has_measured(values: dict[str, Any]) -> 
     file = Path("results/planted/benchmarks/attribute/spots/pcim/plate1/A01-A04.tsv")
     file.parent.mkdir(parents=True)
     file.write_text("s\th:m:s\n8.0\t0:00:08\n")
-    assert budget.seconds_a_map(campaign) == 0.5
-    assert "0.50 s a map, measured" in budget.table(campaign)
+    assert cost.seconds_a_map(campaign) == 0.5
+    assert "0.50 s a map, measured" in cost.table(campaign)
 
 
 def test_targets_and_pixel_sizes_count(values: dict[str, Any]) -> None:
-    one = budget.costs(Campaign.load(values))["plate1"]
-    two = budget.costs(Campaign.load(values | {"attribute": values["attribute"] | {"targets": ["call", "spot"]}}))[
+    one = cost.costs(Campaign.load(values))["plate1"]
+    two = cost.costs(Campaign.load(values | {"attribute": values["attribute"] | {"targets": ["call", "spot"]}}))[
         "plate1"
     ]
     assert (two.views, two.maps, two.hours) == (one.views, 2 * one.maps, pytest.approx(2 * one.hours))

@@ -18,7 +18,7 @@ import zarr
 from makers import write_campaign
 from typer.testing import CliRunner
 
-from pcim.campaign import Campaign
+from pcim.campaign.campaign import Campaign
 from pcim.cli import app
 from pcim.config.config import IngestSettings
 from pcim.convert import convert_plate

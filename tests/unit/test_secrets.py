@@ -10,12 +10,12 @@ import pytest
 from buckets import SECRET, put_in_a_bucket
 from makers import CHANNELS, spot_field, write_plate
 
+from pcim.campaign.input_tables import CampaignError, read_plates
+from pcim.campaign.plan import PlatePlan, plan_plate
 from pcim.config.config import IngestSettings
 from pcim.core.plate_source import Source, holds_secret
 from pcim.core.safe_read import is_printable, printable
 from pcim.ingest import ingest_plate
-from pcim.inputs import CampaignError, read_plates
-from pcim.plan import PlatePlan, plan_plate
 from pcim.plates.field_image import FieldImage
 from pcim.plates.ngff_json import NgffError
 from pcim.runtime.job_log import log, log_to

@@ -15,10 +15,10 @@ from makers import write_campaign
 from rich.console import Console
 from typer.testing import CliRunner
 
-from pcim.campaign import Campaign
+from pcim.campaign.campaign import Campaign
+from pcim.campaign.job_list import Outline, read_outline
 from pcim.cli import app
 from pcim.jobstates import progress_file
-from pcim.outline import Outline, read_outline
 from pcim.runtime.job_log import sole_writer
 from pcim.runtime.tables import write_table
 from pcim.screens import show_status

@@ -18,9 +18,9 @@ from makers import write_campaign, write_model
 from typer.testing import CliRunner
 
 from pcim import checks
+from pcim.campaign.input_tables import read_platemap
 from pcim.classifiers.contract import read_contract
 from pcim.cli import app
-from pcim.inputs import read_platemap
 from pcim.validate import validate
 
 

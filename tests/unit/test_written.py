@@ -11,9 +11,9 @@ import pytest
 import yaml
 from makers import write_campaign
 
-from pcim.campaign import Campaign
+from pcim.campaign.campaign import Campaign
+from pcim.campaign.input_tables import CampaignError, read_config
 from pcim.config.yaml_lines import MAX_BYTES, Written, read_together, read_yaml
-from pcim.inputs import CampaignError, read_config
 from pcim.validate import validate
 
 ROOT = Path(__file__).parents[2]

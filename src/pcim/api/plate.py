@@ -10,10 +10,10 @@ import xarray as xr
 from dask import array as da
 from dask.delayed import delayed
 
+from pcim.campaign.input_tables import read_source
 from pcim.config.base import CALL
 from pcim.config.errors import nearest
 from pcim.core.identity import parse_well
-from pcim.inputs import read_source
 from pcim.plates import ngff
 from pcim.plates.field_image import FieldImage
 from pcim.plates.inventory import Survey, survey_plate

@@ -12,7 +12,7 @@ import typer
 from pcim.commands.terminal import console, refuse
 
 if TYPE_CHECKING:
-    from pcim.scaffold import Draft
+    from pcim.campaign.scaffold.campaign_files import Draft
 
 _NO_MODEL = "--model MODEL.YAML: the classifier's contract. There is none yet? pcim adopt makes one of weights (docs/own-model.md)"
 
@@ -62,7 +62,7 @@ def init(  # noqa: PLR0913, PLR0917 - a command's options
         0  the files are written, and what to do next is told
         2  something is missing or wrong, and nothing is written
     """
-    from pcim.scaffold import campaign_name, write_files
+    from pcim.campaign.scaffold.campaign_files import campaign_name, write_files
     from pcim.setup_screens import show_draft, show_found
 
     is_asked = sys.stdin.isatty() and sys.stdout.isatty()
@@ -102,11 +102,11 @@ def init(  # noqa: PLR0913, PLR0917 - a command's options
 
 def _look(folder: Path, plates: list[str], model: Path, platemap: Path | None, row: dict[str, str]) -> Draft:
     """Read the contract, the plate map and the plates; return a draft."""
+    from pcim.campaign.input_tables import read_source
+    from pcim.campaign.scaffold.campaign_files import Draft
+    from pcim.campaign.scaffold.discover import survey_plates
+    from pcim.campaign.scaffold.platemap_template import Given, read_given
     from pcim.classifiers.contract import read_contract
-    from pcim.discover import survey_plates
-    from pcim.inputs import read_source
-    from pcim.platemaps import Given, read_given
-    from pcim.scaffold import Draft
 
     model = model / "model.yaml" if model.is_dir() else model
     contract, unfit = read_contract(model)

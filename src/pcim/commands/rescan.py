@@ -32,8 +32,8 @@ def rescan(
         1  something changed, and is told
         2  a plate or the config cannot be read
     """
-    from pcim.campaign import Campaign
-    from pcim.inputs import read_config
+    from pcim.campaign.campaign import Campaign
+    from pcim.campaign.input_tables import read_config
     from pcim.rescan import make_rerun, plain, scan_campaign
     from pcim.screens import show_scans
 

@@ -29,7 +29,7 @@ def validate(
         2  something is, and is told
     """
     from pcim import validate as stage
-    from pcim.inputs import CampaignError
+    from pcim.campaign.input_tables import CampaignError
     from pcim.setup_screens import show_validation
 
     told = stage.validate(configfile)

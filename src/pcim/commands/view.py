@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def plates(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the plates of the campaign that the command names so far, for a shell that completes."""
-    from pcim.outline import read_outline
+    from pcim.campaign.job_list import read_outline
 
     try:
         outline = read_outline(Path(ctx.params.get("results") or ""))

@@ -13,9 +13,9 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pcim.campaign.chunk_size import ChunkSizes, finished_jobs, slowest
 from pcim.core.plate_source import Source
 from pcim.core.tiling import plan_chunks
-from pcim.pace import ChunkSizes, finished_jobs, slowest
 from pcim.plates import ngff
 from pcim.plates.inventory import Survey, metadata_digest, survey_plate
 from pcim.runtime.job_log import whole_file
@@ -23,9 +23,9 @@ from pcim.runtime.job_log import whole_file
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
 
+    from pcim.campaign.input_tables import PlateEntry
     from pcim.classifiers.contract import Contract
     from pcim.config.config import Config
-    from pcim.inputs import PlateEntry
 
 FORM = 2
 """The form of a plan file; another one is refused, not guessed at."""

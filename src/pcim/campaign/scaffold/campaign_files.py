@@ -15,6 +15,8 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from pcim.budget_settings import BudgetSettings
+from pcim.campaign.input_tables import SOURCE_COLUMNS
+from pcim.campaign.scaffold.platemap_template import Given, platemap_text
 from pcim.classifiers.contract import PROGRAMS
 from pcim.config.base import PlainName, is_name
 from pcim.config.config import AttributeSettings, ClassifierSettings, ClassifySettings, Config, ReportSettings
@@ -22,8 +24,6 @@ from pcim.config.errors import nearest
 from pcim.config.methods import NEEDS
 from pcim.core.plate_source import REMOTE
 from pcim.core.vocabulary import OWN_REGIONS
-from pcim.inputs import SOURCE_COLUMNS
-from pcim.platemaps import Given, platemap_text
 from pcim.plates.vendors import OMEZARR
 from pcim.runtime.job_log import whole_file
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
+    from pcim.campaign.scaffold.discover import FoundPlate
     from pcim.classifiers.contract import Contract
-    from pcim.discover import FoundPlate
 
 _HEAD = """# A campaign of PCIM, written by `pcim init`; it is yours now. Paths are relative to the folder that you run it in.
 # A key with # before it has its default, or is an example. Every key: config/README.md beside what `pcim where` prints

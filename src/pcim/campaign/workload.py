@@ -11,9 +11,9 @@ from pcim.core.tiling import is_selected
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pcim.campaign.input_tables import PlateEntry
     from pcim.classifiers.contract import Contract, InputContract
     from pcim.config.config import Config, Select
-    from pcim.inputs import PlateEntry
     from pcim.plates.inventory import Survey
 
 OBJECTS_A_FIELD = 100

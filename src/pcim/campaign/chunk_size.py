@@ -10,16 +10,16 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from pcim.expected import Expected
+from pcim.campaign.workload import Expected
 from pcim.plates.vendors import OMEZARR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
+    from pcim.campaign.input_tables import PlateEntry
+    from pcim.campaign.plan import PlatePlan
     from pcim.classifiers.contract import Contract
     from pcim.config.config import Config
-    from pcim.inputs import PlateEntry
-    from pcim.plan import PlatePlan
     from pcim.plates.inventory import Survey
 
 

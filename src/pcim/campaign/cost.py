@@ -11,13 +11,13 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pcim.pace import finished_jobs
+from pcim.campaign.chunk_size import finished_jobs
 from pcim.plates.vendors import OMEZARR
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from pcim.campaign import Campaign
+    from pcim.campaign.campaign import Campaign
 
 _LISTED, _REASONS = 30, 5
 _LAST = "(at the end)"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pcim.campaign.input_tables import SPLITS, PlateEntry, lines_with, read_model, read_plates
 from pcim.classifiers.contract import PROGRAMS
 from pcim.config.base import CALL
 from pcim.config.config import Config
 from pcim.config.errors import absent, nearest, parse
 from pcim.config.methods import METHODS, NEEDS
 from pcim.core.identity import well_order
-from pcim.inputs import SPLITS, PlateEntry, lines_with, read_model, read_plates
 from pcim.plates.inventory import Survey, survey_elsewhere
 
 if TYPE_CHECKING:

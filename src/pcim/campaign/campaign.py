@@ -10,14 +10,14 @@ from functools import cached_property
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from pcim import budget
-from pcim.agreement import Inputs
+from pcim.campaign import cost
+from pcim.campaign.consistency import Inputs
+from pcim.campaign.input_tables import CampaignError, PlateEntry
+from pcim.campaign.plan import Plans, PlatePlan, plan_file, plan_plates, read_plan
+from pcim.campaign.workload import Expected
 from pcim.config.methods import method_read
 from pcim.config.yaml_lines import Written
 from pcim.core.plate_source import Source
-from pcim.expected import Expected
-from pcim.inputs import CampaignError, PlateEntry
-from pcim.plan import Plans, PlatePlan, plan_file, plan_plates, read_plan
 from pcim.plates.vendors import OMEZARR
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ class Campaign:
         campaign = cls.of(inputs, faults, look_at_plates=look_at_plates)
         if faults:
             raise CampaignError(faults)
-        if look_at_plates and (over := budget.excess(campaign)):
-            raise CampaignError([*over, budget.table(campaign)])
+        if look_at_plates and (over := cost.excess(campaign)):
+            raise CampaignError([*over, cost.table(campaign)])
         return campaign
 
     @classmethod

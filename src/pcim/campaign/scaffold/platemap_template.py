@@ -8,16 +8,16 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pcim.campaign.input_tables import SPLITS, delimiter_of, platemap_of, rows_in
 from pcim.config.errors import absent, nearest
 from pcim.core.identity import well_order
 from pcim.core.safe_read import read_table, read_text
-from pcim.inputs import SPLITS, delimiter_of, platemap_of, rows_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from pcim.discover import FoundPlate
+    from pcim.campaign.scaffold.discover import FoundPlate
 
 COLUMNS = ("treatment", "control_type", "dose", "label", "split")
 _CALLED = {

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pcim import budget
+from pcim.campaign import cost
 from pcim.plates.vendors import OMEZARR
 from pcim.revisions import REVISIONS
 from pcim.runtime.job_log import whole_file
@@ -21,7 +21,7 @@ from pcim.runtime.provenance import code_digest, file_digest, software
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from pcim.campaign import Campaign
+    from pcim.campaign.campaign import Campaign
 
 FORM = 1
 """The form of the file; another one is refused, not guessed at."""
@@ -81,7 +81,7 @@ class Outline:
                 # plate -> chunk -> views to be called, views to be explained
                 "plates": {
                     plate: {
-                        chunk: budget.views_of_chunk(campaign, name, plate, chunk) for chunk in campaign.chunks[plate]
+                        chunk: cost.views_of_chunk(campaign, name, plate, chunk) for chunk in campaign.chunks[plate]
                     }
                     for plate in entry.plates
                 },
