@@ -17,10 +17,10 @@ from harness import Row, options, report
 from pcim.campaign.campaign import Campaign
 from pcim.campaign.input_tables import read_config
 from pcim.findings import exchange_table
-from pcim.intervene import intervene
 from pcim.plates.field_image import FieldImage
 from pcim.revisions import REVISIONS
 from pcim.runtime.job_log import log
+from pcim.stages.interventions import intervene
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -23,12 +23,9 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 
 from pcim.classifiers.contract import InputContract
 from pcim.config.config import IngestSettings
-from pcim.convert import convert_plate
 from pcim.core.identity import ViewKey
 from pcim.core.plate_source import Source
 from pcim.core.tiling import tile_field
-from pcim.ingest import ingest_plate
-from pcim.intensities import Known
 from pcim.plates import ngff
 from pcim.plates.attribution_plate import MapPlate
 from pcim.plates.writer import (
@@ -42,6 +39,9 @@ from pcim.plates.writer import (
     write_levels,
 )
 from pcim.runtime.job_log import log_to
+from pcim.stages.convert import convert_plate
+from pcim.stages.ingest import ingest_plate
+from pcim.stages.intensities import Known
 from pcim.views.view import View, batches, read_views
 
 if TYPE_CHECKING:

@@ -75,11 +75,11 @@ def direct(numbers: list[int], threads: int) -> None:
 
     torch.set_num_threads(threads)
     torch.set_num_threads = lambda _: None  # jobs take one thread each, which a user's own process does not
-    from pcim.attribute.stage import attribute_chunk
     from pcim.campaign.campaign import Campaign
-    from pcim.chunkjob import ChunkJob
     from pcim.config.config import AttributeSettings
     from pcim.revisions import REVISIONS
+    from pcim.stages.attribute.job import attribute_chunk
+    from pcim.stages.chunk_job import ChunkJob
 
     campaign = Campaign.load(yaml.safe_load(CONFIG.read_text()), look_at_plates=False)
     for model, method, plate, chunk in [jobs()[number] for number in numbers]:

@@ -19,18 +19,18 @@ from materials import SCENES, Material, material
 from scoring import UNSEEN, fidelity, localization
 
 from pcim import PCIM
-from pcim.attribute.stage import attribute_chunk
 from pcim.attribution import optimiser_step
 from pcim.attribution.peers import METHODS, Peer
-from pcim.chunkjob import ChunkJob
 from pcim.classifiers.classifier import load_classifier, pick_device
-from pcim.classify import classify_chunk
 from pcim.config.config import AttributeSettings, ClassifySettings, IngestSettings
 from pcim.config.methods import PeerSettings
 from pcim.core.plate_source import Source
-from pcim.ingest import ingest_plate
 from pcim.plates.field_image import FieldImage
 from pcim.runtime.job_log import log_to
+from pcim.stages.attribute.job import attribute_chunk
+from pcim.stages.chunk_job import ChunkJob
+from pcim.stages.classify import classify_chunk
+from pcim.stages.ingest import ingest_plate
 
 if TYPE_CHECKING:
     import torch

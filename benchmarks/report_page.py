@@ -25,8 +25,8 @@ import reported
 from pcim.config.methods import CONTROLS
 from pcim.core.identity import KEY_COLUMNS
 from pcim.core.vocabulary import BLURRED, METRICS, OBJECTS_MASK, OTHER_VIEW
-from pcim.report import report_campaign
 from pcim.responses import MEASURES, position_table
+from pcim.stages.report import report_campaign
 from pcim.statistics import bootstrap_sums
 
 if TYPE_CHECKING:

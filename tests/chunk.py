@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 from makers import spot_field, write_model, write_plate
 
-from pcim.attribute.stage import attribute_chunk
-from pcim.chunkjob import ChunkJob
-from pcim.classify import classify_chunk
 from pcim.config.config import AttributeSettings, ClassifySettings, EvaluateSettings, IngestSettings, Region
 from pcim.config.methods import PcimSettings
 from pcim.core.plate_source import Source
-from pcim.evaluate_stage import evaluate_chunk
-from pcim.ingest import inspect_field
+from pcim.stages.attribute.job import attribute_chunk
+from pcim.stages.chunk_job import ChunkJob
+from pcim.stages.classify import classify_chunk
+from pcim.stages.evaluate import evaluate_chunk
+from pcim.stages.ingest import inspect_field
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,9 +14,9 @@ from zarr.storage import ZipStore
 
 from pcim.config.config import Config
 from pcim.core.plate_source import Source
-from pcim.meanmaps import ObjectMaps, write_dataset
 from pcim.plates import ngff
 from pcim.plates.attribution_plate import MapPlate
+from pcim.stages.aggregate.mean_maps import ObjectMaps, write_dataset
 
 if TYPE_CHECKING:
     from pathlib import Path

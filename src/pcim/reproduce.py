@@ -16,10 +16,7 @@ import pandas as pd
 import torch
 import yaml
 
-from pcim.attribute.stage import attribute_chunk
-from pcim.chunkjob import ChunkJob
 from pcim.classifiers.contract import Contract
-from pcim.classify import classify_chunk
 from pcim.config.config import AttributeSettings, ClassifySettings
 from pcim.config.errors import nearest
 from pcim.core.identity import KEY_COLUMNS, parse_well
@@ -30,6 +27,9 @@ from pcim.plates.attribution_plate import MapPlate
 from pcim.runtime.progress import progress_bar
 from pcim.runtime.provenance import file_digest, read_record
 from pcim.runtime.tables import rows_of
+from pcim.stages.attribute.job import attribute_chunk
+from pcim.stages.chunk_job import ChunkJob
+from pcim.stages.classify import classify_chunk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 
 from pcim.config.errors import nearest
-from pcim.convert import read_channel
 from pcim.core.identity import well_name
-from pcim.ingest import fields_of
 from pcim.plates.field_image import FieldImage
 from pcim.plates.quality import digest_pixels
 from pcim.plates.vendors import OMEZARR, read_export
 from pcim.runtime.job_log import hold_campaign
 from pcim.runtime.progress import progress_bar
 from pcim.runtime.tables import rows_of
+from pcim.stages.convert import read_channel
+from pcim.stages.ingest import fields_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 from reported import HOSTILE, make_campaign
 
-from pcim.report import report_campaign
+from pcim.stages.report import report_campaign
 
 pytestmark = pytest.mark.browser
 

@@ -26,11 +26,11 @@ from pcim.classifiers.formats.safe_arrays import read_array
 from pcim.config.config import Config
 from pcim.config.errors import parse
 from pcim.core.plate_source import Source
-from pcim.objects import read_places
 from pcim.plates.inventory import survey_plate
 from pcim.plates.ngff_json import NgffError
 from pcim.plates.vendors import read_export
 from pcim.plates.vendors.decode import page_looks, read_page
+from pcim.stages.objects import read_places
 
 HERE = Path(__file__).parent
 BETWEEN = b"\n=====\n"
@@ -361,7 +361,7 @@ CAMPAIGN = (CampaignError,)
 PLATE = (NgffError, ValueError, OSError)
 """What `pcim.campaign.plan.plan_plates` and `pcim.rescan` catch."""
 PIXELS = (Exception,)
-"""Decoders raise what they like: `pcim.convert.convert_field` makes all but a lack of memory the field's reason."""
+"""Decoders raise what they like: `pcim.stages.convert.convert_field` makes all but a lack of memory the field's reason."""
 
 TARGETS = {
     "config": Target(config, [_CONFIG, (HERE.parents[1] / "config/config.yaml").read_bytes()], CAMPAIGN),

@@ -91,9 +91,9 @@ def _ingest(view: View) -> list[float]:
     from makers import CHANNELS
 
     from pcim.config.config import IngestSettings
-    from pcim.intensities import count_values, percentile
-    from pcim.objects import middles
     from pcim.plates.quality import _contrast, _fine_share, illumination, judge
+    from pcim.stages.intensities import count_values, percentile
+    from pcim.stages.objects import middles
 
     pixels = view.pixels
     return [
@@ -117,9 +117,9 @@ def _attribute(view: View) -> list[float]:
 def _aggregate(view: View) -> list[float]:
     from makers import CHANNELS, SIZE
 
-    from pcim.aggregate import region_shares
     from pcim.core.tiling import Box
-    from pcim.meanmaps import ObjectMaps, find_windows
+    from pcim.stages.aggregate.job import region_shares
+    from pcim.stages.aggregate.mean_maps import ObjectMaps, find_windows
     from pcim.views.regions import partition
 
     maps = view.maps["pcim"]
@@ -134,12 +134,12 @@ def _aggregate(view: View) -> list[float]:
 
 
 def _evaluate(view: View) -> list[float]:
-    from pcim.compare import compare_maps
     from pcim.composites.region_swap import Scene
     from pcim.config.config import EvaluateSettings
     from pcim.core.identity import ViewKey
     from pcim.interventions.experiment import Subject, exchange_regions
     from pcim.metrics.score_view import Case, score
+    from pcim.stages.compare import compare_maps
     from pcim.views.regions import partition
 
     settings = EvaluateSettings(steps=6, batch_size=4, partners=1)

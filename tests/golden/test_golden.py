@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pcim import aggregate, compare, intensities, objects, statistics
+from pcim import statistics
 from pcim.attribution import forward_only, optimiser, optimiser_step
 from pcim.classifiers import classifier
 from pcim.interventions import experiment
 from pcim.metrics import score_view
 from pcim.plates import quality, writer
 from pcim.revisions import REVISIONS
+from pcim.stages import compare, intensities, objects
+from pcim.stages.aggregate import job
 
 _SPEC = importlib.util.spec_from_file_location("measure", Path(__file__).with_name("measure.py"))
 assert _SPEC is not None
@@ -61,7 +63,7 @@ MOVES: list[tuple[str, Any, str, Any]] = [
     ("attribute", optimiser_step, "SOFTNESS", optimiser_step.SOFTNESS * 1.1),
     ("attribute", optimiser, "TAIL", optimiser.TAIL * 10),
     ("attribute", forward_only, "RIDGE", forward_only.RIDGE * 2),
-    ("aggregate", aggregate, "ALL_CHANNELS", "DNA"),
+    ("aggregate", job, "ALL_CHANNELS", "DNA"),
     ("evaluate", score_view, "CELLS", 8),
     ("evaluate", compare, "TOP_SHARE", 0.06),
     ("evaluate", experiment, "softmax", lambda scores, axis: experiment.np.exp(scores / 2)),

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from fuzz.targets import TARGETS
 
-from pcim import objects
 from pcim.classifiers.packaging import bioimage_zoo
 from pcim.config import yaml_lines
 from pcim.core import safe_read
 from pcim.plates import ngff, ngff_json, safe_zarr
 from pcim.plates.vendors import decode, export, ometiff, safe_tiff
+from pcim.stages import objects
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "SECURITY.md").read_text(encoding="utf-8")

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from reported import CLASSES, METHODS, SIZE, make_campaign
 from zarr.storage import ZipStore
 
-from pcim.aggregate import aggregate_plate, group_shares, region_shares
 from pcim.config.config import AggregateSettings, Region
 from pcim.core.plate_source import Source
-from pcim.meanmaps import MeanMaps, write_dataset
 from pcim.plates.attribution_plate import MapPlate
+from pcim.stages.aggregate.job import aggregate_plate, group_shares, region_shares
+from pcim.stages.aggregate.mean_maps import MeanMaps, write_dataset
 
 if TYPE_CHECKING:
     from pathlib import Path

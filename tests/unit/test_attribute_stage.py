@@ -14,24 +14,24 @@ import torch
 from makers import SIZE, spot_field, write_model, write_plate
 
 from pcim import PCIM
-from pcim.attribute.spool import Spool
-from pcim.attribute.stage import LEDGER_COLUMNS, Job, explain, select_views
 from pcim.attribution import explain as dispatch
 from pcim.attribution.explain import Attribution, asked_by, backgrounds_given, explain_each
 from pcim.attribution.maps import highest
 from pcim.attribution.peers import Peer
 from pcim.classifiers.classifier import Classifier, load_classifier, pick_device
-from pcim.classify import check_failures, classify_views
 from pcim.config.config import AttributeSettings, IngestSettings, Select
 from pcim.config.methods import METHODS, PcimSettings, PeerSettings
 from pcim.core.identity import ViewKey
 from pcim.core.plate_source import Source
 from pcim.core.tiling import Box
-from pcim.ingest import inspect_field
-from pcim.intensities import Known
 from pcim.plates.attribution_plate import MapPlate
 from pcim.plates.field_image import FieldImage
 from pcim.runtime.journal import Journal
+from pcim.stages.attribute.job import LEDGER_COLUMNS, Job, explain, select_views
+from pcim.stages.attribute.spool import Spool
+from pcim.stages.classify import check_failures, classify_views
+from pcim.stages.ingest import inspect_field
+from pcim.stages.intensities import Known
 from pcim.views.view import read_views, views_of_wells
 
 FEW = PeerSettings(ig_steps=5, shap_samples=2, smooth_samples=2, segment_samples=16, rise_masks=20, mask_steps=5)

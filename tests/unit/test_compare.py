@@ -10,8 +10,8 @@ import pytest
 import reported
 
 from pcim import findings
-from pcim.compare import COLUMNS, compare_classifiers, compare_maps, shared_views
 from pcim.core.identity import ViewKey
+from pcim.stages.compare import COLUMNS, compare_classifiers, compare_maps, shared_views
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,11 +19,9 @@ import pytest
 import tifffile
 from makers import spot_field, write_plate
 
-from pcim.attribute.spool import Spool
 from pcim.campaign.input_tables import read_plates
 from pcim.config.base import is_name
 from pcim.config.config import Config
-from pcim.convert import convert_plate
 from pcim.core.plate_source import Source
 from pcim.plates import ngff
 from pcim.plates.vendors import read_export
@@ -31,6 +29,8 @@ from pcim.plates.vendors.decode import page_looks, read_page
 from pcim.plates.vendors.export import elements
 from pcim.runtime.job_log import lock_file, log_to, sole_writer
 from pcim.runtime.tables import write_table
+from pcim.stages.attribute.spool import Spool
+from pcim.stages.convert import convert_plate
 
 GOOD = spot_field(np.random.default_rng(3), (40, 52), (20, 30))
 CLIMBING = ["../../../out", "..", "a/b", "/out", "\\\\host\\x", ".hidden", "x\0y", "x" * 129, "\x1b[2J"]

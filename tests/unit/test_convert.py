@@ -20,7 +20,6 @@ from exports import image
 from ome_zarr_models import v05
 from PIL import Image
 
-from pcim.convert import convert_plate
 from pcim.core.plate_source import Source
 from pcim.plates import ngff
 from pcim.plates.field_image import FieldImage
@@ -29,6 +28,7 @@ from pcim.plates.vendors import FORMATS, read_export
 from pcim.plates.vendors.decode import page_looks, read_page
 from pcim.plates.vendors.export import Export, Plane
 from pcim.plates.vendors.failed_files import failed_files
+from pcim.stages.convert import convert_plate
 
 
 def convert(source: Source, folder: Path, **changes: Any) -> pd.DataFrame:
@@ -255,7 +255,7 @@ def test_a_folder_without_an_index_is_refused(tmp_path: Path, kind: str) -> None
 
 FULL = """
 import resource, signal, sys
-from pcim.convert import convert_plate
+from pcim.stages.convert import convert_plate
 from pcim.core.plate_source import Source
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))

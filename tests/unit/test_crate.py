@@ -21,7 +21,7 @@ from pcim.config.config import Config
 from pcim.core.plate_source import Source
 from pcim.crate import Told, copy_workflow, write_crate
 from pcim.crate_settings import Person
-from pcim.report import report_campaign
+from pcim.stages.report import report_campaign
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests/data/crate"

@@ -68,14 +68,14 @@ print(*{dist for name, dists in packages_distributions().items() if name in load
 @pytest.mark.parametrize(
     ("environment", "modules"),
     [
-        ("tables", ["pcim.ingest", "pcim.aggregate", "pcim.report"]),
+        ("tables", ["pcim.stages.ingest", "pcim.stages.aggregate.job", "pcim.stages.report"]),
         (
             "torch",
             [
-                "pcim.classify",
-                "pcim.attribute.stage",
+                "pcim.stages.classify",
+                "pcim.stages.attribute.job",
                 "captum.attr",
-                "pcim.evaluate_stage",
+                "pcim.stages.evaluate",
                 "pcim.interventions.experiment",
             ],
         ),

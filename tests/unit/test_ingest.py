@@ -12,8 +12,8 @@ from scipy.ndimage import gaussian_filter
 
 from pcim.config.config import IngestSettings
 from pcim.core.plate_source import Source
-from pcim.ingest import ingest_plate
 from pcim.plates.quality import illumination, judge
+from pcim.stages.ingest import ingest_plate
 
 RNG = np.random.default_rng(3)
 GOOD = spot_field(RNG, (64, 64), (30, 30))

@@ -17,7 +17,7 @@ from pcim.classifiers.contract import InputContract, Percentiles
 from pcim.core.identity import ViewKey
 from pcim.core.plate_source import Source
 from pcim.core.tiling import Box
-from pcim.intensities import Known, count_values, measure_intensities, percentile
+from pcim.stages.intensities import Known, count_values, measure_intensities, percentile
 from pcim.views.view import View, read_views
 
 WELLS = {("A", "1", "0"): "negcon", ("A", "1", "1"): "negcon", ("A", "2", "0"): "", ("B", "1", "0"): "poscon"}

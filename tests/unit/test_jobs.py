@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pytest
 
-from pcim.chunkjob import gpus_of
 from pcim.runtime.job_log import hold_campaign, log, log_some, log_to, sole_writer, whole_file
 from pcim.runtime.journal import Journal
 from pcim.runtime.process import importing
 from pcim.runtime.tables import write_table
+from pcim.stages.chunk_job import gpus_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from PIL import Image
 
 from pcim import mean_pictures
 from pcim.figures import Album, Picture
-from pcim.meanmaps import ObjectMaps, write_dataset
+from pcim.stages.aggregate.mean_maps import ObjectMaps, write_dataset
 
 
 def pixels(picture: Picture) -> np.ndarray:

@@ -13,7 +13,7 @@ from zarr.storage import ZipStore
 
 from pcim.core.identity import ViewKey
 from pcim.core.tiling import Box
-from pcim.meanmaps import MeanMaps, ObjectMaps, centroids, find_windows, sum_windows, write_dataset
+from pcim.stages.aggregate.mean_maps import MeanMaps, ObjectMaps, centroids, find_windows, sum_windows, write_dataset
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,19 +10,19 @@ import pandas as pd
 import pytest
 from makers import CHANNELS, SIZE, spot_field, write_model, write_plate
 
-from pcim.attribute.spool import Spool
-from pcim.attribute.stage import Job, explain
 from pcim.classifiers.classifier import load_classifier, pick_device
 from pcim.classifiers.contract import InputContract
-from pcim.classify import classify_views
 from pcim.config.config import AttributeSettings, Crops, IngestSettings
 from pcim.config.methods import PcimSettings
 from pcim.core.plate_source import Source
-from pcim.ingest import inspect_field
-from pcim.intensities import Known
-from pcim.objects import find_objects, middles, read_objects, read_places
 from pcim.plates.attribution_plate import MapPlate
 from pcim.runtime.journal import Journal
+from pcim.stages.attribute.job import Job, explain
+from pcim.stages.attribute.spool import Spool
+from pcim.stages.classify import classify_views
+from pcim.stages.ingest import inspect_field
+from pcim.stages.intensities import Known
+from pcim.stages.objects import find_objects, middles, read_objects, read_places
 from pcim.views.view import read_views, views_of_wells
 
 SPOTS = {"7": (60, 50), "9": (80, 90), "12": (2, 189)}

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pcim.profiles import profile_wells
+from pcim.stages.aggregate.well_profiles import profile_wells
 
 CLASSES = ["dead", "live"]
 

@@ -18,7 +18,7 @@ import pytest
 from reported import HOSTILE, Made, make_campaign, write_mean_maps
 
 from pcim.core.identity import KEY_COLUMNS
-from pcim.report import report_campaign
+from pcim.stages.report import report_campaign
 from pcim.summary import as_csv
 
 

@@ -21,11 +21,11 @@ from typer.testing import CliRunner
 from pcim.campaign.campaign import Campaign
 from pcim.cli import app
 from pcim.config.config import IngestSettings
-from pcim.convert import convert_plate
 from pcim.core.plate_source import Source
-from pcim.ingest import ingest_plate
 from pcim.rescan import fields_table, make_rerun, scan_plate
 from pcim.runtime.job_log import hold_campaign
+from pcim.stages.convert import convert_plate
+from pcim.stages.ingest import ingest_plate
 
 CONFIG = "my config.yaml"
 

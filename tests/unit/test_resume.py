@@ -15,7 +15,6 @@ import pytest
 import torch
 from pyarrow import parquet
 
-from pcim import chunkjob
 from pcim.attribution import optimiser
 from pcim.classifiers.classifier import Classifier
 from pcim.config.config import ClassifySettings
@@ -25,6 +24,7 @@ from pcim.runtime import journal
 from pcim.runtime.job_log import Stopped
 from pcim.runtime.progress import STOP_FILE
 from pcim.runtime.resume import Kept
+from pcim.stages import chunk_job
 
 TABLES = ("calls", *METHODS, "scores", "curves")
 VIEWS = 8
@@ -117,7 +117,7 @@ def test_a_job_that_is_stopped_after_every_batch_ends_with_the_same_bytes_and_do
 def test_finished_views_are_not_asked_about_when_their_table_is_gone(
     undisturbed: Chunk, done: Chunk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chunkjob.ChunkJob, "load_classifier", lambda job: pytest.fail("the classifier was loaded"))
+    monkeypatch.setattr(chunk_job.ChunkJob, "load_classifier", lambda job: pytest.fail("the classifier was loaded"))
     for table in TABLES[:-2]:
         done.table(table).unlink()
     done.run()
@@ -133,7 +133,7 @@ def test_exactly_what_changed_is_done_again(done: Chunk, change: str, monkeypatc
         done.classify(ClassifySettings(batch_size=4))
         assert count.called == VIEWS + 2
     elif change == "revision":
-        monkeypatch.setattr(Chunk, "job", property(lambda _: chunkjob.ChunkJob(**(vars(job) | {"revision": 2}))))
+        monkeypatch.setattr(Chunk, "job", property(lambda _: chunk_job.ChunkJob(**(vars(job) | {"revision": 2}))))
         done.classify(CALLED)
         done.evaluate()
         assert (count.called - 2 * 2, count.scored) == (VIEWS, VIEWS)
@@ -243,11 +243,11 @@ class Small(torch.nn.Module):
 def test_too_small_a_memory_halves_the_batch_of_every_stage_and_the_tables_say_so(
     fresh: Chunk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load = chunkjob.ChunkJob.load_classifier
+    load = chunk_job.ChunkJob.load_classifier
     small = Chunk(fresh.inputs, tmp_path / "small")
     for chunk, size, most in ((fresh, 2, 1000), (small, 4, 4)):
         monkeypatch.setattr(
-            chunkjob.ChunkJob,
+            chunk_job.ChunkJob,
             "load_classifier",
             lambda job, most=most: Classifier((known := load(job)).network and Small(known.network, most), known.contract, known.device),
         )  # fmt: skip
@@ -266,14 +266,14 @@ def test_too_small_a_memory_halves_the_batch_of_every_stage_and_the_tables_say_s
 def test_a_gpu_that_was_asked_for_and_is_not_visible_is_an_error(fresh: Chunk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     job = fresh.job
-    monkeypatch.setattr(Chunk, "job", property(lambda _: chunkjob.ChunkJob(**(vars(job) | {"gpus": 1}))))
+    monkeypatch.setattr(Chunk, "job", property(lambda _: chunk_job.ChunkJob(**(vars(job) | {"gpus": 1}))))
     with pytest.raises(ValueError, match="a GPU was asked for"):
         fresh.classify()
 
 
 def test_a_chunk_without_a_view_has_empty_tables(fresh: Chunk, monkeypatch: pytest.MonkeyPatch) -> None:
     job = fresh.job
-    monkeypatch.setattr(Chunk, "job", property(lambda _: chunkjob.ChunkJob(**(vars(job) | {"wells": []}))))
+    monkeypatch.setattr(Chunk, "job", property(lambda _: chunk_job.ChunkJob(**(vars(job) | {"wells": []}))))
     for _ in range(2):
         fresh.run()
         assert [len(fresh.read(table)) for table in TABLES] == [0] * len(TABLES)

@@ -15,10 +15,10 @@ from pcim.campaign.plan import PlatePlan, plan_plate
 from pcim.config.config import IngestSettings
 from pcim.core.plate_source import Source, holds_secret
 from pcim.core.safe_read import is_printable, printable
-from pcim.ingest import ingest_plate
 from pcim.plates.field_image import FieldImage
 from pcim.plates.ngff_json import NgffError
 from pcim.runtime.job_log import log, log_to
+from pcim.stages.ingest import ingest_plate
 
 GOOD = spot_field(np.random.default_rng(3), (40, 52), (20, 30))
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from pcim.attribute.spool import Spool
-from pcim.attribute.tasks import Task
 from pcim.core.identity import ViewKey
 from pcim.core.tiling import Box
+from pcim.stages.attribute.spool import Spool
+from pcim.stages.attribute.tasks import Task
 from pcim.views.view import View
 
 if TYPE_CHECKING:

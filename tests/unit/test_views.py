@@ -10,20 +10,20 @@ import pandas as pd
 import pytest
 from makers import CHANNELS, SIZE, spot_field, write_model, write_plate
 
-from pcim.attribute.spool import Spool
-from pcim.attribute.stage import Job, explain
 from pcim.classifiers.classifier import load_classifier, pick_device
 from pcim.classifiers.contract import InputContract
-from pcim.classify import classify_views
 from pcim.config.config import AttributeSettings, IngestSettings
 from pcim.config.methods import PcimSettings
 from pcim.core.identity import ViewKey
 from pcim.core.plate_source import Source
 from pcim.core.tiling import Box, tile_field
-from pcim.ingest import inspect_field
-from pcim.intensities import Known
 from pcim.plates.attribution_plate import MapPlate
 from pcim.runtime.journal import Journal
+from pcim.stages.attribute.job import Job, explain
+from pcim.stages.attribute.spool import Spool
+from pcim.stages.classify import classify_views
+from pcim.stages.ingest import inspect_field
+from pcim.stages.intensities import Known
 from pcim.views.resize import fit, fit_mask
 from pcim.views.view import View, Waiting, read_views, views_of
 

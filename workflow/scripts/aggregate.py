@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from pcim.aggregate import aggregate_plate
 from pcim.config.config import AggregateSettings, regions_of
 from pcim.core.plate_source import Source
 from pcim.runtime.job_log import log_to, sole_writer
+from pcim.stages.aggregate.job import aggregate_plate
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-from pcim.attribute.stage import attribute_chunk
-from pcim.chunkjob import ChunkJob
 from pcim.config.config import AttributeSettings
 from pcim.runtime.job_log import log_to, sole_writer
 from pcim.runtime.process import leave
 from pcim.runtime.progress import telling
+from pcim.stages.attribute.job import attribute_chunk
+from pcim.stages.chunk_job import ChunkJob
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-from pcim.chunkjob import ChunkJob
-from pcim.classify import classify_chunk
 from pcim.config.config import ClassifySettings
 from pcim.runtime.job_log import log_to, sole_writer
 from pcim.runtime.process import leave
 from pcim.runtime.progress import telling
+from pcim.stages.chunk_job import ChunkJob
+from pcim.stages.classify import classify_chunk
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

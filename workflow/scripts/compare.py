@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from pcim.compare import compare_classifiers
 from pcim.runtime.job_log import log_to
+from pcim.stages.compare import compare_classifiers
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pcim.convert import convert_plate
 from pcim.core.plate_source import Source
 from pcim.runtime.job_log import log_to, sole_writer
+from pcim.stages.convert import convert_plate
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-from pcim.chunkjob import ChunkJob
 from pcim.config.config import EvaluateSettings, regions_of
-from pcim.evaluate_stage import evaluate_chunk
 from pcim.runtime.job_log import log_to, sole_writer
 from pcim.runtime.process import leave
 from pcim.runtime.progress import telling
+from pcim.stages.chunk_job import ChunkJob
+from pcim.stages.evaluate import evaluate_chunk
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

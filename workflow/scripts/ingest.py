@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from pcim.config.config import IngestSettings
 from pcim.core.plate_source import Source
-from pcim.ingest import ingest_plate
 from pcim.runtime.job_log import log_to, sole_writer
+from pcim.stages.ingest import ingest_plate
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

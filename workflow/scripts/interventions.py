@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pcim.chunkjob import gpus_of
 from pcim.config.config import EvaluateSettings, regions_of
 from pcim.core.plate_source import Source
-from pcim.intervene import intervene
 from pcim.runtime.job_log import log_to, sole_writer
 from pcim.runtime.process import leave
 from pcim.runtime.progress import telling
+from pcim.stages.chunk_job import gpus_of
+from pcim.stages.interventions import intervene
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

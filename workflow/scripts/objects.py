@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 from pcim.config.config import Crops
 from pcim.core.plate_source import Source
-from pcim.objects import find_objects
 from pcim.runtime.job_log import log_to, sole_writer
+from pcim.stages.objects import find_objects
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

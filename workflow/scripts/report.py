@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from pcim.report import report_campaign
 from pcim.runtime.job_log import log_to, sole_writer
 from pcim.runtime.provenance import software
+from pcim.stages.report import report_campaign
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

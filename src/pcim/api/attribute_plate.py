@@ -12,19 +12,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from pcim.attribute.spool import Spool
-from pcim.attribute.stage import LEDGER_COLUMNS, explain, select_views
-from pcim.attribute.tasks import Job
 from pcim.attribution.maps import Maps
-from pcim.classify import classify_views
 from pcim.config.base import CALL
 from pcim.config.config import AttributeSettings, ClassifySettings, Crops, IngestSettings
 from pcim.config.errors import nearest
 from pcim.core.identity import FIELD_COLUMNS, ViewKey
 from pcim.core.tiling import Box
-from pcim.ingest import fields_of, inspect_field, key_columns, settle_absence
-from pcim.intensities import Known, measure_intensities
-from pcim.objects import find_objects, read_objects
 from pcim.plates import ngff
 from pcim.plates.attribution_plate import MapPlate
 from pcim.plates.field_image import FieldImage
@@ -33,6 +26,13 @@ from pcim.revisions import REVISIONS
 from pcim.runtime.job_log import sole_writer
 from pcim.runtime.journal import Journal
 from pcim.runtime.tables import rows_of, write_table
+from pcim.stages.attribute.job import LEDGER_COLUMNS, explain, select_views
+from pcim.stages.attribute.spool import Spool
+from pcim.stages.attribute.tasks import Job
+from pcim.stages.classify import classify_views
+from pcim.stages.ingest import fields_of, inspect_field, key_columns, settle_absence
+from pcim.stages.intensities import Known, measure_intensities
+from pcim.stages.objects import find_objects, read_objects
 from pcim.views.view import read_views, views_of_wells
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from pcim.chunkjob import ChunkJob
     from pcim.classifiers.contract import Contract
+    from pcim.stages.chunk_job import ChunkJob
 
 KEY = "pcim"
 """Where a record lies: a key of a Parquet schema's metadata, an attribute of a zarr group."""

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from pcim.classifiers.contract import InputContract
     from pcim.config.config import Region
     from pcim.core.plate_source import Source
-    from pcim.intensities import Known
-    from pcim.objects import Place
+    from pcim.stages.intensities import Known
+    from pcim.stages.objects import Place
 
 _BYTES_AHEAD = 2**25
 """Pixels that may be read before the network asks for them."""

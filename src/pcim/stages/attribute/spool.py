@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pcim.attribute.tasks import Task
+    from pcim.stages.attribute.tasks import Task
 
 Done: TypeAlias = "tuple[Task, dict[str, Any], Mapping[str, NDArray[np.float32]]]"
 """A map that is made: of which task, how that ended for the ledger, and its arrays (channel, y, x)."""

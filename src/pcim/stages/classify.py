@@ -11,13 +11,13 @@ import pandas as pd
 
 from pcim.classifiers.contract import load_contract
 from pcim.core.identity import KEY_COLUMNS
-from pcim.intensities import Known
-from pcim.objects import read_objects
 from pcim.runtime.job_log import log
 from pcim.runtime.progress import progress
 from pcim.runtime.provenance import of_chunk
 from pcim.runtime.resume import Kept, fingerprint
 from pcim.runtime.tables import rows_of
+from pcim.stages.intensities import Known
+from pcim.stages.objects import read_objects
 from pcim.views.view import View, Waiting, batches, read_views, views_of_wells
 
 if TYPE_CHECKING:
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pcim.chunkjob import ChunkJob
     from pcim.classifiers.classifier import Classifier
     from pcim.classifiers.contract import Contract
     from pcim.config.config import ClassifySettings
+    from pcim.stages.chunk_job import ChunkJob
 
 Calls = dict[View, dict[str, Any]]
 """What a table of calls says of views, beside what names and places them."""

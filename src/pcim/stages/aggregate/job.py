@@ -12,14 +12,14 @@ import pandas as pd
 from pcim.config.methods import method_read
 from pcim.core.identity import KEY_COLUMNS, ViewKey
 from pcim.core.tiling import Box
-from pcim.meanmaps import MeanMaps, ObjectMaps, find_windows, write_dataset
 from pcim.plates import ngff
 from pcim.plates.attribution_plate import MapPlate
 from pcim.plates.field_image import FieldImage
-from pcim.profiles import profile_wells
 from pcim.runtime.job_log import log
 from pcim.runtime.provenance import KEY, pixels_of, record
 from pcim.runtime.tables import read_tables, rows_of, write_table
+from pcim.stages.aggregate.mean_maps import MeanMaps, ObjectMaps, find_windows, write_dataset
+from pcim.stages.aggregate.well_profiles import profile_wells
 from pcim.views.resize import fit, fit_mask
 from pcim.views.view import explained_views, read_regions
 

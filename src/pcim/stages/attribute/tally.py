@@ -11,7 +11,7 @@ from pcim.runtime.progress import Meter, progress
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from pcim.attribute.tasks import Task
+    from pcim.stages.attribute.tasks import Task
     from pcim.views.view import View
 
 

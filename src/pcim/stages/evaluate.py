@@ -16,7 +16,6 @@ from pcim.config.methods import method_read
 from pcim.core.identity import KEY_COLUMNS, ViewKey
 from pcim.core.tiling import Box
 from pcim.core.vocabulary import HOW
-from pcim.intensities import Known
 from pcim.plates.attribution_plate import MapPlate
 from pcim.plates.field_image import FieldImage
 from pcim.runtime.job_log import log
@@ -24,6 +23,7 @@ from pcim.runtime.progress import progress
 from pcim.runtime.provenance import of_chunk
 from pcim.runtime.resume import Kept, Rows, fingerprint
 from pcim.runtime.tables import rows_of
+from pcim.stages.intensities import Known
 from pcim.views.resize import fit, fit_mask
 from pcim.views.view import explained_views, read_regions
 
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pcim.chunkjob import ChunkJob
     from pcim.classifiers.classifier import Classifier
     from pcim.classifiers.contract import Contract
     from pcim.config.config import EvaluateSettings, Region
     from pcim.config.methods import Background
     from pcim.metrics.score_view import Case
+    from pcim.stages.chunk_job import ChunkJob
 
 COLUMNS = (*KEY_COLUMNS, "method", "metric", "substitute", "seen", "value", "chance", *HOW, "fingerprint")
 CURVES = ("shares", "deletion", "insertion")

@@ -18,7 +18,6 @@ from pcim.classifiers.contract import load_contract
 from pcim.composites.region_swap import Scene
 from pcim.core.identity import KEY_COLUMNS, ViewKey
 from pcim.core.tiling import Box
-from pcim.intensities import Known
 from pcim.interventions.experiment import COLUMNS, Subject, exchange_regions
 from pcim.metrics import ranking
 from pcim.plates.attribution_plate import MapPlate
@@ -27,6 +26,7 @@ from pcim.runtime.job_log import log
 from pcim.runtime.provenance import pixels_of, record
 from pcim.runtime.resume import Kept, fingerprint
 from pcim.runtime.tables import read_tables, rows_of
+from pcim.stages.intensities import Known
 from pcim.views.regions import widen
 from pcim.views.resize import fit, fit_mask
 from pcim.views.view import explained_views, read_regions

@@ -9,17 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pcim.attribute.assembly import Assembly
-from pcim.attribute.spool import Spool
-from pcim.attribute.tally import Tally
-from pcim.attribute.tasks import Job, Task, finished_fields, key_of
 from pcim.classifiers.contract import load_contract
-from pcim.classify import check_failures
 from pcim.config.base import CALL
 from pcim.core.identity import KEY_COLUMNS
 from pcim.core.tiling import is_selected, thin_wells
-from pcim.intensities import Known
-from pcim.objects import read_objects
 from pcim.plates import ngff
 from pcim.plates.attribution_plate import MapPlate
 from pcim.plates.quality import digest_pixels
@@ -27,6 +20,13 @@ from pcim.runtime.job_log import log
 from pcim.runtime.journal import Journal
 from pcim.runtime.provenance import of_chunk
 from pcim.runtime.tables import rows_of, write_table
+from pcim.stages.attribute.field_assembly import Assembly
+from pcim.stages.attribute.spool import Spool
+from pcim.stages.attribute.tally import Tally
+from pcim.stages.attribute.tasks import Job, Task, finished_fields, key_of
+from pcim.stages.classify import check_failures
+from pcim.stages.intensities import Known
+from pcim.stages.objects import read_objects
 from pcim.views.view import View, Waiting, batches, read_views, views_of_wells
 
 if TYPE_CHECKING:
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pcim.attribute.spool import Done
     from pcim.attribution.explain import Attribution
-    from pcim.chunkjob import ChunkJob
     from pcim.classifiers.classifier import Classifier
     from pcim.config.config import AttributeSettings
+    from pcim.stages.attribute.spool import Done
+    from pcim.stages.chunk_job import ChunkJob
     from pcim.views.view import Reading
 
 LEDGER_COLUMNS = [

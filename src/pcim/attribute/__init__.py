@@ -1,1 +1,0 @@
-"""Attribute: which pixels the classifier needs, by PCIM and by its peers."""
