@@ -23,7 +23,6 @@ from scipy.special import softmax
 from torch import nn
 from verdicts import SETTINGS, read_exchanges
 
-from pcim import findings
 from pcim.classifiers.classifier import load_classifier, pick_device
 from pcim.composites.region_swap import Scene, exchange_objects, without_objects
 from pcim.config.config import Config
@@ -32,6 +31,7 @@ from pcim.core.plate_source import Source
 from pcim.core.tiling import tile_field
 from pcim.interventions.experiment import COLUMNS, Subject, exchange_regions
 from pcim.plates.field_image import FieldImage
+from pcim.report.analysis import findings
 from pcim.views.regions import boundary_region, partition, widen
 from pcim.views.view import read_regions
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pcim.classifiers.classifier import Classifier
-    from pcim.reading import Reading, Verdict
+    from pcim.report.wording.verdict import Reading, Verdict
 
 EXAMPLE = Path(__file__).parents[1] / "example"
 CLASSES = ("dead", "live")

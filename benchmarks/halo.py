@@ -16,8 +16,8 @@ from harness import Row, options, report
 
 from pcim.campaign.campaign import Campaign
 from pcim.campaign.input_tables import read_config
-from pcim.findings import exchange_table
 from pcim.plates.field_image import FieldImage
+from pcim.report.analysis.findings import exchange_table
 from pcim.revisions import REVISIONS
 from pcim.runtime.job_log import log
 from pcim.stages.interventions import intervene

@@ -19,7 +19,7 @@ from scipy.ndimage import gaussian_filter
 from pcim import metrics
 from pcim.composites.baselines import make_background
 from pcim.metrics.random_removal import log_sizes
-from pcim.statistics import bootstrap_means
+from pcim.report.analysis.intervals import bootstrap_means
 
 if TYPE_CHECKING:
     from collections.abc import Callable

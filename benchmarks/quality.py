@@ -23,7 +23,7 @@ from materials import PLATES, SCENES, material
 from scoring import GIVEN, UNSEEN, fidelity, localization, paired
 from tqdm import tqdm
 
-from pcim.statistics import holm
+from pcim.report.analysis.intervals import holm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -25,9 +25,9 @@ import reported
 from pcim.config.methods import CONTROLS
 from pcim.core.identity import KEY_COLUMNS
 from pcim.core.vocabulary import BLURRED, METRICS, OBJECTS_MASK, OTHER_VIEW
-from pcim.responses import MEASURES, position_table
+from pcim.report.analysis.dose_and_position import MEASURES, position_table
+from pcim.report.analysis.intervals import bootstrap_sums
 from pcim.stages.report import report_campaign
-from pcim.statistics import bootstrap_sums
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ import torch
 
 from pcim import metrics
 from pcim.composites.baselines import gaussian_blur, make_background
-from pcim.statistics import bootstrap_means
+from pcim.report.analysis.intervals import bootstrap_means
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -20,12 +20,12 @@ from verdicts import CLASSES, PLANTED, SETTINGS, reading_of, scene
 
 from pcim.architectures import small_cnn
 from pcim.classifiers.classifier import Classifier
-from pcim.statistics import proportion_interval
+from pcim.report.analysis.intervals import proportion_interval
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pcim.reading import Reading
+    from pcim.report.wording.verdict import Reading
 
 TRAINING_WELLS, STEPS, BATCH, WIDTH, FASTEST = 128, 120, 16, 8, 1e-2
 LEARNT = 0.9  # of the held-out wells

@@ -16,13 +16,13 @@ import pandas as pd
 from harness import Row, options, report
 from scipy.special import softmax
 
-from pcim import findings
 from pcim.composites.region_swap import Scene
 from pcim.config.config import EvaluateSettings
 from pcim.core.identity import ViewKey
 from pcim.interventions.experiment import COLUMNS, Subject, exchange_regions
-from pcim.reading import Reading, Verdict, read_classifier
-from pcim.statistics import proportion_interval
+from pcim.report.analysis import findings
+from pcim.report.analysis.intervals import proportion_interval
+from pcim.report.wording.verdict import Reading, Verdict, read_classifier
 from pcim.views.regions import boundary_region, partition, widen
 
 if TYPE_CHECKING:

@@ -159,8 +159,8 @@ def _evaluate(view: View) -> list[float]:
 
 
 def _report(view: View) -> list[float]:
-    from pcim.permutations import effects
-    from pcim.statistics import cluster_bootstrap_mean, holm, proportion_interval
+    from pcim.report.analysis.intervals import cluster_bootstrap_mean, holm, proportion_interval
+    from pcim.report.analysis.permutation_tests import effects
 
     values = view.pixels[1, ::6, ::6].ravel().astype(float)
     wells = [number % 8 for number in range(len(values))]

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pcim import statistics
 from pcim.attribution import forward_only, optimiser, optimiser_step
 from pcim.classifiers import classifier
 from pcim.interventions import experiment
 from pcim.metrics import score_view
 from pcim.plates import quality, writer
+from pcim.report.analysis import intervals
 from pcim.revisions import REVISIONS
 from pcim.stages import compare, intensities, objects
 from pcim.stages.aggregate import job
@@ -67,7 +67,7 @@ MOVES: list[tuple[str, Any, str, Any]] = [
     ("evaluate", score_view, "CELLS", 8),
     ("evaluate", compare, "TOP_SHARE", 0.06),
     ("evaluate", experiment, "softmax", lambda scores, axis: experiment.np.exp(scores / 2)),
-    ("report", statistics, "stdtrit", scaled(statistics.stdtrit, 1.5)),
+    ("report", intervals, "stdtrit", scaled(intervals.stdtrit, 1.5)),
 ]
 """A constant or a step of a stage, and what would be another."""
 

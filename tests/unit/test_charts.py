@@ -12,9 +12,10 @@ import pytest
 import reported
 import vl_convert
 
-from pcim import charts, findings
-from pcim.figures import VEGA_LITE, Album
-from pcim.scores import curve_table
+from pcim.report.analysis import findings
+from pcim.report.analysis.method_scores import curve_table
+from pcim.report.page import charts
+from pcim.report.page.figures import VEGA_LITE, Album
 
 NAMES = {"pcim": "PCIM", "edge": "Edges", "random": "Random"}
 

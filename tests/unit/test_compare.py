@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 import reported
 
-from pcim import findings
 from pcim.core.identity import ViewKey
+from pcim.report.analysis import findings
 from pcim.stages.compare import COLUMNS, compare_classifiers, compare_maps, shared_views
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from pcim.confounding import accuracy_by_level, confounding_table, factors
+from pcim.report.analysis.confounding import accuracy_by_level, confounding_table, factors
 
 
 def plate(truth: dict[str, str], call: dict[str, str] | None = None) -> pd.DataFrame:

@@ -19,8 +19,8 @@ from reported import HOSTILE, Made, make_campaign
 from pcim.classifiers.contract import load_contract
 from pcim.config.config import Config
 from pcim.core.plate_source import Source
-from pcim.crate import Told, copy_workflow, write_crate
 from pcim.crate_settings import Person
+from pcim.report.ro_crate import Told, copy_workflow, write_crate
 from pcim.stages.report import report_campaign
 
 ROOT = Path(__file__).parents[2]

@@ -11,8 +11,8 @@ import reported
 
 from pcim.config.config import Verdict
 from pcim.config.report import DoubtSettings
-from pcim.doubts import ACCEPTABLE, acceptable, doubtful, failures, rerun_command, rescan_command
 from pcim.jobstates import UNREAD
+from pcim.report.analysis.review import ACCEPTABLE, acceptable, doubtful, failures, rerun_command, rescan_command
 
 SURE = {
     "call": "spot",

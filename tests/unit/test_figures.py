@@ -8,7 +8,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-from pcim import figures
+from pcim.report.page import figures
 
 
 def stack() -> np.ndarray:

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import reported
 
-from pcim import findings
 from pcim.config.config import ClassifierSettings
+from pcim.report.analysis import findings
 
 SETTINGS = ClassifierSettings.model_validate(
     {"model": "model.yaml", "plates": ["p1"], "truth": "label", "split": "split", "regions": {"spots": {"label": "s"}}}

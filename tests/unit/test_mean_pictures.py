@@ -10,8 +10,8 @@ import numpy as np
 import xarray as xr
 from PIL import Image
 
-from pcim import mean_pictures
-from pcim.figures import Album, Picture
+from pcim.report.page import mean_map_figures
+from pcim.report.page.figures import Album, Picture
 from pcim.stages.aggregate.mean_maps import ObjectMaps, write_dataset
 
 
@@ -35,17 +35,17 @@ def maps(treatments: int) -> xr.Dataset:
 
 def test_calls_come_first_then_the_largest_treatments_and_no_other_method_or_grouping(tmp_path: Path) -> None:
     album = Album()
-    shown, top = mean_pictures.mean_maps(write(tmp_path, maps(20)), "pcim", album, "x")
+    shown, top = mean_map_figures.mean_maps(write(tmp_path, maps(20)), "pcim", album, "x")
     assert [picture.caption for picture in shown[:3]] == ["call dead\nn = 3 views", "treatment t19\nn = 20 views", "treatment t18\nn = 19 views"]  # fmt: skip
-    assert len(shown) == mean_pictures.MOST
+    assert len(shown) == mean_map_figures.MOST
     assert top == 20, "the highest shown mean, of the call"
     assert pixels(shown[0]).min() > pixels(shown[1]).min() > pixels(shown[-1]).min(), "one scale for all"
     assert album.files["x.png"].startswith(b"\x89PNG")
 
 
 def test_no_maps_give_no_pictures(tmp_path: Path) -> None:
-    assert mean_pictures.mean_maps(write(tmp_path, maps(2)), "occlusion", Album(), "x") == ([], 1.0)
-    assert mean_pictures.object_maps(
+    assert mean_map_figures.mean_maps(write(tmp_path, maps(2)), "occlusion", Album(), "x") == ([], 1.0)
+    assert mean_map_figures.object_maps(
         write(tmp_path, ObjectMaps(8, ["GFP"]).dataset()), "pcim", Album(), ["FFFFFF"]
     ) == ([], 1.0)
 
@@ -56,7 +56,7 @@ def test_an_object_is_shown_as_its_mean_image_and_its_mean_map(tmp_path: Path) -
     dot[8, 8] = 10.0
     for call, factor in (("dead", 1.0), ("live", 3.0)):
         means.add("pcim", {"call": call, "treatment": "t"}, np.array([[4, 4]]), factor * dot, factor * dot[np.newaxis])
-    pairs, top = mean_pictures.object_maps(write(tmp_path, means.dataset()), "pcim", Album(), ["FFFFFF"])
+    pairs, top = mean_map_figures.object_maps(write(tmp_path, means.dataset()), "pcim", Album(), ["FFFFFF"])
     assert [image.caption for image, _ in pairs] == ["call dead\nn = 1 objects", "call live\nn = 1 objects"]
     assert top == 30
     for image, attribution in pairs:

@@ -9,7 +9,7 @@ import pandas as pd
 import reported
 from PIL import Image
 
-from pcim.panels import choose_views, composite, map_png, outlines_png, overlay_png, scale_of
+from pcim.report.page.examples import choose_views, composite, map_png, outlines_png, overlay_png, scale_of
 
 
 def candidates(wrong: str = "") -> pd.DataFrame:

@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from pcim import permutations
-from pcim.permutations import Projection, effects
+from pcim.report.analysis import permutation_tests
+from pcim.report.analysis.permutation_tests import Projection, effects
 
 
 def dummies(codes: np.ndarray) -> np.ndarray:
@@ -47,14 +47,14 @@ def test_what_a_factor_tells_is_not_changed_by_the_factors_beside_it() -> None:
 
 def test_every_order_within_the_strata_is_as_likely_and_no_other_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     values, strata = np.array([1.0, 2, 3, 10, 20]), np.array([0, 0, 0, 1, 1])
-    drawn = np.concatenate(list(permutations.permutations(values, strata, 12_000, 0)))
+    drawn = np.concatenate(list(permutation_tests.permutations(values, strata, 12_000, 0)))
     orders = [(*a, *b) for a in itertools.permutations(values[:3]) for b in itertools.permutations(values[3:])]
     counts = [int((drawn == order).all(1).sum()) for order in orders]
     assert sum(counts) == len(drawn) == 12_000
     assert min(counts) > 860, "1000 each, give or take 30"
     assert max(counts) < 1140
-    monkeypatch.setattr(permutations, "_MOST_VALUES", 50)
-    apart = list(permutations.permutations(values, strata, 12_000, 0))
+    monkeypatch.setattr(permutation_tests, "_MOST_VALUES", 50)
+    apart = list(permutation_tests.permutations(values, strata, 12_000, 0))
     assert {len(some) for some in apart} == {10}
     np.testing.assert_array_equal(np.concatenate(apart), drawn)
 

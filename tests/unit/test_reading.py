@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pcim import findings
 from pcim.config.report import ReadingSettings
 from pcim.core.identity import KEY_COLUMNS
-from pcim.reading import read_classifier
-from pcim.words import interval, join, number, percent, the
+from pcim.report.analysis import findings
+from pcim.report.number_format import interval, join, number, percent, the
+from pcim.report.wording.verdict import read_classifier
 
 EMPTY_ACCURACY = findings.accuracy_table(
     pd.DataFrame(columns=["wells", "truth", "call"]), pd.DataFrame(columns=["wells", "truth", "call"])

@@ -18,8 +18,8 @@ import pytest
 from reported import HOSTILE, Made, make_campaign, write_mean_maps
 
 from pcim.core.identity import KEY_COLUMNS
+from pcim.report.json_csv import as_csv
 from pcim.stages.report import report_campaign
-from pcim.summary import as_csv
 
 
 class Tags(HTMLParser):

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
-from pcim import findings
-from pcim.responses import (
+from pcim.report.analysis import findings
+from pcim.report.analysis.dose_and_position import (
     MEASURES,
     dose_table,
     measured_views,

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import reported
 
-from pcim.scores import Scores, curve_table, method_table
+from pcim.report.analysis.method_scores import Scores, curve_table, method_table
 
 
 def test_the_wide_table_holds_every_value_whatever_the_parts_and_their_order() -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pcim import statistics
-from pcim.statistics import (
+from pcim.report.analysis import intervals
+from pcim.report.analysis.intervals import (
     Interval,
     bootstrap_means,
     bootstrap_sums,
@@ -50,7 +50,7 @@ def test_columns_are_as_they_would_be_alone_but_for_their_missing_values(monkeyp
     assert together.p[1] == pytest.approx(2 / 1001)
     assert together.p[0] > 0.05
     assert np.isnan([together.low[3], together.p[3], together.mean[3]]).all()
-    monkeypatch.setattr(statistics, "_MOST_COLUMNS", 1)
+    monkeypatch.setattr(intervals, "_MOST_COLUMNS", 1)
     apart = bootstrap_means(values, wells, draws=1000)
     for name in ("mean", "low", "high", "p", "n"):
         np.testing.assert_allclose(getattr(apart, name), getattr(together, name), rtol=1e-12)
@@ -96,7 +96,7 @@ def test_the_interval_depends_on_neither_order_nor_chunks_but_on_the_seed(monkey
     order = generator.permutation(60)
     assert cluster_bootstrap_mean(values[order], wells[order], draws=500) == first
     assert cluster_bootstrap_mean(values, wells, draws=500, seed=1) != first
-    monkeypatch.setattr(statistics, "_MOST_COUNTS", 100)
+    monkeypatch.setattr(intervals, "_MOST_COUNTS", 100)
     assert cluster_bootstrap_mean(values, wells, draws=500) == first
 
 
@@ -153,7 +153,7 @@ def test_sums_by_well_and_a_long_table_say_what_the_wide_table_says() -> None:
 
 
 def test_resamples_are_multinomial() -> None:
-    drawn = np.concatenate(list(statistics._resamples(6, 40_000, 0)))
+    drawn = np.concatenate(list(intervals._resamples(6, 40_000, 0)))
     assert (drawn.sum(1) == 6).all()
     np.testing.assert_allclose(drawn.mean(0), 1, atol=0.02)
     np.testing.assert_allclose(np.cov(drawn.T), np.eye(6) - 1 / 6, atol=0.03)

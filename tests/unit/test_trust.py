@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from pcim.trust import method_sentence, trusted_methods
+from pcim.report.wording.method_trust import method_sentence, trusted_methods
 
 
 def table(gains: dict[str, tuple[float, bool | None]], metric: str = "morf_lerf") -> pd.DataFrame:

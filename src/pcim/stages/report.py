@@ -14,15 +14,15 @@ import pandas as pd
 from pcim.campaign.job_list import read_made
 from pcim.config.config import Config
 from pcim.core.plate_source import Source
-from pcim.crate import Told, copy_workflow, write_crate
-from pcim.figures import Album
-from pcim.found import Inputs
-from pcim.page import ClassifierPage
-from pcim.pages import Pages
+from pcim.report.inputs import Inputs
+from pcim.report.json_csv import as_csv, summary_json
+from pcim.report.page.campaign_page import Pages
+from pcim.report.page.classifier_page import ClassifierPage
+from pcim.report.page.figures import Album
+from pcim.report.ro_crate import Told, copy_workflow, write_crate
 from pcim.runtime.job_log import log, whole_file
 from pcim.runtime.provenance import record
 from pcim.runtime.tables import read_tables, write_table
-from pcim.summary import as_csv, summary_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pcim.words import join, percent
+from pcim.report.number_format import join, percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ import pandas as pd
 from pcim.campaign import job_list
 from pcim.config.config import IngestSettings
 from pcim.core.identity import FIELD_COLUMNS, KEY_COLUMNS
-from pcim.words import number
+from pcim.report.number_format import number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from pcim.confounding import factors
 from pcim.core.identity import KEY_COLUMNS, keyed_number
-from pcim.permutations import ROUNDING, Tested, effects, permutations
-from pcim.statistics import bootstrap_means, holm, long_means
+from pcim.report.analysis.confounding import factors
+from pcim.report.analysis.intervals import bootstrap_means, holm, long_means
+from pcim.report.analysis.permutation_tests import ROUNDING, Tested, effects, permutations
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from pcim.cautions import Row, cautions_of, records, without_control
 from pcim.config.report import ReadingSettings
 from pcim.core.vocabulary import BACKGROUND, CORNERS, FRAME, MAP_TOP, SURROUNDINGS
-from pcim.pointing import map_sentence, pointed_regions
-from pcim.words import interval, join, percent, the
+from pcim.report.number_format import interval, join, percent, the
+from pcim.report.wording.cautions import Row, cautions_of, records, without_control
+from pcim.report.wording.map_location import map_sentence, pointed_regions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,7 +124,7 @@ def read_classifier(  # noqa: PLR0913 - the findings and how to read them
     named: bool = True,
     channels: pd.DataFrame | None = None,
 ) -> Reading:
-    """Read one classifier from its findings (see `pcim.findings`).
+    """Read one classifier from its findings (see `pcim.report.analysis.findings`).
 
     `calls` = how many classes it ever called; `halo_px` = how much around them the objects are exchanged with; `named` = has it
     regions of its own; `channels` = `findings.channel_table`'s.

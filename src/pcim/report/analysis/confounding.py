@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pcim.core.identity import row_number
-from pcim.statistics import proportion_interval
+from pcim.report.analysis.intervals import proportion_interval
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

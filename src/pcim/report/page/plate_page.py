@@ -12,16 +12,16 @@ from urllib.parse import quote
 
 import numpy as np
 
-from pcim import charts, mean_pictures
 from pcim.core.plate_source import REMOTE
 from pcim.plates import ngff
-from pcim.summary import records
+from pcim.report.json_csv import records
+from pcim.report.page import charts, mean_map_figures
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pcim.figures import Album, Picture, Plot
-    from pcim.page import ClassifierPage
+    from pcim.report.page.classifier_page import ClassifierPage
+    from pcim.report.page.figures import Album, Picture, Plot
 
 _LISTED = (
     "well", "field", "view", "treatment", "dose", "truth", "call", "p", "share", "lift", "fidelity", "agreement", "stop", "why",
@@ -75,14 +75,14 @@ class PlatePage:
         """Mean maps by call and treatment, and the value shown as white."""
         path = self.found.evidence.mean_maps.get(self.plate)
         name = f"{self.id}.mean_maps"
-        return ([], 1.0) if path is None else mean_pictures.mean_maps(path, self.found.method, self.album, name)
+        return ([], 1.0) if path is None else mean_map_figures.mean_maps(path, self.found.method, self.album, name)
 
     @cached_property
     def object_maps(self) -> tuple[list[tuple[Picture, Picture]], float]:
         """Mean image and mean map around the objects by call, and the value shown as white."""
         path = self.found.evidence.object_maps.get(self.plate)
         colours = self.found.gallery.colours
-        return ([], 1.0) if path is None else mean_pictures.object_maps(path, self.found.method, self.album, colours)
+        return ([], 1.0) if path is None else mean_map_figures.object_maps(path, self.found.method, self.album, colours)
 
     @property
     def views(self) -> pd.DataFrame:

@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pcim import charts, findings
 from pcim.core.vocabulary import BLURRED, METRICS, SHOWN
-from pcim.evidence import ClassifierFindings
-from pcim.gallery import Gallery
-from pcim.reading import JUDGED
-from pcim.scores import is_control
-from pcim.words import VERDICT_MARKS, method_name, metric_name, percent
+from pcim.report.analysis import findings
+from pcim.report.analysis.method_scores import is_control
+from pcim.report.classifier_findings import ClassifierFindings
+from pcim.report.number_format import VERDICT_MARKS, method_name, metric_name, percent
+from pcim.report.page import charts
+from pcim.report.page.gallery import Gallery
+from pcim.report.wording.verdict import JUDGED
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
     import pandas as pd
 
-    from pcim.figures import Album, Plot
+    from pcim.report.page.figures import Album, Plot
 
 _DRAWN_TREATMENTS = 12
 

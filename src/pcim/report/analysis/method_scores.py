@@ -11,7 +11,7 @@ import pandas as pd
 from pcim.config.methods import CONTROLS
 from pcim.core.identity import KEY_COLUMNS
 from pcim.core.vocabulary import BLURRED, METRICS, OBJECTS_MASK, OTHER_VIEW
-from pcim.statistics import Means, bootstrap_means, bootstrap_sums, holm
+from pcim.report.analysis.intervals import Means, bootstrap_means, bootstrap_sums, holm
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -10,21 +10,21 @@ import jinja2
 import pandas as pd
 import yaml
 
-from pcim.charts import theme
 from pcim.config.methods import CONTROLS
 from pcim.core.identity import KEY_COLUMNS
-from pcim.doubts import acceptable, failures, rerun_command, rescan_command
-from pcim.figures import javascript
-from pcim.plate_page import PlatePage
-from pcim.words import interval, method_name, number, percent
+from pcim.report.analysis.review import acceptable, failures, rerun_command, rescan_command
+from pcim.report.number_format import interval, method_name, number, percent
+from pcim.report.page.charts import theme
+from pcim.report.page.figures import javascript
+from pcim.report.page.plate_page import PlatePage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from pcim.config.config import Config
-    from pcim.found import Inputs
-    from pcim.page import ClassifierPage
+    from pcim.report.inputs import Inputs
+    from pcim.report.page.classifier_page import ClassifierPage
 
 
 @dataclass

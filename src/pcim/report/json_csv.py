@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from pcim.evidence import ClassifierFindings
+    from pcim.report.classifier_findings import ClassifierFindings
 
 FORM = 2
 """The form of report.json; raised when a key changes its meaning or goes."""

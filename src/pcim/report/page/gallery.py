@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pcim.panels import (
+from pcim.plates.colours import channel_colours
+from pcim.report.analysis.method_scores import is_control
+from pcim.report.number_format import method_name
+from pcim.report.page.examples import (
     OUTLINES,
     Example,
     choose_views,
@@ -19,17 +22,14 @@ from pcim.panels import (
     stretch,
     top_of,
 )
-from pcim.plates.colours import channel_colours
-from pcim.scores import is_control
-from pcim.words import method_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
 
-    from pcim.evidence import ClassifierFindings
-    from pcim.figures import Album, Picture
+    from pcim.report.classifier_findings import ClassifierFindings
+    from pcim.report.page.figures import Album, Picture
 
 
 @dataclass

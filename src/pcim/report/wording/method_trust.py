@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pcim.scores import GAINS, is_control
-from pcim.words import interval, join, method_name, number
+from pcim.report.analysis.method_scores import GAINS, is_control
+from pcim.report.number_format import interval, join, method_name, number
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,8 +14,8 @@ import pandas as pd
 
 from pcim.core.identity import FIELD_COLUMNS, KEY_COLUMNS
 from pcim.core.vocabulary import WHOLE
-from pcim.responses import long_table, organelle_table
-from pcim.statistics import cluster_bootstrap_mean, proportion_interval
+from pcim.report.analysis.dose_and_position import long_table, organelle_table
+from pcim.report.analysis.intervals import cluster_bootstrap_mean, proportion_interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,8 +8,8 @@ import numpy as np
 import xarray as xr
 from zarr.storage import ZipStore
 
-from pcim import figures
-from pcim.panels import composite, image_png, map_png
+from pcim.report.page import figures
+from pcim.report.page.examples import composite, image_png, map_png
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pcim.figures import Album, Picture
+    from pcim.report.page.figures import Album, Picture
 
 SHOWN = ("call", "treatment")
 """The groupings that the page shows; the files hold more."""

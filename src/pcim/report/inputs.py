@@ -11,9 +11,9 @@ import pandas as pd
 from pcim.classifiers.contract import load_contract
 from pcim.core.identity import KEY_COLUMNS
 from pcim.core.vocabulary import HOW, PAIR_COLUMNS
-from pcim.evidence import Evidence
+from pcim.report.analysis.method_scores import READ, Scores
+from pcim.report.classifier_findings import Evidence
 from pcim.runtime.tables import read_tables
-from pcim.scores import READ, Scores
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

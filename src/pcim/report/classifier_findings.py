@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from pcim import findings, responses
 from pcim.config.methods import CONTROLS, method_read
 from pcim.config.report import DoubtSettings, ReadingSettings
-from pcim.confounding import accuracy_by_level, confounding_table
 from pcim.core.identity import KEY_COLUMNS, well_order
-from pcim.doubts import doubtful, failures
-from pcim.reading import Reading, read_classifier
-from pcim.scores import Scores, curve_table, is_control, method_table
-from pcim.trust import method_sentence
+from pcim.report.analysis import dose_and_position, findings
+from pcim.report.analysis.confounding import accuracy_by_level, confounding_table
+from pcim.report.analysis.method_scores import Scores, curve_table, is_control, method_table
+from pcim.report.analysis.review import doubtful, failures
+from pcim.report.wording.method_trust import method_sentence
+from pcim.report.wording.verdict import Reading, read_classifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -150,36 +150,36 @@ class ClassifierFindings:
     @cached_property
     def organelles(self) -> pd.DataFrame:
         """Share of the map and lift by method, region and channel."""
-        return responses.organelle_table(self.evidence.shares, draws=self.draws)
+        return dose_and_position.organelle_table(self.evidence.shares, draws=self.draws)
 
     @cached_property
     def _measured(self) -> pd.DataFrame:
         shares, objects = self.evidence.shares, self.evidence.settings.objects
-        return responses.measured_views(self.views, shares, method=self.method, region=objects)
+        return dose_and_position.measured_views(self.views, shares, method=self.method, region=objects)
 
     @cached_property
     def _measured_wells(self) -> pd.DataFrame:
-        return responses.measured_wells(self._measured)
+        return dose_and_position.measured_wells(self._measured)
 
     @cached_property
     def treatments(self) -> pd.DataFrame:
         """What is called and where the map lies, by treatment."""
-        return responses.treatment_table(self._measured, draws=self.draws)
+        return dose_and_position.treatment_table(self._measured, draws=self.draws)
 
     @cached_property
     def doses(self) -> pd.DataFrame:
         """The same by treatment and dose."""
-        return responses.dose_table(self._measured, draws=self.draws)
+        return dose_and_position.dose_table(self._measured, draws=self.draws)
 
     @cached_property
     def trends(self) -> pd.DataFrame:
         """How both go with the dose."""
-        return responses.trend_table(self._measured_wells, draws=self.draws)
+        return dose_and_position.trend_table(self._measured_wells, draws=self.draws)
 
     @cached_property
     def positions(self) -> pd.DataFrame:
         """How both go with the place on the plate."""
-        return responses.position_table(self._measured_wells, draws=self.draws)
+        return dose_and_position.position_table(self._measured_wells, draws=self.draws)
 
     @cached_property
     def exchanges(self) -> pd.DataFrame:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pcim.cautions import Row, records
-from pcim.words import interval, join, number, percent
+from pcim.report.number_format import interval, join, number, percent
+from pcim.report.wording.cautions import Row, records
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,7 +16,7 @@ import vl_convert
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from pcim.charts import theme
+from pcim.report.page.charts import theme
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

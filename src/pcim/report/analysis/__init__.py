@@ -1,0 +1,1 @@
+"""Tables and tests behind the report: tables in, tables out."""
