@@ -10,8 +10,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from pcim.jobstates import STATES, Found
-from pcim.status import Row
+from pcim.operations.job_states import STATES, Found
+from pcim.operations.status import Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pcim.campaign.job_list import Job
-    from pcim.checks import Check
-    from pcim.jobstates import Bad
-    from pcim.reproduce import Reproduction
-    from pcim.rescan import PlateScan
-    from pcim.status import Status
+    from pcim.operations.doctor.machine import Check
+    from pcim.operations.job_states import Bad
+    from pcim.operations.reproduce import Reproduction
+    from pcim.operations.rescan import PlateScan
+    from pcim.operations.status import Status
 
 _STATES = ("different", "unknown", "close")
 _LISTED = 20

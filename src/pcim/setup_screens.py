@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pcim.campaign.scaffold.campaign_files import Draft
     from pcim.campaign.scaffold.discover import FoundPlate
-    from pcim.validate import Validation
+    from pcim.operations.validate import Validation
 
 _LISTED = 20
 _NAMED = 3

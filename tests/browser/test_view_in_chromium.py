@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from shown import make_results
 
+from pcim.operations.viewer.plate_view import find_view, served
+from pcim.operations.viewer.server import Server
 from pcim.plates.colours import channel_colours
-from pcim.serving import Server
-from pcim.viewing import find_view, served
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [

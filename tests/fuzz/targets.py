@@ -359,7 +359,7 @@ def imagexpress(data: bytes) -> None:
 
 CAMPAIGN = (CampaignError,)
 PLATE = (NgffError, ValueError, OSError)
-"""What `pcim.campaign.plan.plan_plates` and `pcim.rescan` catch."""
+"""What `pcim.campaign.plan.plan_plates` and `pcim.operations.rescan` catch."""
 PIXELS = (Exception,)
 """Decoders raise what they like: `pcim.stages.convert.convert_field` makes all but a lack of memory the field's reason."""
 

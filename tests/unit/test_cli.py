@@ -22,8 +22,8 @@ from pcim.cli import app
 from pcim.commands import stages
 from pcim.commands.terminal import campaigns
 from pcim.core.workflow_files import snakefile
+from pcim.operations.status import campaign_status
 from pcim.runtime.progress import progress_file
-from pcim.status import campaign_status
 
 COMMANDS = typer.main.get_group(app).commands
 HEAVY = {"torch", "zarr", "dask", "captum", "pandas", "scipy", "matplotlib", "numpy", "snakemake", "pydantic"}

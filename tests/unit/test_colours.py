@@ -13,9 +13,9 @@ from shown import make_results
 
 from pcim import attribute_plate, load_classifier, open_plate
 from pcim.core.plate_source import Source
+from pcim.operations.viewer.plate_view import find_view
 from pcim.plates.colours import channel_colours, word_for
 from pcim.report.page.examples import read_example
-from pcim.viewing import find_view
 
 OWN = ("33FF59", "F233F2")
 

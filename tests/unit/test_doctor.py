@@ -14,14 +14,14 @@ import yaml
 from makers import write_campaign
 from typer.testing import CliRunner
 
-from pcim import checks, testjobs
-from pcim.checks import Check, Mount, check_shared, mount_of, mounts, quota_left
 from pcim.cli import app
-from pcim.doctor import examine
-from pcim.probe import look_around
-from pcim.siteprofile import Request
-from pcim.slurm import minutes
-from pcim.testjobs import Trial, judge
+from pcim.operations.doctor import machine, trial_jobs
+from pcim.operations.doctor.cluster_profile import Request
+from pcim.operations.doctor.doctor import examine
+from pcim.operations.doctor.machine import Check, Mount, check_shared, mount_of, mounts, quota_left
+from pcim.operations.doctor.node_probe import look_around
+from pcim.operations.doctor.slurm import minutes
+from pcim.operations.doctor.trial_jobs import Trial, judge
 
 ROOT = Path(__file__).parents[2]
 SINFO = "cpu*|up|1-00:00:00|8000+|(null)\ncpu*|up|1-00:00:00|16000|(null)\ngpu|up|12:00:00|64000|gpu:h200:2(S:0-1)"
@@ -59,10 +59,10 @@ def test_places_that_everyone_may_write_are_named(tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
     (tmp_path / "models/model.yaml").touch()
     places = {"results": tmp_path, "classifier a": tmp_path / "models/model.yaml"}
-    (found,) = checks.check_writers(places)
+    (found,) = machine.check_writers(places)
     assert found.state == "ok"
     (tmp_path / "models").chmod(0o777)
-    (found,) = checks.check_writers(places)
+    (found,) = machine.check_writers(places)
     assert (found.state, found.found) == ("warning", f"classifier a ({tmp_path / 'models'})")
 
 
@@ -74,8 +74,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 @pytest.fixture
 def config(inputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(testjobs, "POLL_S", 0.02)
-    monkeypatch.setattr(checks, "check_python", lambda clone: iter(()))
+    monkeypatch.setattr(trial_jobs, "POLL_S", 0.02)
+    monkeypatch.setattr(machine, "check_python", lambda clone: iter(()))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests")]))
     inputs = inputs | {"attribute": {"methods": ["random", "edge"], "batch_size": 2}}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(inputs))
@@ -126,7 +126,7 @@ def test_every_fault_of_the_config_is_a_line(config: Path) -> None:
 def test_packages_are_compared_with_the_lock(tmp_path: Path) -> None:
     (tmp_path / "requirements").mkdir()
     (tmp_path / "requirements/run.txt").write_text("# lock\nnumpy==0.1\npyyaml==6.0.3\nnot-a-package==1\n")
-    found = list(checks.check_python(tmp_path))
+    found = list(machine.check_python(tmp_path))
     assert "not-a-package" in of(found, "failed")["packages"]
     assert "(tested: 0.1)" in of(found, "warning")["packages"]
     assert "pyyaml" not in str(found).lower().replace("run.txt", "")
@@ -134,23 +134,23 @@ def test_packages_are_compared_with_the_lock(tmp_path: Path) -> None:
 
 def test_results_that_cannot_be_written_are_told(config: Path) -> None:
     (config.parent / "results").write_text("a file in the way")
-    assert "results" in of(list(checks.check_results("planted")), "failed")
+    assert "results" in of(list(machine.check_results("planted")), "failed")
 
 
 def test_too_little_space_is_told_before_it_is_used_up(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks.shutil, "disk_usage", lambda place: SimpleNamespace(free=1000))
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda place: SimpleNamespace(free=1000))
     assert "free: 0.0 GB" in of(list(examine([config], "", with_jobs=False)), "failed")["space"]
 
 
 def test_a_quota_is_read_where_one_is_told(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = Mount("server:/home", str(tmp_path), "nfs4", ())
-    monkeypatch.setattr(checks, "mounts", lambda: [home])
+    monkeypatch.setattr(machine, "mounts", lambda: [home])
     cluster.says("quota", "Disk quotas for user x (uid 7):\\n  Filesystem blocks quota limit grace files quota limit grace\\n"
                           "server:/home 3000000* 2000000 4000000 0 900 1000 2000 0")  # fmt: skip
     assert quota_left(tmp_path) == (pytest.approx(1.024), 1100)
     cluster.says("quota", "server:/home 3000000 0 0 0 900 0 0 0")
     assert quota_left(tmp_path) == (None, None)
-    monkeypatch.setattr(checks, "mounts", lambda: [Mount("mds@tcp:/fs", str(tmp_path), "lustre", ())])
+    monkeypatch.setattr(machine, "mounts", lambda: [Mount("mds@tcp:/fs", str(tmp_path), "lustre", ())])
     cluster.says("lfs", f"{tmp_path}\\n   1000000 2000000 2000000 - 10 0 0 -")
     assert quota_left(tmp_path) == (pytest.approx(1.024), None)
 
@@ -257,7 +257,7 @@ def test_a_test_job_looks_around_measures_and_leaves_nothing(config: Path, clust
         "--mem=4000",
         "--time=5",
         "--comment=a b",
-        f"{sys.executable} -m pcim.probe",
+        f"{sys.executable} -m pcim.operations.doctor.node_probe",
     )
     assert all(words in call for words in asked)
     assert not list((config.parent / "results/planted").iterdir())

@@ -11,7 +11,7 @@ import reported
 
 from pcim.config.config import Verdict
 from pcim.config.report import DoubtSettings
-from pcim.jobstates import UNREAD
+from pcim.operations.job_states import UNREAD
 from pcim.report.analysis.review import ACCEPTABLE, acceptable, doubtful, failures, rerun_command, rescan_command
 
 SURE = {

@@ -36,10 +36,10 @@ from pcim.campaign.scaffold.platemap_template import platemap_text, read_given
 from pcim.cli import app
 from pcim.config.config import Config
 from pcim.core.plate_source import Source
+from pcim.operations.validate import validate
 from pcim.plates.inventory import Survey, survey_plate
 from pcim.plates.vendors import MARKS, READERS, read_export
 from pcim.setup_screens import show_found
-from pcim.validate import validate
 
 ROOT = Path(__file__).parents[2]
 

@@ -16,11 +16,12 @@ import yaml
 import zarr
 from rich.console import Console
 
-from pcim import differences, reproduce, screens
+from pcim import screens
 from pcim.classifiers import classifier
-from pcim.differences import how_far
+from pcim.operations import differences, reproduce
+from pcim.operations.differences import how_far
+from pcim.operations.reproduce import Chosen
 from pcim.plates.attribution_plate import MapPlate
-from pcim.reproduce import Chosen
 from pcim.runtime.provenance import read_record
 
 ROWS = {"call": 8, "map": 8 * len(METHODS)}

@@ -22,7 +22,7 @@ from pcim.campaign.campaign import Campaign
 from pcim.cli import app
 from pcim.config.config import IngestSettings
 from pcim.core.plate_source import Source
-from pcim.rescan import fields_table, make_rerun, scan_plate
+from pcim.operations.rescan import fields_table, make_rerun, scan_plate
 from pcim.runtime.job_log import hold_campaign
 from pcim.stages.convert import convert_plate
 from pcim.stages.ingest import ingest_plate

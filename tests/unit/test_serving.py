@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pcim.serving import Served, Server, part_of, plain_path
+from pcim.operations.viewer.server import Served, Server, part_of, plain_path
 
 TOKEN = "a-token"
 CONTENT = bytes(range(256)) * 4096  # several pieces

@@ -17,11 +17,11 @@ import yaml
 from makers import write_campaign, write_model
 from typer.testing import CliRunner
 
-from pcim import checks
 from pcim.campaign.input_tables import read_platemap
 from pcim.classifiers.contract import read_contract
 from pcim.cli import app
-from pcim.validate import validate
+from pcim.operations.doctor import machine
+from pcim.operations.validate import validate
 
 
 @pytest.fixture(scope="module")
@@ -260,7 +260,7 @@ def test_places_of_crops_are_read(values: dict[str, Any], tmp_path: Path) -> Non
 def test_a_campaign_above_its_budget_and_the_free_space_is_refused_with_both(
     values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checks.shutil, "disk_usage", lambda place: SimpleNamespace(free=1000))
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda place: SimpleNamespace(free=1000))
     found = check(values | {"budget": {"max_jobs": 1}})
     assert len(found) == 2
     assert "budget.max_jobs: " in found[0]

@@ -19,13 +19,13 @@ from runs import hear_interrupts
 from shown import make_results
 from typer.testing import CliRunner
 
-from pcim import viewing
 from pcim.cli import app
 from pcim.commands.view import plates
-from pcim.serving import Server
-from pcim.viewing import find_view, served
+from pcim.operations.viewer import plate_view
+from pcim.operations.viewer.plate_view import find_view, served
+from pcim.operations.viewer.server import Server
 
-VIEWER = Path(viewing.__file__).with_name("viewer")
+VIEWER = Path(plate_view.__file__).with_name("viewer")
 
 
 @pytest.fixture

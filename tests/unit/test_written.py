@@ -14,7 +14,7 @@ from makers import write_campaign
 from pcim.campaign.campaign import Campaign
 from pcim.campaign.input_tables import CampaignError, read_config
 from pcim.config.yaml_lines import MAX_BYTES, Written, read_together, read_yaml
-from pcim.validate import validate
+from pcim.operations.validate import validate
 
 ROOT = Path(__file__).parents[2]
 

@@ -33,7 +33,7 @@ def doctor(
         0  nothing failed; warnings are no failures
         1  something failed
     """
-    from pcim.doctor import examine, plain
+    from pcim.operations.doctor.doctor import examine, plain
     from pcim.screens import show_check
 
     screen, found = console(), []

@@ -42,8 +42,8 @@ def reproduce(  # noqa: PLR0913, PLR0917 - options
         1  something differs
         2  it cannot be told: an input is gone or changed, or nothing was recorded
     """
-    from pcim.reproduce import Chosen
-    from pcim.reproduce import reproduce as make_again
+    from pcim.operations.reproduce import Chosen
+    from pcim.operations.reproduce import reproduce as make_again
     from pcim.screens import show_reproduction
 
     try:

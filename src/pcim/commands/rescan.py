@@ -34,7 +34,7 @@ def rescan(
     """
     from pcim.campaign.campaign import Campaign
     from pcim.campaign.input_tables import read_config
-    from pcim.rescan import make_rerun, plain, scan_campaign
+    from pcim.operations.rescan import make_rerun, plain, scan_campaign
     from pcim.screens import show_scans
 
     try:

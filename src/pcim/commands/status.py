@@ -34,8 +34,8 @@ def status(
         1  some job failed
         2  it cannot be told: there is no such campaign
     """
+    from pcim.operations.status import campaign_status, plain
     from pcim.screens import show_status
-    from pcim.status import campaign_status, plain
 
     while True:
         try:

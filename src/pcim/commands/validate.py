@@ -28,8 +28,8 @@ def validate(
         0  nothing is wrong
         2  something is, and is told
     """
-    from pcim import validate as stage
     from pcim.campaign.input_tables import CampaignError
+    from pcim.operations import validate as stage
     from pcim.setup_screens import show_validation
 
     told = stage.validate(configfile)

@@ -13,8 +13,8 @@ import typer
 from pcim.commands.terminal import Results, refuse
 
 if TYPE_CHECKING:
-    from pcim.serving import Server
-    from pcim.viewing import View
+    from pcim.operations.viewer.plate_view import View
+    from pcim.operations.viewer.server import Server
 
 
 def plates(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -56,8 +56,8 @@ def view(  # noqa: PLR0913, PLR0917 - a parameter an option
         0  it was shown, and ended by Ctrl-C
         2  it cannot be shown: no such campaign or plate, no maps yet, or the port is taken
     """
-    from pcim.serving import Server
-    from pcim.viewing import find_view, served
+    from pcim.operations.viewer.plate_view import find_view, served
+    from pcim.operations.viewer.server import Server
 
     try:
         found = find_view(results, plate, model or [], method or [])

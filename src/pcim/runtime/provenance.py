@@ -100,7 +100,7 @@ def record(stage: str, revision: int, **of: Any) -> dict[str, Any]:
 def of_chunk(
     stage: str, job: ChunkJob, contract: Contract, seen: pd.DataFrame, settings: Mapping[str, Any], **of: Any
 ) -> dict[str, Any]:
-    """Return the record of a job on a chunk: all that the job was told, so that it can be done again (`pcim.reproduce`).
+    """Return the record of a job on a chunk: all that the job was told, so that it can be done again (`pcim.operations.reproduce`).
 
     `seen` is the plate's table of fields.
     """

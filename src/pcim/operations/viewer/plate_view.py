@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from pcim.campaign.job_list import read_outline
 from pcim.campaign.plan import read_plan
 from pcim.core.plate_source import REMOTE
+from pcim.operations.viewer.server import Served
 from pcim.plates import ngff
 from pcim.plates.colours import channel_colours
 from pcim.plates.ngff_json import attributes
 from pcim.plates.vendors import OMEZARR
-from pcim.serving import Served
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

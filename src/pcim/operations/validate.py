@@ -10,13 +10,13 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pcim import checks
 from pcim.campaign import cost
 from pcim.campaign.campaign import Campaign
 from pcim.campaign.consistency import Inputs
 from pcim.campaign.input_tables import CampaignError
-from pcim.checks import Check
 from pcim.config.yaml_lines import read_together
+from pcim.operations.doctor import machine
+from pcim.operations.doctor.machine import Check
 from pcim.plates.ngff_json import NgffError
 from pcim.plates.vendors import READERS, read_export
 from pcim.plates.vendors.failed_files import MAX_LOOKED_AT, files_of, lacking
@@ -78,7 +78,7 @@ def validate(files: Sequence[Path]) -> Validation:
     told.faults.extend(_of_places(inputs))
     for check in _look_for_files(inputs):
         told.note(check)
-    told.note(checks.check_writable(campaign.name))
+    told.note(machine.check_writable(campaign.name))
     if is_sound:
         _count_costs(campaign, told)
     return told
@@ -153,5 +153,5 @@ def _count_costs(campaign: Campaign, told: Validation) -> None:
     told.note(Check("plates", "ok", f"{len(surveys)}, with {wells:,} wells and {fields:,} fields"))
     told.costs, told.table = cost.costs(campaign), cost.table(campaign)
     told.faults.extend(cost.excess(campaign))
-    for check in checks.check_space(campaign):
+    for check in machine.check_space(campaign):
         told.note(check)

@@ -8,16 +8,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pcim import checks, slurm, testjobs
-from pcim.checks import Check
 from pcim.core.workflow_files import find_profile, workflow_folder
-from pcim.siteprofile import read_profile, rules_of
+from pcim.operations.doctor import machine, slurm, trial_jobs
+from pcim.operations.doctor.cluster_profile import read_profile, rules_of
+from pcim.operations.doctor.machine import Check
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pcim.campaign.campaign import Campaign
-    from pcim.siteprofile import Profile
+    from pcim.operations.doctor.cluster_profile import Profile
 
 FORM = 1
 TIMEOUT_S = 300.0
@@ -26,16 +26,16 @@ TIMEOUT_S = 300.0
 def examine(files: Sequence[Path], profile: str, *, with_jobs: bool, timeout_s: float = TIMEOUT_S) -> Iterator[Check]:
     """Yield check after check: this machine, the campaign, and, with a `profile` (its name or path), the cluster it names."""
     clone = _clone()
-    yield from checks.check_python(clone)
-    campaign, found = checks.load_campaign(files)
+    yield from machine.check_python(clone)
+    campaign, found = machine.load_campaign(files)
     yield from found
     if campaign:
-        yield from checks.check_results(campaign.name)
-        yield from checks.check_space(campaign)
-    yield from checks.check_writers(checks.places_of(campaign, clone))
+        yield from machine.check_results(campaign.name)
+        yield from machine.check_space(campaign)
+    yield from machine.check_writers(machine.places_of(campaign, clone))
     if not profile:
         return
-    yield from checks.check_shared(checks.places_of(campaign, clone), checks.mounts())
+    yield from machine.check_shared(machine.places_of(campaign, clone), machine.mounts())
     try:
         told = read_profile(str(find_profile(profile)), rules_of(clone / "workflow/rules"))
     except ValueError as error:
@@ -72,8 +72,8 @@ def _examine_cluster(
     folder = Path(tempfile.mkdtemp(prefix=".doctor-", dir=root))
     told = _told(campaign, clone)
     failed = False
-    for job in testjobs.trials(profile, known, folder, told):
-        for check in testjobs.run_trial(job, timeout_s):
+    for job in trial_jobs.trials(profile, known, folder, told):
+        for check in trial_jobs.run_trial(job, timeout_s):
             failed |= check.state in {"warning", "failed"}
             yield check
     if not failed:  # else its logs are worth reading
@@ -83,7 +83,7 @@ def _examine_cluster(
 def _told(campaign: Campaign, clone: Path) -> dict[str, Any]:
     """Return what the test jobs are told of the campaign."""
     first = next(iter(campaign.config.classifiers.values()))
-    places = checks.places_of(campaign, clone)
+    places = machine.places_of(campaign, clone)
     return {
         "folder": str(Path.cwd()),
         "places": {name: str(place.absolute()) for name, place in places.items()},

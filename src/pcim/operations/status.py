@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pcim.campaign.job_list import Job, read_outline, rerun_command, rescan_command
-from pcim.jobstates import STATES, UNREAD, Bad, Found, State, look
+from pcim.operations.job_states import STATES, UNREAD, Bad, Found, State, look
 from pcim.runtime.job_log import is_held
 
 if TYPE_CHECKING:

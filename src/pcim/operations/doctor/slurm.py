@@ -9,13 +9,13 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pcim.checks import Check, call
 from pcim.config.errors import nearest
+from pcim.operations.doctor.machine import Check, call
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pcim.siteprofile import Profile, Request
+    from pcim.operations.doctor.cluster_profile import Profile, Request
 
 COMMANDS = ("sbatch", "squeue", "scancel", "sinfo", "scontrol")
 

@@ -13,17 +13,17 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pcim.checks import Check, call
+from pcim.operations.doctor.machine import Check, call
+from pcim.operations.doctor.slurm import by_partition
 from pcim.runtime.job_log import whole_file
-from pcim.slurm import by_partition
 from snakemake_executor_plugin_pcim_slurm.slurm import options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from pcim.siteprofile import Profile, Request
-    from pcim.slurm import Partition
+    from pcim.operations.doctor.cluster_profile import Profile, Request
+    from pcim.operations.doctor.slurm import Partition
 
 POLL_S = 2.0
 _JOB_MINUTES = 5
@@ -70,7 +70,7 @@ def run_trial(job: Trial, timeout_s: float) -> Iterator[Check]:
     with whole_file(asked) as partial:
         partial.write_text(json.dumps({**job.told, "answer": str(answer.resolve())}), encoding="utf-8")
     script.write_text('#!/bin/sh\nexec "$@"\n', encoding="utf-8")  # the words come as arguments: no shell reads them
-    command = [sys.executable, "-m", "pcim.probe", str(asked.resolve())]
+    command = [sys.executable, "-m", "pcim.operations.doctor.node_probe", str(asked.resolve())]
     with (job.folder / "lock").open("w") as held:  # the job must not get it: locks must hold across nodes
         fcntl.flock(held, fcntl.LOCK_EX)
         code, out, err = call("sbatch", "--parsable", *job.options(), str(script), *command)

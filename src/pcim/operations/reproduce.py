@@ -22,7 +22,16 @@ from pcim.config.errors import nearest
 from pcim.core.identity import KEY_COLUMNS, parse_well
 from pcim.core.plate_source import Source
 from pcim.core.tiling import Box
-from pcim.differences import Change, Compared, State, calls_differ, changes, devices, maps_differ, stored_maps
+from pcim.operations.differences import (
+    Change,
+    Compared,
+    State,
+    calls_differ,
+    changes,
+    devices,
+    maps_differ,
+    stored_maps,
+)
 from pcim.plates.attribution_plate import MapPlate
 from pcim.runtime.progress import progress_bar
 from pcim.runtime.provenance import file_digest, read_record

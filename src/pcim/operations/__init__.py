@@ -1,0 +1,1 @@
+"""What people ask of a campaign beside running it."""

@@ -1,0 +1,1 @@
+"""`pcim doctor`: will a campaign run on this machine and this cluster?"""

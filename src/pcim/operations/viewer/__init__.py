@@ -1,0 +1,1 @@
+"""`pcim view`: a plate and its maps in the browser."""
