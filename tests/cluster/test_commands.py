@@ -26,7 +26,7 @@ def ask(run: ClusterRun, *words: str) -> tuple[int, dict[str, Any]]:
     """Return the exit code and the answer of a command of pcim."""
     run.command()  # writes config and profile
     done = subprocess.run(
-        [sys.executable, "-m", "pcim.cli", *words, "--json"], cwd=run.folder, env=run.environment, capture_output=True, text=True,
+        [sys.executable, "-m", "pcim.cli.main", *words, "--json"], cwd=run.folder, env=run.environment, capture_output=True, text=True,
         check=False, timeout=300,
     )  # fmt: skip
     assert done.stdout, done.stderr

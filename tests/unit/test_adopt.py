@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from pcim.classifiers.classifier import load_classifier
 from pcim.classifiers.contract import ModelError, load_contract
 from pcim.classifiers.packaging.bioimage_zoo import normalisation
-from pcim.cli import app
+from pcim.cli.main import app
 
 GUIDE = Path(__file__).parents[2] / "docs/own-model.md"
 TOLD = ["--channels", "DNA,Reporter", "--classes", "plain,spot", "--mean", "200,200", "--std", "100,100"]

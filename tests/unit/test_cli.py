@@ -18,9 +18,9 @@ from runs import hear_interrupts
 from typer.testing import CliRunner
 
 from pcim import __version__
-from pcim.cli import app
-from pcim.commands import stages
-from pcim.commands.terminal import campaigns
+from pcim.cli.commands import stages
+from pcim.cli.main import app
+from pcim.cli.terminal import campaigns
 from pcim.core.workflow_files import snakefile
 from pcim.operations.status import campaign_status
 from pcim.runtime.progress import progress_file
@@ -31,16 +31,14 @@ HEAVY = {"torch", "zarr", "dask", "captum", "pandas", "scipy", "matplotlib", "nu
 
 def pcim(*words: str, folder: Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, "-m", "pcim.cli", *words]
+    command = [sys.executable, "-m", "pcim.cli.main", *words]
     return subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=timeout
     )
 
 
 def test_help_and_completion_import_nothing_heavy() -> None:
-    code = (
-        "import sys; from pcim.cli import app; app(['--help'], standalone_mode=False); print('MODULES', *sys.modules)"
-    )
+    code = "import sys; from pcim.cli.main import app; app(['--help'], standalone_mode=False); print('MODULES', *sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     text, _, modules = told.partition("MODULES ")
     assert not HEAVY & {name.partition(".")[0] for name in modules.split()}
@@ -125,7 +123,7 @@ def test_every_rule_of_the_workflow_belongs_to_one_stage() -> None:
 def test_ctrl_c_stops_a_run_with_one_sentence_and_the_same_command_goes_on(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(write_campaign(tmp_path, columns=2, pause=0.3)))
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, "-m", "pcim.cli", "attribute", "--configfile", "config.yaml", "--", "--cores", "2"]
+    command = [sys.executable, "-m", "pcim.cli.main", "attribute", "--configfile", "config.yaml", "--", "--cores", "2"]
     with subprocess.Popen(
         command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True,
         preexec_fn=hear_interrupts,  # noqa: PLW1509 - this process has one thread

@@ -14,7 +14,7 @@ import yaml
 from makers import write_campaign
 from typer.testing import CliRunner
 
-from pcim.cli import app
+from pcim.cli.main import app
 from pcim.operations.doctor import machine, trial_jobs
 from pcim.operations.doctor.cluster_profile import Request
 from pcim.operations.doctor.doctor import examine

@@ -14,7 +14,7 @@ from documents import PAGES, PYTHON, ROOT, SHELL, Block, blocks_of, text_of_test
 from snakemake.cli import get_argument_parser
 from typer.main import get_command
 
-from pcim.cli import app
+from pcim.cli.main import app
 from pcim.revisions import REVISIONS
 
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]

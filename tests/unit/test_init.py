@@ -33,13 +33,13 @@ from pcim.campaign.campaign import Campaign
 from pcim.campaign.input_tables import CampaignError, read_config
 from pcim.campaign.scaffold.discover import FoundPlate, find_plates
 from pcim.campaign.scaffold.platemap_template import platemap_text, read_given
-from pcim.cli import app
+from pcim.cli.main import app
+from pcim.cli.setup_output import show_found
 from pcim.config.config import Config
 from pcim.core.plate_source import Source
 from pcim.operations.validate import validate
 from pcim.plates.inventory import Survey, survey_plate
 from pcim.plates.vendors import MARKS, READERS, read_export
-from pcim.setup_screens import show_found
 
 ROOT = Path(__file__).parents[2]
 
@@ -369,7 +369,7 @@ def test_in_a_terminal_it_asks(screen: Path, here: Path, are_named: bool) -> Non
     tiff_plate(here / "raw")
     main, end = pty.openpty()
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "TERM": "dumb"}
-    command = [sys.executable, "-m", "pcim.cli", "init"]
+    command = [sys.executable, "-m", "pcim.cli.main", "init"]
     asked = subprocess.Popen(command, cwd=here, env=environment, stdin=end, stdout=end, stderr=end)
     os.close(end)
     seen = ""
@@ -449,7 +449,7 @@ def test_objects_are_added_to_a_plate_of_tiffs_as_the_page_says(here: Path, monk
             exec(compile(block.text, str(block), "exec"), {})
             continue
         for program, *rest in map(shlex.split, block.commands):
-            command = [sys.executable, "-m", "pcim.cli"] if program == "pcim" else [program]
+            command = [sys.executable, "-m", "pcim.cli.main"] if program == "pcim" else [program]
             ran = subprocess.run(
                 [*command, *rest], cwd=here, env=environment, capture_output=True, text=True, check=False
             )
@@ -492,7 +492,7 @@ def test_the_commands_of_the_page_do_what_it_says(here: Path, monkeypatch: pytes
         else:
             assert program == "pcim"
             for command in (
-                ["pcim.cli", *words],
+                ["pcim.cli.main", *words],
                 ["snakemake", *words[1:], "--cores", "1"],
             ):  # in a clone they are the same
                 ran = subprocess.run(

@@ -16,8 +16,8 @@ import yaml
 import zarr
 from rich.console import Console
 
-from pcim import screens
 from pcim.classifiers import classifier
+from pcim.cli import output
 from pcim.operations import differences, reproduce
 from pcim.operations.differences import how_far
 from pcim.operations.reproduce import Chosen
@@ -97,7 +97,7 @@ def test_one_well_by_one_method_is_the_same_as_in_its_chunk(made: Laid, capsys: 
     assert "reproduce: 100%" in told
     assert "\r" not in told, "lines where it is no terminal"
     found.compared = found.compared[:1]
-    screens.show_reproduction(Console(width=1000), found)
+    output.show_reproduction(Console(width=1000), found)
     assert "1 call equal" in capsys.readouterr().out
 
 

@@ -19,7 +19,7 @@ from makers import write_campaign
 from typer.testing import CliRunner
 
 from pcim.campaign.campaign import Campaign
-from pcim.cli import app
+from pcim.cli.main import app
 from pcim.config.config import IngestSettings
 from pcim.core.plate_source import Source
 from pcim.operations.rescan import fields_table, make_rerun, scan_plate

@@ -27,7 +27,12 @@ def pages() -> ModuleType:
     [
         ("[keys](../config/README.md#select)", "docs/plates.md", "plates.md", "[keys](configuration.md#select)"),
         ("[do](docs/operations.md)", "CHANGELOG.md", "changelog.md", "[do](operations.md)"),
-        ("[its text](../../src/pcim/cli.py)", "profiles/slurm/README.md", "cluster.md", "its text (`src/pcim/cli.py`)"),
+        (
+            "[its text](../../src/pcim/cli/main.py)",
+            "profiles/slurm/README.md",
+            "cluster.md",
+            "its text (`src/pcim/cli/main.py`)",
+        ),
         ("[`LICENSE`](LICENSE)", "CONTRIBUTING.md", "contributing.md", "`LICENSE`"),
         ("[one](notebooks/a.ipynb)", "docs/api.md", "api.md", "[one](notebooks/a.md)"),
         ("[up](../plates.md)", "docs/notebooks/a.md", "notebooks/a.md", "[up](../plates.md)"),

@@ -17,12 +17,12 @@ from typer.testing import CliRunner
 
 from pcim.campaign.campaign import Campaign
 from pcim.campaign.job_list import Outline, read_outline
-from pcim.cli import app
+from pcim.cli.main import app
+from pcim.cli.output import show_status
 from pcim.operations.job_states import progress_file
 from pcim.operations.status import Row, campaign_status, plain
 from pcim.runtime.job_log import sole_writer
 from pcim.runtime.tables import write_table
-from pcim.screens import show_status
 
 COMMAND = "snakemake --configfile 'my config.yaml'"
 ROOT = Path("results/planted")

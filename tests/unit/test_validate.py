@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from pcim.campaign.input_tables import read_platemap
 from pcim.classifiers.contract import read_contract
-from pcim.cli import app
+from pcim.cli.main import app
 from pcim.operations.doctor import machine
 from pcim.operations.validate import validate
 

@@ -19,8 +19,8 @@ from runs import hear_interrupts
 from shown import make_results
 from typer.testing import CliRunner
 
-from pcim.cli import app
-from pcim.commands.view import plates
+from pcim.cli.commands.view import plates
+from pcim.cli.main import app
 from pcim.operations.viewer import plate_view
 from pcim.operations.viewer.plate_view import find_view, served
 from pcim.operations.viewer.server import Server
@@ -147,7 +147,18 @@ def test_a_plate_that_cannot_be_shown_is_one_message(results: Path) -> None:
 
 def test_the_command_serves_until_ctrl_c(results: Path) -> None:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, "-m", "pcim.cli", "view", str(results), "--plate", "p5", "--no-browser", "--port", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "pcim.cli.main",
+        "view",
+        str(results),
+        "--plate",
+        "p5",
+        "--no-browser",
+        "--port",
+        "0",
+    ]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, env=environment, preexec_fn=hear_interrupts, **pipes) as process:  # noqa: PLW1509 - as there
         assert process.stdout is not None

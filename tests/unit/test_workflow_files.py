@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from pcim.cli import app
+from pcim.cli.main import app
 from pcim.core import workflow_files
 
 ROOT = Path(__file__).parents[2]

@@ -52,7 +52,7 @@ def test_a_well_is_made_again_from_what_is_recorded_alone(undisturbed: Any) -> N
     command = [
         sys.executable,
         "-m",
-        "pcim.cli",
+        "pcim.cli.main",
         "reproduce",
         str(undisturbed.results),
         "--well",

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.workflow
 
 
 def pcim(run: Run, *words: str) -> str:
-    command = [sys.executable, "-m", "pcim.cli", *words]
+    command = [sys.executable, "-m", "pcim.cli.main", *words]
     ran = subprocess.run(command, cwd=run.folder, env=run.environment, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout + ran.stderr

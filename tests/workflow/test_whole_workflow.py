@@ -256,7 +256,7 @@ def test_of_a_plate_that_changed_only_the_changed_field_is_learnt_again(make_run
     times = {path: path.stat().st_mtime_ns for path in maps.glob("*.zarr/*/*/0/**/*") if path.is_file()}
     array = zarr.open_array(tmp_path / "inputs/plate1.zarr/A/2/0/0", mode="r+")
     array[1] = np.roll(np.asarray(array[1]), 3, axis=0)
-    command = [sys.executable, "-m", "pcim.cli", "rescan", "--configfile", str(run.folder / "config.yaml")]
+    command = [sys.executable, "-m", "pcim.cli.main", "rescan", "--configfile", str(run.folder / "config.yaml")]
     scan = subprocess.run(command, env=run.environment, cwd=run.folder, capture_output=True, text=True, check=False)
     assert scan.returncode == 1, scan.stderr
     assert "1 of 8 fields changed" in scan.stdout
@@ -273,7 +273,7 @@ def test_of_a_plate_that_changed_only_the_changed_field_is_learnt_again(make_run
     )
     assert "Nothing to be done" in run()
     told = subprocess.run(
-        [sys.executable, "-m", "pcim.cli", "status", str(run.results), "--json"],
+        [sys.executable, "-m", "pcim.cli.main", "status", str(run.results), "--json"],
         env=run.environment,
         capture_output=True,
         check=True,

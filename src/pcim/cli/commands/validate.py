@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from pcim.commands.terminal import AsJson, Configs, console, refuse
+from pcim.cli.terminal import AsJson, Configs, console, refuse
 
 
 def validate(
@@ -29,8 +29,8 @@ def validate(
         2  something is, and is told
     """
     from pcim.campaign.input_tables import CampaignError
+    from pcim.cli.setup_output import show_validation
     from pcim.operations import validate as stage
-    from pcim.setup_screens import show_validation
 
     told = stage.validate(configfile)
     if as_json:

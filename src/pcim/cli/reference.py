@@ -1,6 +1,6 @@
 """Settings and commands as documentation: config.schema.json, the tables in config/README.md, and docs/cli.md.
 
-``python -m pcim.schema`` writes them from `pcim.config.config` and `pcim.cli`, ``--check`` fails when they are stale.
+``python -m pcim.cli.reference`` writes them from `pcim.config.config` and `pcim.cli.main`, ``--check`` fails when they are stale.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pydantic_core import PydanticUndefined
 from typer.cli import get_docs_for_click
 
 from pcim.classifiers.contract import Contract, InputContract, Percentiles, TestContract, TrainingRecord
-from pcim.cli import app
+from pcim.cli.main import app
 from pcim.config.config import ClassifierSettings, Config, Region, Select
 
 _HEAD = """# Configuration

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pcim.commands.terminal import refuse
+from pcim.cli.terminal import refuse
 from pcim.core import workflow_files
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def verb(stage: str) -> Callable[..., None]:
         except (ValueError, FileNotFoundError) as error:
             refuse(error)
         sys.stdout.flush()
-        os.execv(sys.executable, [sys.executable, "-m", "pcim.running", *words])  # noqa: S606 - words, no shell
+        os.execv(sys.executable, [sys.executable, "-m", "pcim.cli.run_snakemake", *words])  # noqa: S606 - words, no shell
 
     run.__name__, run.__doc__ = stage, _HELP.format(told=_TOLD[stage], stage=stage)
     return run

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pcim.commands.terminal import refuse
+from pcim.cli.terminal import refuse
 from pcim.core import workflow_files
 
 

@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from pcim.screens import show_check
+from pcim.cli.output import show_check
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pcim.commands.terminal import Results, refuse
+from pcim.cli.terminal import Results, refuse
 
 if TYPE_CHECKING:
     from pcim.operations.viewer.plate_view import View

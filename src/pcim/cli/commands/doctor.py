@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pcim.commands.terminal import AsJson, Configs, console
+from pcim.cli.terminal import AsJson, Configs, console
 
 
 def doctor(
@@ -33,8 +33,8 @@ def doctor(
         0  nothing failed; warnings are no failures
         1  something failed
     """
+    from pcim.cli.output import show_check
     from pcim.operations.doctor.doctor import examine, plain
-    from pcim.screens import show_check
 
     screen, found = console(), []
     for check in examine(configfile, profile, with_jobs=not no_job, timeout_s=timeout):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from pcim.commands.terminal import console, refuse
+from pcim.cli.terminal import console, refuse
 
 if TYPE_CHECKING:
     from pcim.campaign.scaffold.campaign_files import Draft
@@ -63,7 +63,7 @@ def init(  # noqa: PLR0913, PLR0917 - a command's options
         2  something is missing or wrong, and nothing is written
     """
     from pcim.campaign.scaffold.campaign_files import campaign_name, write_files
-    from pcim.setup_screens import show_draft, show_found
+    from pcim.cli.setup_output import show_draft, show_found
 
     is_asked = sys.stdin.isatty() and sys.stdout.isatty()
     model = model or _sole_model(folder)

@@ -1,4 +1,4 @@
-"""The command line, ``pcim``: its commands in the order of the work. Each is a module in `pcim.commands`."""
+"""The command line, ``pcim``: its commands in the order of the work. Each is a module in `pcim.cli.commands`."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pcim import __version__
-from pcim.commands.adopt import adopt
-from pcim.commands.doctor import doctor
-from pcim.commands.init import init
-from pcim.commands.reproduce import reproduce
-from pcim.commands.rescan import rescan
-from pcim.commands.stages import STAGES
-from pcim.commands.status import status
-from pcim.commands.validate import validate
-from pcim.commands.view import view
-from pcim.commands.where import where
+from pcim.cli.commands.adopt import adopt
+from pcim.cli.commands.doctor import doctor
+from pcim.cli.commands.init import init
+from pcim.cli.commands.reproduce import reproduce
+from pcim.cli.commands.rescan import rescan
+from pcim.cli.commands.stages import STAGES
+from pcim.cli.commands.status import status
+from pcim.cli.commands.validate import validate
+from pcim.cli.commands.view import view
+from pcim.cli.commands.where import where
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pcim.commands.terminal import refuse
+from pcim.cli.terminal import refuse
 
 
 def adopt(  # noqa: PLR0913, PLR0917 - what is to be known of a classifier

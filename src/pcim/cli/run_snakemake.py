@@ -1,4 +1,4 @@
-"""Running: Snakemake in this process, as ``python -m pcim.running WORDS``, which Ctrl-C ends with a sentence."""
+"""Running: Snakemake in this process, as ``python -m pcim.cli.run_snakemake WORDS``, which Ctrl-C ends with a sentence."""
 
 from __future__ import annotations
 

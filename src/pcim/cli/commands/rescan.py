@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pcim.commands.terminal import AsJson, Configs, console, refuse
+from pcim.cli.terminal import AsJson, Configs, console, refuse
 from pcim.core.workflow_files import start_command
 
 
@@ -34,8 +34,8 @@ def rescan(
     """
     from pcim.campaign.campaign import Campaign
     from pcim.campaign.input_tables import read_config
+    from pcim.cli.output import show_scans
     from pcim.operations.rescan import make_rerun, plain, scan_campaign
-    from pcim.screens import show_scans
 
     try:
         campaign = Campaign.load(read_config(configfile), look_at_plates=False)

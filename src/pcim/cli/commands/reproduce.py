@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pcim.commands.terminal import AsJson, Results, console, refuse
+from pcim.cli.terminal import AsJson, Results, console, refuse
 
 
 def reproduce(  # noqa: PLR0913, PLR0917 - options
@@ -42,9 +42,9 @@ def reproduce(  # noqa: PLR0913, PLR0917 - options
         1  something differs
         2  it cannot be told: an input is gone or changed, or nothing was recorded
     """
+    from pcim.cli.output import show_reproduction
     from pcim.operations.reproduce import Chosen
     from pcim.operations.reproduce import reproduce as make_again
-    from pcim.screens import show_reproduction
 
     try:
         found = make_again(results, Chosen(plate, well, model, method), keep, trust or [])

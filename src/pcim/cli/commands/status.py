@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pcim.commands.terminal import AsJson, Results, console, refuse
+from pcim.cli.terminal import AsJson, Results, console, refuse
 
 
 def status(
@@ -34,8 +34,8 @@ def status(
         1  some job failed
         2  it cannot be told: there is no such campaign
     """
+    from pcim.cli.output import show_status
     from pcim.operations.status import campaign_status, plain
-    from pcim.screens import show_status
 
     while True:
         try:
