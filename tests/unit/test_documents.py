@@ -108,7 +108,7 @@ def test_every_relative_link_leads_to_a_file_of_the_repository() -> None:
 
 
 def test_links_sections_and_guide_of_the_report_are_in_one_order() -> None:
-    templates = ROOT / "src/pcim/templates"
+    templates = ROOT / "src/pcim/report/page/templates"
     index = (templates / "index.html.j2").read_text(encoding="utf-8")
     links = re.findall(r'<a href="#([\w-]+)[^>]*>', re.findall(r"<nav.*?</nav>", index, re.DOTALL)[0])
     sections = re.findall(r'<section id="(\w+)"|(\{% include "classifier)', index)

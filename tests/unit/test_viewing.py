@@ -25,7 +25,7 @@ from pcim.operations.viewer import plate_view
 from pcim.operations.viewer.plate_view import find_view, served
 from pcim.operations.viewer.server import Server
 
-VIEWER = Path(plate_view.__file__).with_name("viewer")
+VIEWER = Path(plate_view.__file__).with_name("static")
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from pcim.budget_settings import BudgetSettings
 from pcim.config.base import CALL, Distinct, Name, Part, PlainName, Settings, exactly_one
 from pcim.config.methods import PEER_CHOICES, Background, Method, PcimSettings, PeerSettings
 from pcim.config.report import DoubtSettings, ReadingSettings
-from pcim.config.stages import ClassifySettings  # noqa: PLC0414 - as the other groups, it is found here
+from pcim.config.stages import ClassifySettings
 from pcim.core.vocabulary import OWN_REGIONS
 from pcim.crate_settings import Person  # noqa: TC001 - pydantic needs the name at run time
 

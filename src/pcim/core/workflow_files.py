@@ -6,6 +6,8 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pcim
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -18,7 +20,7 @@ def workflow_folder() -> Path:
     FileNotFoundError
         When this package came without its workflow.
     """
-    package = Path(__file__).resolve().parent
+    package = Path(pcim.__file__).resolve().parent
     for folder in (package / "_workflow", package.parents[1]):
         if (folder / "Snakefile").is_file() and (folder / "workflow/rules").is_dir():
             return folder

@@ -15,6 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pcim
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -29,7 +31,7 @@ KEY = "pcim"
 FORM = 1
 """The form of a record; raised when a key changes its meaning or goes."""
 
-SEED = "BLAKE2b of plate/row/column/field/view and a word for the purpose (pcim.core.identity.ViewKey.number)"
+SEED = "BLAKE2b of plate/row/column/field/view and a word for the purpose (ViewKey.number)"
 """Where every random number about a view comes from; no global generator is asked."""
 
 _PACKAGES = (
@@ -55,7 +57,7 @@ def code_digest() -> str:
 
     The workflow that a wheel carries is not part of it.
     """
-    package, total = Path(__file__).parent, hashlib.sha256()
+    package, total = Path(pcim.__file__).parent, hashlib.sha256()
     for file in sorted(package.rglob("*")):
         if file.is_file() and not {"__pycache__", "_workflow"} & set(file.relative_to(package).parts):
             content = hashlib.sha256(file.read_bytes()).hexdigest()

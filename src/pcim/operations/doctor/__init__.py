@@ -1,1 +1,1 @@
-"""`pcim doctor`: will a campaign run on this machine and this cluster?"""
+"""The command `pcim doctor`: whether a campaign will run on this machine and on its cluster."""

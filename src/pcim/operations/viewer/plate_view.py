@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pcim.campaign.job_list import Outline
     from pcim.campaign.plan import PlatePlan
 
-_PAGE = Path(__file__).with_name("viewer")
+_PAGE = Path(__file__).with_name("static")
 _POLICY = (
     "default-src 'none'; script-src 'self' 'unsafe-eval'; style-src 'self' 'nonce-{nonce}'; connect-src 'self'; "
     "img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

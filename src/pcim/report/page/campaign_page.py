@@ -112,7 +112,7 @@ class Pages:
 
     def _render(self, template: str, **shown: Any) -> str:
         environment = jinja2.Environment(
-            loader=jinja2.PackageLoader("pcim", "templates"), autoescape=True, undefined=jinja2.StrictUndefined,
+            loader=jinja2.PackageLoader("pcim.report.page", "templates"), autoescape=True, undefined=jinja2.StrictUndefined,
             trim_blocks=True, lstrip_blocks=True,
         )  # fmt: skip
         environment.filters |= {"percent": percent, "number": number}
