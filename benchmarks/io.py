@@ -22,7 +22,7 @@ from scipy.ndimage import gaussian_filter
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from pcim.classifiers.contract import InputContract
-from pcim.config.config import IngestSettings
+from pcim.config.stages import IngestSettings
 from pcim.core.identity import ViewKey
 from pcim.core.plate_source import Source
 from pcim.core.tiling import tile_field

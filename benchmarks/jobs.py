@@ -76,7 +76,7 @@ def direct(numbers: list[int], threads: int) -> None:
     torch.set_num_threads(threads)
     torch.set_num_threads = lambda _: None  # jobs take one thread each, which a user's own process does not
     from pcim.campaign.campaign import Campaign
-    from pcim.config.config import AttributeSettings
+    from pcim.config.stages import AttributeSettings
     from pcim.revisions import REVISIONS
     from pcim.stages.attribute.job import attribute_chunk
     from pcim.stages.chunk_job import ChunkJob

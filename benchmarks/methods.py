@@ -22,8 +22,8 @@ from pcim import PCIM
 from pcim.attribution import optimiser_step
 from pcim.attribution.peers import METHODS, Peer
 from pcim.classifiers.classifier import load_classifier, pick_device
-from pcim.config.config import AttributeSettings, ClassifySettings, IngestSettings
 from pcim.config.methods import PeerSettings
+from pcim.config.stages import AttributeSettings, ClassifySettings, IngestSettings
 from pcim.core.plate_source import Source
 from pcim.plates.field_image import FieldImage
 from pcim.runtime.job_log import log_to

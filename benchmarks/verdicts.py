@@ -17,7 +17,7 @@ from harness import Row, options, report
 from scipy.special import softmax
 
 from pcim.composites.region_swap import Scene
-from pcim.config.config import EvaluateSettings
+from pcim.config.stages import EvaluateSettings
 from pcim.core.identity import ViewKey
 from pcim.interventions.experiment import COLUMNS, Subject, exchange_regions
 from pcim.report.analysis import findings

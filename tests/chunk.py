@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from makers import spot_field, write_model, write_plate
 
-from pcim.config.config import AttributeSettings, ClassifySettings, EvaluateSettings, IngestSettings, Region
+from pcim.config.classifier import Region
 from pcim.config.methods import PcimSettings
+from pcim.config.stages import AttributeSettings, ClassifySettings, EvaluateSettings, IngestSettings
 from pcim.core.plate_source import Source
 from pcim.stages.attribute.job import attribute_chunk
 from pcim.stages.chunk_job import ChunkJob

@@ -56,8 +56,8 @@ class View:
     @cached_property
     def maps(self) -> dict[str, np.ndarray]:
         from pcim.attribution.explain import explain_each
-        from pcim.config.config import AttributeSettings
         from pcim.config.methods import PeerSettings
+        from pcim.config.stages import AttributeSettings
 
         images = self.classifier.normalise(self.pixels[np.newaxis])
         target = self.classifier.class_index(["spot"])
@@ -90,7 +90,7 @@ def _convert(view: View) -> list[float]:
 def _ingest(view: View) -> list[float]:
     from makers import CHANNELS
 
-    from pcim.config.config import IngestSettings
+    from pcim.config.stages import IngestSettings
     from pcim.plates.quality import _contrast, _fine_share, illumination, judge
     from pcim.stages.intensities import count_values, percentile
     from pcim.stages.objects import middles
@@ -135,7 +135,7 @@ def _aggregate(view: View) -> list[float]:
 
 def _evaluate(view: View) -> list[float]:
     from pcim.composites.region_swap import Scene
-    from pcim.config.config import EvaluateSettings
+    from pcim.config.stages import EvaluateSettings
     from pcim.core.identity import ViewKey
     from pcim.interventions.experiment import Subject, exchange_regions
     from pcim.metrics.score_view import Case, score

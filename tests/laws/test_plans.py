@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcim.config.config import Select
+from pcim.config.classifier import Select
 from pcim.core.identity import ViewKey
 from pcim.core.tiling import is_selected, plan_chunks, thin_wells, tile_field
 from pcim.stages.attribute.field_assembly import Assembly

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from reported import CLASSES, METHODS, SIZE, make_campaign
 from zarr.storage import ZipStore
 
-from pcim.config.config import AggregateSettings, Region
+from pcim.config.classifier import Region
+from pcim.config.stages import AggregateSettings
 from pcim.core.plate_source import Source
 from pcim.plates.attribution_plate import MapPlate
 from pcim.stages.aggregate.job import aggregate_plate, group_shares, region_shares

@@ -19,8 +19,9 @@ from pcim.attribution.explain import Attribution, asked_by, backgrounds_given, e
 from pcim.attribution.maps import highest
 from pcim.attribution.peers import Peer
 from pcim.classifiers.classifier import Classifier, load_classifier, pick_device
-from pcim.config.config import AttributeSettings, IngestSettings, Select
+from pcim.config.classifier import Select
 from pcim.config.methods import METHODS, PcimSettings, PeerSettings
+from pcim.config.stages import AttributeSettings, IngestSettings
 from pcim.core.identity import ViewKey
 from pcim.core.plate_source import Source
 from pcim.core.tiling import Box

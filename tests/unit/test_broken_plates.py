@@ -11,7 +11,7 @@ import zarr
 from makers import CHANNELS, spot_field, write_plate
 from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
-from pcim.config.config import IngestSettings
+from pcim.config.stages import IngestSettings
 from pcim.core.plate_source import Source
 from pcim.plates import ngff
 from pcim.plates.field_image import FieldImage

@@ -17,9 +17,8 @@ from pydantic import ValidationError
 from reported import HOSTILE, Made, make_campaign
 
 from pcim.classifiers.contract import load_contract
-from pcim.config.config import Config
+from pcim.config.config import Config, Person
 from pcim.core.plate_source import Source
-from pcim.crate_settings import Person
 from pcim.report.ro_crate import Told, copy_workflow, write_crate
 from pcim.stages.report import report_campaign
 

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 import reported
 
-from pcim.config.config import Verdict
 from pcim.config.report import DoubtSettings
+from pcim.config.stages import Verdict
 from pcim.operations.job_states import UNREAD
 from pcim.report.analysis.review import ACCEPTABLE, acceptable, doubtful, failures, rerun_command, rescan_command
 

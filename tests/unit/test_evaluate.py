@@ -12,7 +12,7 @@ from makers import SIZE, spot_field, write_model
 
 from pcim.classifiers.classifier import Classifier, load_classifier, pick_device
 from pcim.composites.region_swap import Scene
-from pcim.config.config import EvaluateSettings
+from pcim.config.stages import EvaluateSettings
 from pcim.core.identity import ViewKey
 from pcim.core.vocabulary import METRICS
 from pcim.interventions.experiment import COLUMNS, Subject, exchange_regions

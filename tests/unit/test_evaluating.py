@@ -12,7 +12,7 @@ from makers import SIZE, knowing_detector, spot_images
 from torch import nn
 
 from pcim import PCIM, evaluate
-from pcim.config.config import EvaluateSettings
+from pcim.config.stages import EvaluateSettings
 
 SPOTS = [(12, 30), (33, 14)]
 FEW = EvaluateSettings(steps=4, sets=2, batch_size=8, substitutes=["mean"])

@@ -18,7 +18,7 @@ from pcim import attribute_plate, evaluate, load_classifier, open_plate
 from pcim.api.plate import Plate
 from pcim.attribution.maps import Maps
 from pcim.classifiers.classifier import Classifier
-from pcim.config.config import Crops, Select
+from pcim.config.classifier import Crops, Select
 from pcim.core.identity import KEY_COLUMNS
 from pcim.core.tiling import Box
 from pcim.plates.attribution_plate import MapPlate

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import reported
 
-from pcim.config.config import ClassifierSettings
+from pcim.config.classifier import ClassifierSettings
 from pcim.report.analysis import findings
 
 SETTINGS = ClassifierSettings.model_validate(

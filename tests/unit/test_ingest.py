@@ -10,7 +10,7 @@ import pytest
 from makers import CHANNELS, spot_field, write_plate
 from scipy.ndimage import gaussian_filter
 
-from pcim.config.config import IngestSettings
+from pcim.config.stages import IngestSettings
 from pcim.core.plate_source import Source
 from pcim.plates.quality import illumination, judge
 from pcim.stages.ingest import ingest_plate

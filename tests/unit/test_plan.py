@@ -16,7 +16,7 @@ from pcim.campaign import cost
 from pcim.campaign.campaign import Campaign
 from pcim.campaign.input_tables import CampaignError
 from pcim.campaign.plan import plan_file, plan_plate, read_plan
-from pcim.config.config import Region
+from pcim.config.classifier import Region
 from pcim.core.plate_source import Source
 from pcim.plates.inventory import Survey
 

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from pcim.campaign.campaign import Campaign
 from pcim.cli.main import app
-from pcim.config.config import IngestSettings
+from pcim.config.stages import IngestSettings
 from pcim.core.plate_source import Source
 from pcim.operations.rescan import fields_table, make_rerun, scan_plate
 from pcim.runtime.job_log import hold_campaign

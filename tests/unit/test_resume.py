@@ -17,7 +17,7 @@ from pyarrow import parquet
 
 from pcim.attribution import optimiser
 from pcim.classifiers.classifier import Classifier
-from pcim.config.config import ClassifySettings
+from pcim.config.stages import ClassifySettings
 from pcim.metrics import score_view
 from pcim.plates.attribution_plate import MapPlate
 from pcim.runtime import journal

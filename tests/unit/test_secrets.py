@@ -12,7 +12,7 @@ from makers import CHANNELS, spot_field, write_plate
 
 from pcim.campaign.input_tables import CampaignError, read_plates
 from pcim.campaign.plan import PlatePlan, plan_plate
-from pcim.config.config import IngestSettings
+from pcim.config.stages import IngestSettings
 from pcim.core.plate_source import Source, holds_secret
 from pcim.core.safe_read import is_printable, printable
 from pcim.plates.field_image import FieldImage

@@ -12,8 +12,8 @@ from makers import CHANNELS, SIZE, spot_field, write_model, write_plate
 
 from pcim.classifiers.classifier import load_classifier, pick_device
 from pcim.classifiers.contract import InputContract
-from pcim.config.config import AttributeSettings, IngestSettings
 from pcim.config.methods import PcimSettings
+from pcim.config.stages import AttributeSettings, IngestSettings
 from pcim.core.identity import ViewKey
 from pcim.core.plate_source import Source
 from pcim.core.tiling import Box, tile_field

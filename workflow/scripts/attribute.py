@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from pcim.config.config import AttributeSettings
+from pcim.config.stages import AttributeSettings
 from pcim.runtime.job_log import log_to, sole_writer
 from pcim.runtime.process import leave
 from pcim.runtime.progress import telling

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from pcim.config.config import ClassifySettings
+from pcim.config.stages import ClassifySettings
 from pcim.runtime.job_log import log_to, sole_writer
 from pcim.runtime.process import leave
 from pcim.runtime.progress import telling

@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from pcim.config.config import EvaluateSettings, regions_of
+from pcim.config.classifier import regions_of
+from pcim.config.stages import EvaluateSettings
 from pcim.runtime.job_log import log_to, sole_writer
 from pcim.runtime.process import leave
 from pcim.runtime.progress import telling

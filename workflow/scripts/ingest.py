@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pcim.config.config import IngestSettings
+from pcim.config.stages import IngestSettings
 from pcim.core.plate_source import Source
 from pcim.runtime.job_log import log_to, sole_writer
 from pcim.stages.ingest import ingest_plate

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from pcim.config.config import Crops
+from pcim.config.classifier import Crops
 from pcim.core.plate_source import Source
 from pcim.runtime.job_log import log_to, sole_writer
 from pcim.stages.objects import find_objects

@@ -14,8 +14,8 @@ import torch
 
 from pcim.attribution.maps import Maps
 from pcim.config.base import CALL
-from pcim.config.config import AttributeSettings, ClassifySettings, Crops, IngestSettings
 from pcim.config.errors import nearest
+from pcim.config.stages import AttributeSettings, ClassifySettings, IngestSettings
 from pcim.core.identity import FIELD_COLUMNS, ViewKey
 from pcim.core.tiling import Box
 from pcim.plates import ngff
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from pcim.api.plate import Plate
     from pcim.classifiers.classifier import Classifier
+    from pcim.config.classifier import Crops
     from pcim.views.view import View
 
 

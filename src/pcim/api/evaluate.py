@@ -15,7 +15,8 @@ from pcim.api.plate import Plate
 from pcim.attribution.explain import backgrounds_given
 from pcim.attribution.maps import Maps
 from pcim.classifiers.forward import as_forward, checked_images, key_of, resolve_targets
-from pcim.config.config import EvaluateSettings, Region
+from pcim.config.classifier import Region
+from pcim.config.stages import EvaluateSettings
 from pcim.core.identity import KEY_COLUMNS, ViewKey
 from pcim.core.tiling import Box
 from pcim.metrics.score_view import Case, score_images

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from pcim.classifiers.classifier import Classifier
     from pcim.classifiers.contract import InputContract
-    from pcim.config.config import AttributeSettings
     from pcim.config.methods import Background
+    from pcim.config.stages import AttributeSettings
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from pcim.classifiers.contract import Contract
-    from pcim.config.config import ClassifierSettings
+    from pcim.config.classifier import ClassifierSettings
     from pcim.config.yaml_lines import Written
 
 

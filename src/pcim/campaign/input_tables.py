@@ -22,7 +22,7 @@ from pcim.plates.vendors import FORMATS, OMEZARR
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from pcim.config.config import ClassifierSettings
+    from pcim.config.classifier import ClassifierSettings
 
 PLATE_COLUMNS = ("plate", "path", "platemap")
 SOURCE_COLUMNS = ("format", "z", "t", "channels", "acquisition", "fields")

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from pcim.campaign.input_tables import PlateEntry
     from pcim.classifiers.contract import Contract, InputContract
-    from pcim.config.config import Config, Select
+    from pcim.config.classifier import Select
+    from pcim.config.config import Config
     from pcim.plates.inventory import Survey
 
 OBJECTS_A_FIELD = 100

@@ -19,7 +19,8 @@ from typer.cli import get_docs_for_click
 
 from pcim.classifiers.contract import Contract, InputContract, Percentiles, TestContract, TrainingRecord
 from pcim.cli.main import app
-from pcim.config.config import ClassifierSettings, Config, Region, Select
+from pcim.config.classifier import ClassifierSettings, Region, Select
+from pcim.config.config import Config
 
 _HEAD = """# Configuration
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from pcim.classifiers.contract import InputContract
-    from pcim.config.config import Substitute
     from pcim.config.methods import Background
+    from pcim.config.stages import Substitute
 
 Backgrounds = tuple[Tensor, Tensor]
 """The background that keep lies over and the one that drop sinks into, (b, c, h, w) each."""

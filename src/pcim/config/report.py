@@ -68,3 +68,22 @@ class DoubtSettings(Settings):
         description="A map is not converged when the step limit came while the class had less than this probability on what is kept, or "
         "more on what is dropped: the blend does not part what counts from what does not.",
     )  # fmt: skip
+
+
+class ReportSettings(Settings):
+    """The page."""
+
+    title: str = Field("What the classifiers look at", max_length=120, description="Title of the report.")
+    panels: int = Field(4, ge=1, le=40, description="Example views shown a classifier.")
+    doubtful: int = Field(4, ge=0, le=40, description="Views in doubt shown a classifier, those most in doubt first.")
+    plates_on_page: int = Field(
+        4, ge=0, description="A campaign of more plates gets a page a plate; the first page then lists them."
+    )
+    listed_views: int = Field(
+        20_000,
+        ge=1,
+        description="Most explained views listed a plate and classifier, those most in doubt first.",
+    )
+    draws: int = Field(10_000, ge=100, description="Bootstrap draws of the intervals (resampled by well).")
+    reading: ReadingSettings = Field(ReadingSettings(), description="Where a number becomes a word.")
+    doubt: DoubtSettings = Field(DoubtSettings(), description="Which images are named as doubtful.")

@@ -12,7 +12,7 @@ from pcim.core.identity import ViewKey, well_order
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from pcim.config.config import Select
+    from pcim.config.classifier import Select
 
 
 @dataclass(frozen=True, order=True)

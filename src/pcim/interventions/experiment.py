@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pcim.classifiers.classifier import Classifier
-    from pcim.config.config import EvaluateSettings
+    from pcim.config.stages import EvaluateSettings
 
 COLUMNS = (
     *KEY_COLUMNS, "partner", "partner_well", "region", "family", "kind", "area", "call_before", "partner_call", "call_after", "follows",

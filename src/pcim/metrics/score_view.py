@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pcim.classifiers.classifier import Classifier
-    from pcim.config.config import EvaluateSettings, Substitute
     from pcim.config.methods import Background
+    from pcim.config.stages import EvaluateSettings, Substitute
     from pcim.core.identity import ViewKey
 
 CELLS = 16

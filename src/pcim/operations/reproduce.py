@@ -17,8 +17,8 @@ import torch
 import yaml
 
 from pcim.classifiers.contract import Contract
-from pcim.config.config import AttributeSettings, ClassifySettings
 from pcim.config.errors import nearest
+from pcim.config.stages import AttributeSettings, ClassifySettings
 from pcim.core.identity import KEY_COLUMNS, parse_well
 from pcim.core.plate_source import Source
 from pcim.core.tiling import Box

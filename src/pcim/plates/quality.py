@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pcim.config.config import IngestSettings
+    from pcim.config.stages import IngestSettings
 
 FULL_SCALE = tuple(2**bits - 1 for bits in (8, 10, 12, 14, 16))
 """Highest values of the cameras and file types in use."""
@@ -32,7 +32,7 @@ _BAND = sum(sign * bell / bell.sum() for sign, bell in ((1, np.exp(-(_REACH**2) 
 
 @dataclass(frozen=True)
 class Quality:
-    """A field's verdict, one of `pcim.config.config.Verdict` or ``ok``, and its reason in words with numbers."""
+    """A field's verdict, one of `pcim.config.stages.Verdict` or ``ok``, and its reason in words with numbers."""
 
     verdict: str
     reason: str = ""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pcim.classifiers.contract import Contract
-    from pcim.config.config import ClassifierSettings
+    from pcim.config.classifier import ClassifierSettings
     from pcim.core.plate_source import Source
 
 

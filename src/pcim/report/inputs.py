@@ -18,7 +18,7 @@ from pcim.runtime.tables import read_tables
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pcim.config.config import ClassifierSettings
+    from pcim.config.classifier import ClassifierSettings
     from pcim.core.plate_source import Source
 
 

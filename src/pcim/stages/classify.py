@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from pcim.classifiers.classifier import Classifier
     from pcim.classifiers.contract import Contract
-    from pcim.config.config import ClassifySettings
+    from pcim.config.stages import ClassifySettings
     from pcim.stages.chunk_job import ChunkJob
 
 Calls = dict[View, dict[str, Any]]

@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 
     from pcim.classifiers.classifier import Classifier
     from pcim.classifiers.contract import Contract
-    from pcim.config.config import EvaluateSettings, Region
+    from pcim.config.classifier import Region
     from pcim.config.methods import Background
+    from pcim.config.stages import EvaluateSettings
     from pcim.metrics.score_view import Case
     from pcim.stages.chunk_job import ChunkJob
 

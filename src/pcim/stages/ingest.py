@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pcim.config.config import IngestSettings
+    from pcim.config.stages import IngestSettings
     from pcim.core.plate_source import Source
 
 UNKNOWN: dict[str, Any] = {

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pcim.config.config import EvaluateSettings, Region
+    from pcim.config.classifier import Region
+    from pcim.config.stages import EvaluateSettings
     from pcim.core.plate_source import Source
 
 DEPENDS_ON = {"blur", "batch_size", "partners", "frame", "map_top"}

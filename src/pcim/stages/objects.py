@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pcim.config.config import Crops
+    from pcim.config.classifier import Crops
     from pcim.core.plate_source import Source
 
 Place = tuple[str, float, float]

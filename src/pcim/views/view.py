@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pcim.classifiers.contract import InputContract
-    from pcim.config.config import Region
+    from pcim.config.classifier import Region
     from pcim.core.plate_source import Source
     from pcim.stages.intensities import Known
     from pcim.stages.objects import Place

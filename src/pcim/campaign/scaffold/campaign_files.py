@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from pcim.budget_settings import BudgetSettings
 from pcim.campaign.input_tables import SOURCE_COLUMNS
 from pcim.campaign.scaffold.platemap_template import Given, platemap_text
 from pcim.classifiers.contract import PROGRAMS
 from pcim.config.base import PlainName, is_name
-from pcim.config.config import AttributeSettings, ClassifierSettings, ClassifySettings, Config, ReportSettings
+from pcim.config.classifier import ClassifierSettings
+from pcim.config.config import BudgetSettings, Config
 from pcim.config.errors import nearest
 from pcim.config.methods import NEEDS
+from pcim.config.report import ReportSettings
+from pcim.config.stages import AttributeSettings, ClassifySettings
 from pcim.core.plate_source import REMOTE
 from pcim.core.vocabulary import OWN_REGIONS
 from pcim.plates.vendors import OMEZARR

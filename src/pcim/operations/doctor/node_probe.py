@@ -66,7 +66,7 @@ def _seconds_a_map(asked: Mapping[str, Any]) -> dict[str, float]:
     from pcim.attribution.explain import asked_by, explain_each
     from pcim.classifiers.classifier import load_classifier, pick_device
     from pcim.classifiers.contract import load_contract
-    from pcim.config.config import AttributeSettings
+    from pcim.config.stages import AttributeSettings
 
     model, settings = Path(asked["model_yaml"]), AttributeSettings.model_validate(asked["attribute"])
     classifier = load_classifier(model, asked["trusted_packages"], pick_device(asked["gpus"]))

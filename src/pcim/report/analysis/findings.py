@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pcim.config.config import ClassifierSettings
+    from pcim.config.classifier import ClassifierSettings
 
     Floats = NDArray[np.float64]
 

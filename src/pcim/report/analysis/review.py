@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import pandas as pd
 
 from pcim.campaign import job_list
-from pcim.config.config import IngestSettings
+from pcim.config.stages import IngestSettings
 from pcim.core.identity import FIELD_COLUMNS, KEY_COLUMNS
 from pcim.report.number_format import number
 

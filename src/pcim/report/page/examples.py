@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from pcim.config.config import Region
+    from pcim.config.classifier import Region
     from pcim.core.plate_source import Source
 
 OUTLINES = ("#56B4E9", "#F0E442", "#CC79A7", "#009E73")

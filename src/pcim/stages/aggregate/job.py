@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pcim.config.config import AggregateSettings, Region
+    from pcim.config.classifier import Region
+    from pcim.config.stages import AggregateSettings
     from pcim.core.plate_source import Source
 
 ALL_CHANNELS = "all"

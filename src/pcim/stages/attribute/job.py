@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from pcim.attribution.explain import Attribution
     from pcim.classifiers.classifier import Classifier
-    from pcim.config.config import AttributeSettings
+    from pcim.config.stages import AttributeSettings
     from pcim.stages.attribute.spool import Done
     from pcim.stages.chunk_job import ChunkJob
     from pcim.views.view import Reading

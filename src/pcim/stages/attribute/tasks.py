@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pcim.classifiers.classifier import Classifier
     from pcim.classifiers.contract import Contract
-    from pcim.config.config import AttributeSettings
+    from pcim.config.stages import AttributeSettings
     from pcim.core.plate_source import Source
     from pcim.plates.attribution_plate import MapPlate
     from pcim.runtime.journal import Journal
