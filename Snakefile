@@ -11,7 +11,7 @@ from pcim.campaign import cost
 from pcim.campaign.campaign import Campaign
 from pcim.plates.vendors.failed_files import failed_files
 from pcim.campaign.input_tables import read_config
-from pcim.runtime.job_log import hold_campaign
+from pcim.runtime.locks import hold_campaign
 from pcim.campaign.job_list import Outline, campaign_record
 from pcim.revisions import REVISIONS
 from pcim.core.workflow_files import start_command

@@ -27,7 +27,8 @@ from pcim.plates import ngff
 from pcim.plates.vendors import read_export
 from pcim.plates.vendors.decode import page_looks, read_page
 from pcim.plates.vendors.export import elements
-from pcim.runtime.job_log import lock_file, log_to, sole_writer
+from pcim.runtime.job_log import log_to
+from pcim.runtime.locks import lock_file, sole_writer
 from pcim.runtime.tables import write_table
 from pcim.stages.attribute.spool import Spool
 from pcim.stages.convert import convert_plate

@@ -23,7 +23,7 @@ from pcim.cli.main import app
 from pcim.config.stages import IngestSettings
 from pcim.core.plate_source import Source
 from pcim.operations.rescan import fields_table, make_rerun, scan_plate
-from pcim.runtime.job_log import hold_campaign
+from pcim.runtime.locks import hold_campaign
 from pcim.stages.convert import convert_plate
 from pcim.stages.ingest import ingest_plate
 

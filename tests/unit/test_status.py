@@ -21,7 +21,7 @@ from pcim.cli.main import app
 from pcim.cli.output import show_status
 from pcim.operations.job_states import progress_file
 from pcim.operations.status import Row, campaign_status, plain
-from pcim.runtime.job_log import sole_writer
+from pcim.runtime.locks import sole_writer
 from pcim.runtime.tables import write_table
 
 COMMAND = "snakemake --configfile 'my config.yaml'"

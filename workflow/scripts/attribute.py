@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING
 
 from pcim.config.stages import AttributeSettings
-from pcim.runtime.job_log import log_to, sole_writer
+from pcim.runtime.job_log import log_to
+from pcim.runtime.locks import sole_writer
 from pcim.runtime.process import leave
 from pcim.runtime.progress import telling
 from pcim.stages.attribute.job import attribute_chunk

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 from pcim.config.stages import IngestSettings
 from pcim.core.plate_source import Source
-from pcim.runtime.job_log import log_to, sole_writer
+from pcim.runtime.job_log import log_to
+from pcim.runtime.locks import sole_writer
 from pcim.stages.ingest import ingest_plate
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from pcim.config.classifier import regions_of
 from pcim.config.stages import EvaluateSettings
 from pcim.core.plate_source import Source
-from pcim.runtime.job_log import log_to, sole_writer
+from pcim.runtime.job_log import log_to
+from pcim.runtime.locks import sole_writer
 from pcim.runtime.process import leave
 from pcim.runtime.progress import telling
 from pcim.stages.chunk_job import gpus_of

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 from pcim.config.classifier import Crops
 from pcim.core.plate_source import Source
-from pcim.runtime.job_log import log_to, sole_writer
+from pcim.runtime.job_log import log_to
+from pcim.runtime.locks import sole_writer
 from pcim.stages.objects import find_objects
 
 if TYPE_CHECKING:

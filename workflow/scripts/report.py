@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from pcim.runtime.job_log import log_to, sole_writer
+from pcim.runtime.job_log import log_to
+from pcim.runtime.locks import sole_writer
 from pcim.runtime.provenance import software
 from pcim.stages.report import report_campaign
 

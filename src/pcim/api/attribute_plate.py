@@ -23,8 +23,8 @@ from pcim.plates.attribution_plate import MapPlate
 from pcim.plates.field_image import FieldImage
 from pcim.plates.vendors import OMEZARR
 from pcim.revisions import REVISIONS
-from pcim.runtime.job_log import sole_writer
 from pcim.runtime.journal import Journal
+from pcim.runtime.locks import sole_writer
 from pcim.runtime.tables import rows_of, write_table
 from pcim.stages.attribute.job import LEDGER_COLUMNS, explain, select_views
 from pcim.stages.attribute.spool import Spool

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pcim.campaign import cost
 from pcim.plates.vendors import OMEZARR
 from pcim.revisions import REVISIONS
-from pcim.runtime.job_log import whole_file
+from pcim.runtime.atomic_file import whole_file
 from pcim.runtime.provenance import code_digest, file_digest, software
 
 if TYPE_CHECKING:

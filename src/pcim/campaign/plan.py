@@ -18,7 +18,7 @@ from pcim.core.plate_source import Source
 from pcim.core.tiling import plan_chunks
 from pcim.plates import ngff
 from pcim.plates.inventory import Survey, metadata_digest, survey_plate
-from pcim.runtime.job_log import whole_file
+from pcim.runtime.atomic_file import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from pcim.core.identity import well_name
-from pcim.runtime.job_log import is_held, lock_file
 from pcim.runtime.journal import Journal
+from pcim.runtime.locks import is_held, lock_file
 from pcim.runtime.progress import Progress, progress_file, read_progress
 
 if TYPE_CHECKING:

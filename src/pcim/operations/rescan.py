@@ -17,7 +17,7 @@ from pcim.core.identity import well_name
 from pcim.plates.field_image import FieldImage
 from pcim.plates.quality import digest_pixels
 from pcim.plates.vendors import OMEZARR, read_export
-from pcim.runtime.job_log import hold_campaign
+from pcim.runtime.locks import hold_campaign
 from pcim.runtime.progress import progress_bar
 from pcim.runtime.tables import rows_of
 from pcim.stages.convert import read_channel

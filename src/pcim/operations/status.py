@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pcim.campaign.job_list import Job, read_outline, rerun_command, rescan_command
 from pcim.operations.job_states import STATES, UNREAD, Bad, Found, State, look
-from pcim.runtime.job_log import is_held
+from pcim.runtime.locks import is_held
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -18,7 +18,7 @@ from rocrate.rocrate import ROCrate
 
 from pcim.core.plate_source import REMOTE
 from pcim.core.workflow_files import workflow_folder
-from pcim.runtime.job_log import whole_file
+from pcim.runtime.atomic_file import whole_file
 from pcim.runtime.provenance import pixels_of
 
 if TYPE_CHECKING:

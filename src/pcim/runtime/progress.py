@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pcim.runtime.job_log import Stopped, Told, job_log, whole_file
+from pcim.runtime.atomic_file import whole_file
+from pcim.runtime.job_log import Stopped, Told, job_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

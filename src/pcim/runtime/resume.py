@@ -10,7 +10,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pcim.runtime.job_log import log, whole_file
+from pcim.runtime.atomic_file import whole_file
+from pcim.runtime.job_log import log
 from pcim.runtime.journal import Journal
 from pcim.runtime.tables import rows_of, write_table
 

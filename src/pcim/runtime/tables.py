@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from pcim.runtime.job_log import whole_file
+from pcim.runtime.atomic_file import whole_file
 from pcim.runtime.provenance import as_metadata
 
 if TYPE_CHECKING:

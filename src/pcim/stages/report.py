@@ -20,7 +20,8 @@ from pcim.report.page.campaign_page import Pages
 from pcim.report.page.classifier_page import ClassifierPage
 from pcim.report.page.figures import Album
 from pcim.report.ro_crate import Told, copy_workflow, write_crate
-from pcim.runtime.job_log import log, whole_file
+from pcim.runtime.atomic_file import whole_file
+from pcim.runtime.job_log import log
 from pcim.runtime.provenance import record
 from pcim.runtime.tables import read_tables, write_table
 

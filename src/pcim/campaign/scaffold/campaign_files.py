@@ -27,7 +27,7 @@ from pcim.config.stages import AttributeSettings, ClassifySettings
 from pcim.core.plate_source import REMOTE
 from pcim.core.vocabulary import OWN_REGIONS
 from pcim.plates.vendors import OMEZARR
-from pcim.runtime.job_log import whole_file
+from pcim.runtime.atomic_file import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pcim.runtime.job_log import is_held, whole_file
+from pcim.runtime.atomic_file import whole_file
+from pcim.runtime.locks import is_held
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pcim.operations.doctor.machine import Check, call
 from pcim.operations.doctor.slurm import by_partition
-from pcim.runtime.job_log import whole_file
+from pcim.runtime.atomic_file import whole_file
 from snakemake_executor_plugin_pcim_slurm.slurm import options
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pcim.plates.vendors.export import digest_of
-from pcim.runtime.job_log import whole_file
+from pcim.runtime.atomic_file import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from zarr.storage import MemoryStore
 
-from pcim.runtime.job_log import whole_file
+from pcim.runtime.atomic_file import whole_file
 from pcim.views.resize import fit
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from pcim.runtime.job_log import log, whole_file
+from pcim.runtime.atomic_file import whole_file
+from pcim.runtime.job_log import log
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
