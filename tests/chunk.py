@@ -13,11 +13,11 @@ from pcim.config.classifier import Region
 from pcim.config.methods import PcimSettings
 from pcim.config.stages import AttributeSettings, ClassifySettings, EvaluateSettings, IngestSettings
 from pcim.core.plate_source import Source
+from pcim.plates.inspect_field import inspect_field
 from pcim.stages.attribute.job import attribute_chunk
 from pcim.stages.chunk_job import ChunkJob
 from pcim.stages.classify import classify_chunk
 from pcim.stages.evaluate import evaluate_chunk
-from pcim.stages.ingest import inspect_field
 
 if TYPE_CHECKING:
     from pathlib import Path

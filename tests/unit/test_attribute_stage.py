@@ -27,11 +27,11 @@ from pcim.core.plate_source import Source
 from pcim.core.tiling import Box
 from pcim.plates.attribution_plate import MapPlate
 from pcim.plates.field_image import FieldImage
+from pcim.plates.inspect_field import inspect_field
 from pcim.runtime.journal import Journal
 from pcim.stages.attribute.job import LEDGER_COLUMNS, Job, explain, select_views
 from pcim.stages.attribute.spool import Spool
 from pcim.stages.classify import check_failures, classify_views
-from pcim.stages.ingest import inspect_field
 from pcim.stages.intensities import Known
 from pcim.views.view import read_views, views_of_wells
 

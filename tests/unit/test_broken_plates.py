@@ -15,8 +15,8 @@ from pcim.config.stages import IngestSettings
 from pcim.core.plate_source import Source
 from pcim.plates import ngff
 from pcim.plates.field_image import FieldImage
+from pcim.plates.inspect_field import inspect_field, settle_absence
 from pcim.plates.writer import mean_of_four, multiscale, new_field, omero, write_levels
-from pcim.stages.ingest import inspect_field, settle_absence
 
 GOOD = spot_field(np.random.default_rng(3), (64, 64), (30, 30))
 SETTINGS = IngestSettings(empty_contrast=0)

@@ -17,11 +17,11 @@ from pcim.config.methods import PcimSettings
 from pcim.config.stages import AttributeSettings, IngestSettings
 from pcim.core.plate_source import Source
 from pcim.plates.attribution_plate import MapPlate
+from pcim.plates.inspect_field import inspect_field
 from pcim.runtime.journal import Journal
 from pcim.stages.attribute.job import Job, explain
 from pcim.stages.attribute.spool import Spool
 from pcim.stages.classify import classify_views
-from pcim.stages.ingest import inspect_field
 from pcim.stages.intensities import Known
 from pcim.stages.objects import find_objects, middles, read_objects, read_places
 from pcim.views.view import read_views, views_of_wells

@@ -9,7 +9,8 @@ import pandas as pd
 import reported
 from PIL import Image
 
-from pcim.report.page.examples import choose_views, composite, map_png, outlines_png, overlay_png, scale_of
+from pcim.plates.rendering import composite, map_png, outlines_png, overlay_png, scale_of
+from pcim.report.page.examples import choose_views
 
 
 def candidates(wrong: str = "") -> pd.DataFrame:

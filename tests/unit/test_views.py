@@ -18,11 +18,11 @@ from pcim.core.identity import ViewKey
 from pcim.core.plate_source import Source
 from pcim.core.tiling import Box, tile_field
 from pcim.plates.attribution_plate import MapPlate
+from pcim.plates.inspect_field import inspect_field
 from pcim.runtime.journal import Journal
 from pcim.stages.attribute.job import Job, explain
 from pcim.stages.attribute.spool import Spool
 from pcim.stages.classify import classify_views
-from pcim.stages.ingest import inspect_field
 from pcim.stages.intensities import Known
 from pcim.views.resize import fit, fit_mask
 from pcim.views.view import View, Waiting, read_views, views_of

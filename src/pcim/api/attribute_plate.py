@@ -21,6 +21,8 @@ from pcim.core.tiling import Box
 from pcim.plates import ngff
 from pcim.plates.attribution_plate import MapPlate
 from pcim.plates.field_image import FieldImage
+from pcim.plates.inspect_field import inspect_field, key_columns, settle_absence
+from pcim.plates.inventory import fields_of
 from pcim.plates.vendors import OMEZARR
 from pcim.revisions import REVISIONS
 from pcim.runtime.journal import Journal
@@ -30,7 +32,6 @@ from pcim.stages.attribute.job import LEDGER_COLUMNS, explain, select_views
 from pcim.stages.attribute.spool import Spool
 from pcim.stages.attribute.tasks import Job
 from pcim.stages.classify import classify_views
-from pcim.stages.ingest import fields_of, inspect_field, key_columns, settle_absence
 from pcim.stages.intensities import Known, measure_intensities
 from pcim.stages.objects import find_objects, read_objects
 from pcim.views.view import read_views, views_of_wells

@@ -145,7 +145,7 @@ class Plate:
         self, path: str
     ) -> tuple[Callable[[int], NDArray[Any]], list[str], tuple[int, int], str, ngff.Space]:
         """Return how a channel of an export's field is read, and what `field` says of it."""
-        from pcim.stages.convert import read_channel
+        from pcim.plates.vendors.read_planes import read_channel
 
         export, (row, column, name) = read_export(self.source), path.split("/")
         planes = export.planes_of((row, column, name))

@@ -128,7 +128,7 @@ class Maps(Tensor):
             raise ValueError(f"top is {top}; allowed: above 0")
         from matplotlib import pyplot as plt
 
-        from pcim.report.page.examples import stretch, top_of
+        from pcim.plates.rendering import stretch, top_of
 
         maps = {number: _in_means(_array(self[number, 0])) for number in chosen}
         top = top or top_of(list(maps.values()))
@@ -157,7 +157,7 @@ class Maps(Tensor):
     def _draw_image(
         self, ax: Axes, number: int, attribution: NDArray[Any], ends: Sequence[tuple[float, float]]
     ) -> None:
-        from pcim.report.page.examples import composite
+        from pcim.plates.rendering import composite
 
         ax.imshow(composite(_array(self.images[number]), ends, self.colours), interpolation="nearest")
         ax.contour(highest(attribution, 5.0), [0.5], colors=_OUTLINE, linewidths=0.8)

@@ -15,13 +15,13 @@ import pandas as pd
 from pcim.config.errors import nearest
 from pcim.core.identity import well_name
 from pcim.plates.field_image import FieldImage
+from pcim.plates.inventory import fields_of
 from pcim.plates.quality import digest_pixels
 from pcim.plates.vendors import OMEZARR, read_export
+from pcim.plates.vendors.read_planes import read_channel
 from pcim.runtime.locks import hold_campaign
 from pcim.runtime.progress import progress_bar
 from pcim.runtime.tables import rows_of
-from pcim.stages.convert import read_channel
-from pcim.stages.ingest import fields_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

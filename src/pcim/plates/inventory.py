@@ -147,3 +147,16 @@ def _with_first_field(source: Source, wells: Mapping[str, tuple[str, tuple[str, 
         dtype,
         size[0] if size else None,
     )
+
+
+def fields_of(store: Source) -> tuple[list[tuple[ngff.WellLayout, str]], dict[ngff.WellLayout, str]]:
+    """Return the plate's fields as (well, field), and the wells whose metadata cannot be read with the reason."""
+    keys, broken = [], {}
+    for well in ngff.read_plate(store.place).wells:
+        try:
+            fields = ngff.read_well(store.place, well, store.wanted_acquisition)
+        except (ngff.NgffError, OSError) as error:
+            broken[well] = str(error)
+            continue
+        keys += [(well, field) for field in fields if not store.fields or field in store.fields]
+    return keys, broken

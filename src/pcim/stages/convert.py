@@ -15,9 +15,9 @@ from pcim.core.identity import well_name, well_order
 from pcim.plates import ngff
 from pcim.plates.colours import channel_colours
 from pcim.plates.vendors import read_export
-from pcim.plates.vendors.decode import read_page
 from pcim.plates.vendors.export import digest_of, row_letters
 from pcim.plates.vendors.failed_files import look_of, write_failed
+from pcim.plates.vendors.read_planes import read_channel
 from pcim.plates.writer import finish_plate, mean_of_four, multiscale, new_field, omero, write_levels
 from pcim.runtime.job_log import log, log_some
 from pcim.runtime.progress import progress
@@ -27,10 +27,9 @@ from pcim.runtime.tables import write_table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     from pcim.core.plate_source import Source
     from pcim.plates.vendors.export import Export, Plane
+
 
 Key = tuple[str, str, str]
 
@@ -126,33 +125,6 @@ def convert_field(job: Conversion, key: Key) -> str:
             {"ome": image | shown, "pcim": {"fingerprint": fingerprint, "revision": job.revision, **made_by()}}
         )
     return ""
-
-
-def read_channel(export: Export, planes: Sequence[Plane]) -> NDArray[Any]:
-    """Decode the planes of one channel and project them as the table of plates says."""
-    pages = [_read_plane(export, plane) for plane in planes]
-    if len(pages) == 1:
-        return pages[0]
-    if export.source.z == "max":
-        return np.asarray(np.max(pages, axis=0))
-    mean = np.mean(pages, axis=0, dtype=np.float64)
-    return (np.rint(mean) if pages[0].dtype.kind in "iu" else mean).astype(pages[0].dtype)
-
-
-def _read_plane(export: Export, plane: Plane) -> NDArray[Any]:
-    file = export.root / plane.file
-    try:
-        pixels = read_page(file, plane.page)
-    except Exception as error:
-        size = file.stat().st_size if file.is_file() else None
-        what = "no such file" if size is None else "an empty file" if size == 0 else f"cannot be decoded: {error}"
-        raise ngff.NgffError(f"{plane.file}: {what}") from error
-    native = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
-    if (native.shape, native.dtype.name) != (export.shape, export.dtype):
-        raise ngff.NgffError(
-            f"{plane.file}: {native.dtype.name} of {native.shape}; the plate's images are {export.dtype} of {export.shape}"
-        )
-    return native
 
 
 def _stored_fingerprint(place: Path) -> str:

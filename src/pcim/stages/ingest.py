@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +13,8 @@ from dask.delayed import delayed
 from pcim.campaign.input_tables import CampaignError, read_platemap
 from pcim.core.identity import FIELD_COLUMNS, well_name
 from pcim.plates import ngff
-from pcim.plates.field_image import FieldImage
-from pcim.plates.quality import digest_pixels, illumination, judge
+from pcim.plates.inspect_field import UNKNOWN, Inspection, inspect_field, key_columns, settle_absence
+from pcim.plates.inventory import fields_of
 from pcim.runtime.job_log import log, log_some
 from pcim.runtime.progress import progress
 from pcim.runtime.provenance import file_digest, pixels_of, record
@@ -26,108 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from pcim.config.stages import IngestSettings
     from pcim.core.plate_source import Source
 
-UNKNOWN: dict[str, Any] = {
-    "channels": [], "height": 0, "width": 0, "dtype": "", "pixel_size_um": np.nan, "labels": [], "checksum": "", "digest": "",
-    "digests": [], "illumination": [], "tilt_right": [], "tilt_down": [],
-}  # fmt: skip
-"""What is said of a field that cannot be opened."""
 
 _AT_ONCE = 4
 """So many fields are one task of Dask's, which costs a twentieth of reading a field of a megapixel."""
-
-
-@dataclass(frozen=True)
-class Inspection:
-    """What was found of one field: its columns of the table, chunks that are not stored, and what its writer does with empty ones.
-
-    `absent` says which chunks are missing, empty text = none; `stores_all` is True where a stored chunk holds nothing but the
-    fill value, or the store says that every chunk is stored.
-    """
-
-    columns: dict[str, Any]
-    absent: str = ""
-    stores_all: bool = False
-
-
-def inspect_field(source: Source, field: str, settings: IngestSettings) -> Inspection:
-    """Read one field and return what was found; a broken field is a row with a reason."""
-    try:
-        image = FieldImage.open(source, field)
-        known = UNKNOWN | _described(image)
-        absent, expected = image.absent_chunks()
-        torn = image.torn_chunks()
-    except (ngff.NgffError, OSError) as error:
-        return Inspection(UNKNOWN | {"qc": "missing", "reason": str(error)})
-    if torn:
-        return Inspection(known | {"qc": "truncated", "reason": f"chunk {torn[0]} is not as long as its header says"})
-    try:
-        pixels = image.read()
-    except (ngff.NgffError, OSError) as error:
-        return Inspection(known | {"qc": "truncated", "reason": str(error)})
-    digests = [digest_pixels(plane) for plane in pixels]
-    quality = judge(pixels, image.channels, settings)
-    lit = [list(values) for values in zip(*map(illumination, pixels), strict=True)]
-    known |= dict(zip(("illumination", "tilt_right", "tilt_down"), lit, strict=True))
-    return Inspection(
-        known | {"digest": combined(digests), "digests": digests, "qc": quality.verdict, "reason": quality.reason},
-        f"{len(absent)} of {expected} chunks are not stored, {absent[0]} the first" if absent else "",
-        image.is_complete_by_rule or _empty_chunks(image, pixels) > len(absent),
-    )
-
-
-def _described(image: FieldImage) -> dict[str, Any]:
-    size = image.layout.space.pixel_size_um
-    return {
-        "channels": image.channels,
-        "height": image.shape[0],
-        "width": image.shape[1],
-        "dtype": image.dtype,
-        "pixel_size_um": np.nan if size is None else size[0],
-        "labels": ngff.read_labels(image.path),
-        "checksum": image.checksum,
-    }
-
-
-def combined(digests: Sequence[str]) -> str:
-    """Return one digest for the digests of a field's channels, in their order."""
-    return hashlib.blake2b("".join(digests).encode(), digest_size=16).hexdigest()
-
-
-def _empty_chunks(image: FieldImage, pixels: NDArray[Any]) -> int:
-    """Count the chunks, stored or not, of nothing but the fill value; 0 for a field that was projected."""
-    fill, chunk = image.array.fill_value, image.array.chunks
-    if pixels.size != image.array.size:
-        return 0
-    count = 0
-    planes = [plane for plane in pixels if plane.min() == fill or plane.max() == fill]
-    for plane in planes:
-        for top in range(0, plane.shape[0], chunk[-2]):
-            for left in range(0, plane.shape[1], chunk[-1]):
-                count += bool((plane[top : top + chunk[-2], left : left + chunk[-1]] == fill).all())
-    channels = chunk[image.layout.axes.index("c")] if "c" in image.layout.axes else 1
-    return count // channels
-
-
-def settle_absence(found: Sequence[Inspection]) -> list[dict[str, Any]]:
-    """Return the columns of a plate's fields, those with absent chunks judged by what the plate's writer does.
-
-    An absent chunk reads as the fill value. Where the writer stores empty chunks too, it is ``missing``; where it may leave
-    them out, the field is ``suspect``: black, or lost.
-    """
-    stores_all = any(inspection.stores_all for inspection in found)
-    settled = []
-    for inspection in found:
-        columns = dict(inspection.columns)
-        if inspection.absent:
-            why = "the writer stores every chunk" if stores_all else "the writer may leave out empty ones"
-            columns |= {"qc": "missing" if stores_all else "suspect", "reason": f"{inspection.absent}; {why}"}
-        settled.append(columns)
-    return settled
 
 
 def ingest_plate(  # noqa: PLR0913 - a job's inputs
@@ -195,19 +97,6 @@ def ingest_plate(  # noqa: PLR0913 - a job's inputs
     write_table(fields_table, table, made)
 
 
-def fields_of(store: Source) -> tuple[list[tuple[ngff.WellLayout, str]], dict[ngff.WellLayout, str]]:
-    """Return the plate's fields as (well, field), and the wells whose metadata cannot be read with the reason."""
-    keys, broken = [], {}
-    for well in ngff.read_plate(store.place).wells:
-        try:
-            fields = ngff.read_well(store.place, well, store.wanted_acquisition)
-        except (ngff.NgffError, OSError) as error:
-            broken[well] = str(error)
-            continue
-        keys += [(well, field) for field in fields if not store.fields or field in store.fields]
-    return keys, broken
-
-
 def _unconverted(conversion: Sequence[str]) -> list[tuple[ngff.WellLayout, str, str]]:
     """Return the fields of an export that could not be converted, with the reason."""
     if not conversion:
@@ -215,12 +104,6 @@ def _unconverted(conversion: Sequence[str]) -> list[tuple[ngff.WellLayout, str, 
     failed = [row for row in rows_of(pd.read_parquet(conversion[0])) if row["status"] != "ok"]
     place = ngff.WellLayout
     return [(place(r["row"], r["column"], f"{r['row']}/{r['column']}"), r["field"], r["reason"]) for r in failed]
-
-
-def key_columns(plate: str, well: ngff.WellLayout, field: str) -> dict[str, str]:
-    """Return the columns that name a field in every table."""
-    name = well_name(well.row, well.column)
-    return {"plate": plate, "row": well.row, "column": well.column, "well": name, "field": field}
 
 
 def _typed(plate_map_row: dict[str, str]) -> dict[str, Any]:

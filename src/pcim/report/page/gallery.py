@@ -7,21 +7,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pcim.plates.colours import channel_colours
+from pcim.plates.rendering import OUTLINES, composite, image_png, map_png, outlines_png, overlay_png, stretch, top_of
 from pcim.report.analysis.method_scores import is_control
 from pcim.report.number_format import method_name
-from pcim.report.page.examples import (
-    OUTLINES,
-    Example,
-    choose_views,
-    composite,
-    image_png,
-    map_png,
-    outlines_png,
-    overlay_png,
-    read_example,
-    stretch,
-    top_of,
-)
+from pcim.report.page.examples import Example, choose_views, read_example
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

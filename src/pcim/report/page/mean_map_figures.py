@@ -8,8 +8,8 @@ import numpy as np
 import xarray as xr
 from zarr.storage import ZipStore
 
+from pcim.plates.rendering import composite, image_png, map_png
 from pcim.report.page import figures
-from pcim.report.page.examples import composite, image_png, map_png
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
