@@ -14,7 +14,8 @@ from networks import Residual, resnet
 from torch import Tensor, nn
 
 from pcim.architectures import small_cnn
-from pcim.attribution.optimiser_step import Step, margin
+from pcim.attribution.optimiser_step import Step
+from pcim.classifiers.log_odds import margin
 from pcim.composites.baselines import two_backgrounds
 from pcim.config.methods import PcimSettings
 

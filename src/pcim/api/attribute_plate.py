@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import pandas as pd
 import torch
 
 from pcim.attribution.maps import Maps
+from pcim.classifiers.classifier import as_a_job
 from pcim.config.base import CALL
 from pcim.config.errors import nearest
 from pcim.config.stages import AttributeSettings, ClassifySettings, IngestSettings
@@ -37,7 +37,7 @@ from pcim.stages.objects import find_objects, read_objects
 from pcim.views.view import read_views, views_of_wells
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -145,18 +145,6 @@ def _free(out: Path, plate: Plate) -> Path:
     if out.exists() and not Journal(out.with_suffix(".parquet")).path.exists():
         raise ValueError(f"out is {out}, which exists and is no plate of maps of an earlier call")
     return out
-
-
-@contextlib.contextmanager
-def as_a_job(device: torch.device) -> Iterator[None]:
-    """Compute as a job does: on a CPU, the number of threads decides the last bits."""
-    threads = torch.get_num_threads()
-    if device.type == "cpu":
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from pcim.api.attribute_plate import as_a_job
 from pcim.api.plate import Plate
 from pcim.attribution.explain import backgrounds_given
 from pcim.attribution.maps import Maps
+from pcim.classifiers.classifier import as_a_job
 from pcim.classifiers.forward import as_forward, checked_images, key_of, resolve_targets
 from pcim.config.classifier import Region
 from pcim.config.stages import EvaluateSettings

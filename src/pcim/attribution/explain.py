@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pcim.attribution.optimiser_step import target_probability
 from pcim.attribution.pcim import PCIM
 from pcim.attribution.peers import METHODS, Peer
 from pcim.classifiers.contract import ModelError
 from pcim.classifiers.forward import as_forward
+from pcim.classifiers.log_odds import target_probability
 from pcim.classifiers.out_of_memory import each_halving
 from pcim.composites.baselines import background_kind, make_background
 from pcim.metrics import scrambled

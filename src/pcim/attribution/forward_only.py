@@ -10,7 +10,7 @@ from jaxtyping import Float, Int  # noqa: TC002 - tests check shapes at run time
 from torch import Tensor
 
 from pcim.attribution.blending import drop, keep, smooth
-from pcim.attribution.optimiser_step import margin
+from pcim.classifiers.log_odds import margin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -14,11 +14,13 @@ from jaxtyping import Float, Int  # noqa: TC002 - tests check shapes at run time
 from torch import Tensor
 
 from pcim.attribution.blending import smooth
+from pcim.classifiers.log_odds import margin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pcim.config.methods import PcimSettings
+
 
 SOFTNESS = 0.7
 """A pull of so many times the price of a pixel moves its weight at full speed; less, in proportion.
@@ -137,14 +139,3 @@ class Step:
 
 def _over_channels(products: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 h w"]:
     return products.sum(1, keepdim=True) if products.shape[1] > 1 else products
-
-
-def margin(logits: Float[Tensor, "b k"], targets: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
-    """Return the log-odds of each target, z_y - log(sum of exp(z) of the others): finite where p is 1 to the last digit."""
-    others = logits.scatter(1, targets[:, None], float("-inf"))
-    return logits.gather(1, targets[:, None])[:, 0] - others.logsumexp(1)
-
-
-def target_probability(logits: Float[Tensor, "b k"], targets: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
-    """Return the softmax probability of each view's target, in [0, 1]."""
-    return logits.softmax(1).gather(1, targets[:, None])[:, 0]

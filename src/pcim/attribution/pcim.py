@@ -12,10 +12,10 @@ from pcim.attribution.blending import drop, keep
 from pcim.attribution.forward_only import SMALLEST_BUDGET, estimate
 from pcim.attribution.maps import Maps
 from pcim.attribution.optimiser import Blend, learn, learn_each, learn_literal, read_out
-from pcim.attribution.optimiser_step import target_probability
 from pcim.attribution.result import Answer, Learned
 from pcim.classifiers.contract import Contract
 from pcim.classifiers.forward import as_forward, checked_images, key_of, resolve_targets
+from pcim.classifiers.log_odds import target_probability
 from pcim.classifiers.out_of_memory import each_halving, halving_when_out_of_memory
 from pcim.composites.baselines import black, two_backgrounds
 from pcim.config.methods import PcimSettings

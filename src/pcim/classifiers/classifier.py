@@ -21,11 +21,12 @@ from pcim.classifiers.formats.weights import load_network, tensors_of
 from pcim.classifiers.forward import as_forward
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from jaxtyping import Float
     from numpy.typing import NDArray
     from torch import nn
+
 
 log = logging.getLogger("pcim")
 __all__ = ["Classifier", "ModelError", "load_classifier", "pick_device", "processor"]
@@ -214,3 +215,15 @@ def _check_gradient(classifier: Classifier, images: Tensor, where: str) -> None:
         raise ModelError(f"{where}: no gradient reaches its input ({told}); say differentiable: false") from error
     if not bool(gradient.isfinite().all()):
         raise ModelError(f"{where}: the gradient of its logits is not finite; say differentiable: false")
+
+
+@contextlib.contextmanager
+def as_a_job(device: torch.device) -> Iterator[None]:
+    """Compute as a job does: on a CPU, the number of threads decides the last bits."""
+    threads = torch.get_num_threads()
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -4,6 +4,7 @@ Fidelity (`curves` once, then what is read from them; `removals` once, likewise)
 depends on the other views of a call; ties and draws come from a view's key.
 """
 
+from pcim.classifiers.randomisation import randomised, scrambled
 from pcim.metrics.batched_queries import Classify, Probe
 from pcim.metrics.complexity import effective_area, entropy, gini
 from pcim.metrics.fidelity import (
@@ -32,14 +33,7 @@ from pcim.metrics.localization import (
 )
 from pcim.metrics.random_removal import Removals, faithfulness_correlation, infidelity, removals, sensitivity_n
 from pcim.metrics.ranking import ranking
-from pcim.metrics.robustness import (
-    agreement,
-    max_sensitivity,
-    parameter_randomisation,
-    random_target,
-    randomised,
-    scrambled,
-)
+from pcim.metrics.robustness import agreement, max_sensitivity, parameter_randomisation, random_target
 
 __all__ = [
     "SHARES", "Classify", "Curves", "Fill", "Fixed", "Imputed", "MorfLerf", "Probe", "Removals",

@@ -6,13 +6,13 @@ generator, and a network is copied before it is changed.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float, Int64  # noqa: TC002 - tests check shapes at run time
 from torch import Tensor, nn
 
+from pcim.classifiers.randomisation import randomised
 from pcim.metrics.localization import tied_places
 from pcim.metrics.random_removal import correlation
 from pcim.metrics.ranking import finite, lots
@@ -50,41 +50,6 @@ def max_sensitivity(  # noqa: PLR0913 - what the number depends on
         moved = finite(explain(images + change, targets)).flatten(1).double()
         worst = torch.maximum(worst, (moved - start).norm(dim=1) / start.norm(dim=1))
     return worst.float()
-
-
-def randomised(network: nn.Module, *, key: int, cascade: bool = True) -> Iterator[tuple[str, nn.Module]]:
-    """Yield copies of a network whose layers no longer hold what they learnt, from the last to the first, with the layer's name.
-
-    Every parameter tensor's entries change places (drawn by `key` and the layer): their distribution stays, what they mean is gone. With
-    `cascade` the layers after it stay randomised too (Adebayo et al. 2018, arXiv 1810.03292), else each is alone.
-    """
-    changed = copy.deepcopy(network)
-    for number, name in reversed(list(enumerate(_layers(network)))):
-        if not cascade:
-            changed = copy.deepcopy(network)
-        _shuffle(dict(changed.named_modules())[name], key + number)
-        yield name, copy.deepcopy(changed)
-
-
-def scrambled(network: nn.Module, *, key: int) -> nn.Module:
-    """Return a copy of a network of which every layer is randomised, as the last that a cascade of `randomised` yields."""
-    changed = copy.deepcopy(network)
-    for number, name in enumerate(_layers(network)):
-        _shuffle(dict(changed.named_modules())[name], key + number)
-    return changed
-
-
-def _layers(network: nn.Module) -> list[str]:
-    return [name for name, module in network.named_modules() if any(True for _ in module.parameters(recurse=False))]
-
-
-@torch.no_grad()
-def _shuffle(layer: nn.Module, key: int) -> None:
-    """Let the entries of each of a layer's own parameters change places."""
-    lot = torch.Generator().manual_seed(key % 2**63)
-    for parameter in layer.parameters(recurse=False):
-        order = torch.randperm(parameter.numel(), generator=lot).to(parameter.device)
-        parameter.copy_(parameter.flatten()[order].view_as(parameter))
 
 
 def parameter_randomisation(  # noqa: PLR0913 - what the number depends on

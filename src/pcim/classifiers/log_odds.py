@@ -1,0 +1,23 @@
+"""What the logits of a classifier say of one class: its log-odds and its probability."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jaxtyping import Float, Int  # noqa: TC002 - tests check shapes at run time
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    pass
+
+
+def margin(logits: Float[Tensor, "b k"], targets: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
+    """Return the log-odds of each target, z_y - log(sum of exp(z) of the others): finite where p is 1 to the last digit."""
+    others = logits.scatter(1, targets[:, None], float("-inf"))
+    return logits.gather(1, targets[:, None])[:, 0] - others.logsumexp(1)
+
+
+def target_probability(logits: Float[Tensor, "b k"], targets: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
+    """Return the softmax probability of each view's target, in [0, 1]."""
+    return logits.softmax(1).gather(1, targets[:, None])[:, 0]
