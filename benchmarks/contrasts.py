@@ -32,8 +32,8 @@ from pcim.core.tiling import tile_field
 from pcim.interventions.experiment import COLUMNS, Subject, exchange_regions
 from pcim.plates.field_image import FieldImage
 from pcim.report.analysis import findings
+from pcim.views.reader import read_regions
 from pcim.views.regions import boundary_region, partition, widen
-from pcim.views.view import read_regions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -41,8 +41,9 @@ from pcim.plates.writer import (
 from pcim.runtime.job_log import log_to
 from pcim.stages.convert import convert_plate
 from pcim.stages.ingest import ingest_plate
-from pcim.stages.intensities import Known
-from pcim.views.view import View, batches, read_views
+from pcim.views.intensity import Known
+from pcim.views.reader import batches, read_views
+from pcim.views.view import View
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

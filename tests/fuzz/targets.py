@@ -30,7 +30,7 @@ from pcim.plates.inventory import survey_plate
 from pcim.plates.ngff_json import NgffError
 from pcim.plates.vendors import read_export
 from pcim.plates.vendors.decode import page_looks, read_page
-from pcim.stages.objects import read_places
+from pcim.views.objects import read_places
 
 HERE = Path(__file__).parent
 BETWEEN = b"\n=====\n"

@@ -92,8 +92,8 @@ def _ingest(view: View) -> list[float]:
 
     from pcim.config.stages import IngestSettings
     from pcim.plates.quality import _contrast, _fine_share, illumination, judge
-    from pcim.stages.intensities import count_values, percentile
-    from pcim.stages.objects import middles
+    from pcim.views.intensity import count_values, percentile
+    from pcim.views.objects import middles
 
     pixels = view.pixels
     return [

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from pcim.config.classifier import Select
 from pcim.core.identity import ViewKey
-from pcim.core.tiling import is_selected, plan_chunks, thin_wells, tile_field
+from pcim.core.tiling import plan_chunks, tile_field
 from pcim.stages.attribute.field_assembly import Assembly
+from pcim.views.selection import is_selected, thin_wells
 
 lengths = st.integers(1, 90)
 

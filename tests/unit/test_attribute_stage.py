@@ -32,8 +32,9 @@ from pcim.runtime.journal import Journal
 from pcim.stages.attribute.job import LEDGER_COLUMNS, Job, explain, select_views
 from pcim.stages.attribute.spool import Spool
 from pcim.stages.classify import check_failures, classify_views
-from pcim.stages.intensities import Known
-from pcim.views.view import read_views, views_of_wells
+from pcim.views.intensity import Known
+from pcim.views.reader import read_views
+from pcim.views.view import views_of_wells
 
 FEW = PeerSettings(ig_steps=5, shap_samples=2, smooth_samples=2, segment_samples=16, rise_masks=20, mask_steps=5)
 SETTINGS = AttributeSettings(batch_size=4, pcim=PcimSettings(steps=5), peers=FEW, levels=1)

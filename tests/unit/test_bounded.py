@@ -23,7 +23,7 @@ from pcim.core.safe_read import MAX_COLUMNS, MAX_ROW_CHARACTERS, check_file, rea
 from pcim.plates.ngff_json import NgffError
 from pcim.plates.vendors import read_export
 from pcim.plates.vendors.export import Room, digest_of, elements
-from pcim.stages.objects import MAX_TABLE_BYTES, middles, read_places
+from pcim.views.objects import MAX_TABLE_BYTES, middles, read_places
 
 
 def test_a_table_has_its_columns_and_the_lines_of_its_rows() -> None:
@@ -117,7 +117,7 @@ def test_a_table_of_places_is_read_in_little_memory(tmp_path: Path) -> None:
 
 
 def test_a_table_of_places_lists_so_many_objects_of_a_plate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pcim.stages.objects.MAX_OBJECTS", 2)
+    monkeypatch.setattr("pcim.views.objects.MAX_OBJECTS", 2)
     file = tmp_path / "places.csv"
     file.write_text("well,field,y,x,plate\nA1,0,1,1,q\nA1,0,1,1,q\nA1,0,1,1,p\nA1,0,2,1,p\n")
     assert len(read_places(file, "p")["A01", "0"]) == 2

@@ -17,8 +17,10 @@ from pcim.classifiers.contract import InputContract, Percentiles
 from pcim.core.identity import ViewKey
 from pcim.core.plate_source import Source
 from pcim.core.tiling import Box
-from pcim.stages.intensities import Known, count_values, measure_intensities, percentile
-from pcim.views.view import View, read_views
+from pcim.stages.intensities import measure_intensities
+from pcim.views.intensity import Known, count_values, percentile
+from pcim.views.reader import read_views
+from pcim.views.view import View
 
 WELLS = {("A", "1", "0"): "negcon", ("A", "1", "1"): "negcon", ("A", "2", "0"): "", ("B", "1", "0"): "poscon"}
 

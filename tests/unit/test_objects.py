@@ -22,9 +22,11 @@ from pcim.runtime.journal import Journal
 from pcim.stages.attribute.job import Job, explain
 from pcim.stages.attribute.spool import Spool
 from pcim.stages.classify import classify_views
-from pcim.stages.intensities import Known
-from pcim.stages.objects import find_objects, middles, read_objects, read_places
-from pcim.views.view import read_views, views_of_wells
+from pcim.stages.objects import find_objects
+from pcim.views.intensity import Known
+from pcim.views.objects import middles, read_objects, read_places
+from pcim.views.reader import read_views
+from pcim.views.view import views_of_wells
 
 SPOTS = {"7": (60, 50), "9": (80, 90), "12": (2, 189)}
 CONTRACT: dict[str, Any] = {

@@ -23,9 +23,10 @@ from pcim.runtime.journal import Journal
 from pcim.stages.attribute.job import Job, explain
 from pcim.stages.attribute.spool import Spool
 from pcim.stages.classify import classify_views
-from pcim.stages.intensities import Known
+from pcim.views.intensity import Known
+from pcim.views.reader import Waiting, read_views
 from pcim.views.resize import fit, fit_mask
-from pcim.views.view import View, Waiting, read_views, views_of
+from pcim.views.view import View, views_of
 
 
 def contract(**changes: Any) -> InputContract:

@@ -32,9 +32,12 @@ from pcim.stages.attribute.job import LEDGER_COLUMNS, explain, select_views
 from pcim.stages.attribute.spool import Spool
 from pcim.stages.attribute.tasks import Job
 from pcim.stages.classify import classify_views
-from pcim.stages.intensities import Known, measure_intensities
-from pcim.stages.objects import find_objects, read_objects
-from pcim.views.view import read_views, views_of_wells
+from pcim.stages.intensities import measure_intensities
+from pcim.stages.objects import find_objects
+from pcim.views.intensity import Known
+from pcim.views.objects import read_objects
+from pcim.views.reader import read_views
+from pcim.views.view import views_of_wells
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -22,8 +22,8 @@ from pcim.core.tiling import Box
 from pcim.metrics.score_view import Case, score_images
 from pcim.plates.field_image import FieldImage
 from pcim.runtime.tables import rows_of
+from pcim.views.reader import read_regions
 from pcim.views.resize import fit_mask
-from pcim.views.view import read_regions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

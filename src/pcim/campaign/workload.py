@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pcim.core.identity import ViewKey
-from pcim.core.tiling import is_selected
+from pcim.views.selection import is_selected
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -112,7 +112,7 @@ def _try_classifiers(inputs: Inputs) -> Iterator[Check]:
 
 def _of_places(inputs: Inputs) -> Iterator[str]:
     """Yield what is wrong in the tables of places that crops are cut around."""
-    from pcim.stages.objects import read_places
+    from pcim.views.objects import read_places
 
     for name, entry in inputs.config.classifiers.items():
         if entry.crops is None or entry.crops.table is None or not entry.crops.table.is_file():

@@ -16,9 +16,10 @@ from pcim.runtime.progress import progress
 from pcim.runtime.provenance import of_chunk
 from pcim.runtime.resume import Kept, fingerprint
 from pcim.runtime.tables import rows_of
-from pcim.stages.intensities import Known
-from pcim.stages.objects import read_objects
-from pcim.views.view import View, Waiting, batches, read_views, views_of_wells
+from pcim.views.intensity import Known
+from pcim.views.objects import read_objects
+from pcim.views.reader import Waiting, batches, read_views
+from pcim.views.view import View, views_of_wells
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -20,8 +20,8 @@ from pcim.runtime.locks import sole_writer
 from pcim.runtime.provenance import record
 from pcim.runtime.tables import rows_of, write_table
 from pcim.stages.interventions import highest
+from pcim.views.explained import explained_views
 from pcim.views.resize import fit
-from pcim.views.view import explained_views
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

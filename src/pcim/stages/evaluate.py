@@ -23,9 +23,10 @@ from pcim.runtime.progress import progress
 from pcim.runtime.provenance import of_chunk
 from pcim.runtime.resume import Kept, Rows, fingerprint
 from pcim.runtime.tables import rows_of
-from pcim.stages.intensities import Known
+from pcim.views.explained import explained_views
+from pcim.views.intensity import Known
+from pcim.views.reader import read_regions
 from pcim.views.resize import fit, fit_mask
-from pcim.views.view import explained_views, read_regions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -5,7 +5,6 @@ Percentiles come from exact counts of the pixels' values, so that they do not de
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from pcim.runtime.job_log import log
 from pcim.runtime.progress import progress
 from pcim.runtime.provenance import record
 from pcim.runtime.tables import rows_of, write_table
+from pcim.views.intensity import count_values, percentile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,30 +26,8 @@ if TYPE_CHECKING:
     from pcim.classifiers.contract import Percentiles
     from pcim.core.plate_source import Source
 
-_VALUES = 2**16
+
 _FIELDS_AT_ONCE = 32
-
-
-def count_values(plane: NDArray[Any]) -> NDArray[np.int64]:
-    """Count how often each value occurs, in ascending order of the values: 65536 counts.
-
-    uint8 and uint16 are counted exactly; float32 by their upper 16 bits, so to 1 part in 128.
-    """
-    if plane.dtype.kind == "u" and plane.dtype.itemsize <= 2:  # noqa: PLR2004 - 16 bits
-        return np.bincount(plane.ravel(), minlength=_VALUES)
-    bits = np.ascontiguousarray(plane, np.float32).ravel().view(np.uint32)
-    ordered = np.where(bits >> 31, ~bits, bits | 0x8000_0000)  # negative numbers count backwards
-    return np.bincount(ordered >> 16, minlength=_VALUES)
-
-
-def percentile(counts: NDArray[np.int64], percent: float, dtype: str) -> float:
-    """Return the smallest value that at least so many percent of the counted pixels do not exceed."""
-    number = int(np.searchsorted(np.cumsum(counts), max(percent / 100 * counts.sum(), 1e-9)))
-    if np.dtype(dtype).kind == "u":
-        return float(number)
-    bits = np.uint32(number << 16)
-    raw = bits & np.uint32(0x7FFF_FFFF) if number >> 15 else ~bits
-    return float(np.array(raw, np.uint32).view(np.float32))
 
 
 def measure_intensities(  # noqa: PLR0913 - a job's inputs
@@ -120,36 +98,3 @@ def _counts(row: Mapping[str, Any], over: str) -> bool:
 
 def _count_field(store: Source, path: str, channels: Sequence[str]) -> NDArray[np.int64]:
     return np.stack([count_values(plane) for plane in FieldImage.open(store, path).read(channels)])
-
-
-@dataclass(frozen=True)
-class Known:
-    """What is known of a plate's fields before they are read: digests by channel, and the ends of their intensities."""
-
-    digests: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    ends: Mapping[str, tuple[list[float], list[float], bool]] = field(default_factory=dict)
-    are_scaled: bool = False
-
-    @classmethod
-    def of(cls, fields: pd.DataFrame, intensities: Sequence[str] = ()) -> Known:
-        """Read it from the table of fields and, where the contract asks for percentiles, the tables of intensities."""
-        digests = {row["path"]: dict(zip(row["channels"], row["digests"], strict=False)) for row in rows_of(fields)}
-        rows = [row for path in intensities for row in rows_of(pd.read_parquet(path))]
-        ends = {row["path"]: (list(row["low"]), list(row["high"]), bool(row["clip"])) for row in rows}
-        return cls(digests, ends, are_scaled=bool(intensities))
-
-    def scaled(self, path: str, pixels: NDArray[Any]) -> NDArray[Any]:
-        """Return pixels (channel, y, x) so that the low percentile is 0 and the high one 1; as they are where none is asked for.
-
-        Raises
-        ------
-        KeyError
-            When percentiles are asked for and none was measured for this field.
-        """
-        if not self.are_scaled:
-            return pixels
-        low, high, clip = self.ends[path]
-        floor = np.array(low, np.float32)[:, None, None]
-        span = np.maximum(np.array(high, np.float32)[:, None, None] - floor, np.finfo(np.float32).tiny)
-        scaled = (pixels.astype(np.float32) - floor) / span
-        return np.asarray(np.clip(scaled, 0, 1) if clip else scaled)

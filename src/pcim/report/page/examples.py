@@ -11,8 +11,8 @@ from pcim.core.identity import ViewKey
 from pcim.core.tiling import Box
 from pcim.plates.attribution_plate import MapPlate
 from pcim.plates.field_image import FieldImage
+from pcim.views.reader import read_regions
 from pcim.views.resize import fit
-from pcim.views.view import read_regions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

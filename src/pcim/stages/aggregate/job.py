@@ -20,8 +20,9 @@ from pcim.runtime.provenance import KEY, pixels_of, record
 from pcim.runtime.tables import read_tables, rows_of, write_table
 from pcim.stages.aggregate.mean_maps import MeanMaps, ObjectMaps, find_windows, write_dataset
 from pcim.stages.aggregate.well_profiles import profile_wells
+from pcim.views.explained import explained_views
+from pcim.views.reader import read_regions
 from pcim.views.resize import fit, fit_mask
-from pcim.views.view import explained_views, read_regions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -12,7 +12,6 @@ import pandas as pd
 from pcim.classifiers.contract import load_contract
 from pcim.config.base import CALL
 from pcim.core.identity import KEY_COLUMNS
-from pcim.core.tiling import is_selected, thin_wells
 from pcim.plates import ngff
 from pcim.plates.attribution_plate import MapPlate
 from pcim.plates.quality import digest_pixels
@@ -25,9 +24,11 @@ from pcim.stages.attribute.spool import Spool
 from pcim.stages.attribute.tally import Tally
 from pcim.stages.attribute.tasks import Job, Task, finished_fields, key_of
 from pcim.stages.classify import check_failures
-from pcim.stages.intensities import Known
-from pcim.stages.objects import read_objects
-from pcim.views.view import View, Waiting, batches, read_views, views_of_wells
+from pcim.views.intensity import Known
+from pcim.views.objects import read_objects
+from pcim.views.reader import Waiting, batches, read_views
+from pcim.views.selection import is_selected, thin_wells
+from pcim.views.view import View, views_of_wells
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from pcim.config.stages import AttributeSettings
     from pcim.stages.attribute.spool import Done
     from pcim.stages.chunk_job import ChunkJob
-    from pcim.views.view import Reading
+    from pcim.views.reader import Reading
 
 LEDGER_COLUMNS = [
     *KEY_COLUMNS, "top", "left", "height", "width", "status", "reason", "method", "layer", "scored", "target", "steps", "stop",
