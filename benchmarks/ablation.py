@@ -20,7 +20,8 @@ from tqdm import tqdm
 from pcim.attribution import optimiser, optimiser_step
 from pcim.attribution.blending import drop, keep, smooth
 from pcim.attribution.optimiser import Blend, learn, read_out
-from pcim.composites.baselines import gaussian_blur, two_backgrounds
+from pcim.composites.baselines import two_backgrounds
+from pcim.composites.gaussian_blur import gaussian_blur
 from pcim.config.methods import PcimSettings
 
 if TYPE_CHECKING:

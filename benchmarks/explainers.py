@@ -11,7 +11,7 @@ import torch
 from pcim import PCIM
 from pcim.attribution.peers import METHODS, Peer
 from pcim.classifiers.forward import Forward
-from pcim.composites.baselines import gaussian_blur
+from pcim.composites.gaussian_blur import gaussian_blur
 from pcim.config.methods import PeerSettings
 
 if TYPE_CHECKING:

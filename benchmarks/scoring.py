@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from pcim import metrics
-from pcim.composites.baselines import gaussian_blur, make_background
+from pcim.composites.baselines import make_background
+from pcim.composites.gaussian_blur import gaussian_blur
 from pcim.report.analysis.intervals import bootstrap_means
 
 if TYPE_CHECKING:

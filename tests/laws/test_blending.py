@@ -15,7 +15,7 @@ from pcim.attribution.blending import drop, keep, smooth
 from pcim.attribution.optimiser import Blend, learn, learn_literal, read_out
 from pcim.attribution.optimiser_step import Step
 from pcim.classifiers.log_odds import margin
-from pcim.composites.baselines import gaussian_blur
+from pcim.composites.gaussian_blur import gaussian_blur
 from pcim.config.methods import PcimSettings
 
 SETTINGS = PcimSettings()

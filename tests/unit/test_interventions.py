@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from pcim.composites.donors import partners
 from pcim.composites.region_swap import (
     Exchange,
     Scene,
@@ -17,7 +18,6 @@ from pcim.composites.region_swap import (
     exchange_pixels,
     exchange_region,
     mean_scene,
-    partners,
     without_objects,
 )
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import softmax
 
+from pcim.composites.donors import partners
 from pcim.composites.region_swap import (
     Exchange,
     Scene,
@@ -20,7 +21,6 @@ from pcim.composites.region_swap import (
     exchange_pixels,
     exchange_region,
     mean_scene,
-    partners,
 )
 from pcim.core.identity import KEY_COLUMNS, ViewKey
 from pcim.core.vocabulary import CORNERS, FRAME, MAP_TOP, SURROUNDINGS, WHOLE

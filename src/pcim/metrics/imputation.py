@@ -15,7 +15,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from jaxtyping import Bool, Float, Int64  # noqa: TC002 - tests check shapes at run time
 from torch import Tensor
 
-from pcim.composites.baselines import gaussian_blur
+from pcim.composites.gaussian_blur import gaussian_blur
 from pcim.metrics.ranking import normal
 
 Fill = Callable[[Tensor, Tensor], Tensor]

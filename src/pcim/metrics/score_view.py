@@ -11,7 +11,8 @@ from torch import Tensor
 
 from pcim import metrics
 from pcim.attribution.explain import backgrounds_given
-from pcim.composites.baselines import gaussian_blur, make_background
+from pcim.composites.baselines import make_background
+from pcim.composites.gaussian_blur import gaussian_blur
 from pcim.config.methods import CONTROLS, method_read
 from pcim.core.vocabulary import BLURRED, OBJECTS_MASK, OTHER_VIEW
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor
 
 from pcim.attribution.peers.batch import Batch, generator
-from pcim.composites.baselines import gaussian_blur
+from pcim.composites.gaussian_blur import gaussian_blur
 
 if TYPE_CHECKING:
     from pcim.classifiers.forward import Forward
