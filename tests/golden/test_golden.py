@@ -17,8 +17,9 @@ from pcim.metrics import score_view
 from pcim.plates import quality, writer
 from pcim.report.analysis import intervals
 from pcim.revisions import REVISIONS
-from pcim.stages import compare, intensities, objects
+from pcim.stages import compare
 from pcim.stages.aggregate import job
+from pcim.views import intensity, objects
 
 _SPEC = importlib.util.spec_from_file_location("measure", Path(__file__).with_name("measure.py"))
 assert _SPEC is not None
@@ -58,7 +59,7 @@ MOVES: list[tuple[str, Any, str, Any]] = [
     ("convert", writer, "mean_of_four", scaled(writer.mean_of_four, 1.01)),
     ("ingest", quality, "_BAND", quality._BAND * 1.01),
     ("ingest", objects, "middles", lambda labels: [("1", 20.1, 30.0)]),
-    ("ingest", intensities, "percentile", scaled(intensities.percentile, 1.01)),
+    ("ingest", intensity, "percentile", scaled(intensity.percentile, 1.01)),
     ("classify", classifier.Classifier, "normalise", scaled(classifier.Classifier.normalise, 1.01)),
     ("attribute", optimiser_step, "SOFTNESS", optimiser_step.SOFTNESS * 1.1),
     ("attribute", optimiser, "TAIL", optimiser.TAIL * 10),

@@ -13,7 +13,7 @@ from pcim.config import yaml_lines
 from pcim.core import safe_read
 from pcim.plates import ngff, ngff_json, safe_zarr
 from pcim.plates.vendors import decode, export, ometiff, safe_tiff
-from pcim.stages import objects
+from pcim.views import objects
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "SECURITY.md").read_text(encoding="utf-8")

@@ -15,9 +15,9 @@ from makers import SIZE, spot_field, write_model, write_plate
 
 from pcim import PCIM
 from pcim.attribution import explain as dispatch
-from pcim.attribution.explain import Attribution, asked_by, backgrounds_given, explain_each
+from pcim.attribution.explain import Attribution, asked_by, explain_each
 from pcim.attribution.maps import highest
-from pcim.attribution.peers import Peer
+from pcim.attribution.peers import Peer, backgrounds_given
 from pcim.classifiers.classifier import Classifier, load_classifier, pick_device
 from pcim.config.classifier import Select
 from pcim.config.methods import METHODS, PcimSettings, PeerSettings

@@ -11,8 +11,8 @@ import pandas as pd
 import torch
 
 from pcim.api.plate import Plate
-from pcim.attribution.explain import backgrounds_given
 from pcim.attribution.maps import Maps
+from pcim.attribution.peers import backgrounds_given
 from pcim.classifiers.classifier import as_a_job
 from pcim.classifiers.forward import as_forward, checked_images, key_of, resolve_targets
 from pcim.config.classifier import Region

@@ -9,20 +9,18 @@ import torch
 from torch import Tensor
 
 from pcim.attribution.pcim import PCIM
-from pcim.attribution.peers import METHODS, Peer
+from pcim.attribution.peers import Peer
 from pcim.classifiers.contract import ModelError
 from pcim.classifiers.forward import as_forward
 from pcim.classifiers.log_odds import target_probability
 from pcim.classifiers.out_of_memory import each_halving
+from pcim.classifiers.randomisation import scrambled
 from pcim.composites.baselines import background_kind, make_background
-from pcim.metrics import scrambled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pcim.classifiers.classifier import Classifier
-    from pcim.classifiers.contract import InputContract
-    from pcim.config.methods import Background
     from pcim.config.stages import AttributeSettings
 
 
@@ -122,12 +120,3 @@ def _by_pcim(
         }
         beside = {"weights": learned.weights}
         yield items, Attribution(learned.channel_maps, record, learned.stop, learned.batch_size, beside)
-
-
-def backgrounds_given(method: str, chosen: Background, contract: InputContract | None) -> set[str]:
-    """Return the kinds of background that a method was given: fidelity with the same substitute is scored in-sample."""
-    if method in {"pcim", "randomised_model"}:
-        return {"mean", "blur"} if chosen == "auto" else {chosen}
-    if method in METHODS and METHODS[method].compares:
-        return {background_kind(chosen, contract)}
-    return set()

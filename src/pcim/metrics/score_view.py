@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pcim import metrics
-from pcim.attribution.explain import backgrounds_given
+from pcim.attribution.peers import backgrounds_given
 from pcim.composites.baselines import make_background
 from pcim.composites.gaussian_blur import gaussian_blur
 from pcim.config.methods import CONTROLS, method_read

@@ -11,7 +11,7 @@ from pcim.attribution.peers import controls, gradients, perturbations
 from pcim.attribution.peers.batch import Batch, Method
 from pcim.attribution.peers.controls import blurred
 from pcim.classifiers.forward import as_forward, checked_images, key_of, resolve_targets
-from pcim.composites.baselines import two_backgrounds
+from pcim.composites.baselines import background_kind, make_background, two_backgrounds
 from pcim.config.methods import NEEDS, PeerSettings
 
 if TYPE_CHECKING:
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
     from jaxtyping import Float
 
+    from pcim.classifiers.contract import InputContract
     from pcim.classifiers.forward import Scores
     from pcim.config.methods import Background
+
 
 __all__ = ["METHODS", "Batch", "Method", "Peer", "blurred"]
 
@@ -141,3 +143,12 @@ class Peer:
                 for part in (every.filled(start, size) for start in range(0, len(images), size))
             ]
         return torch.cat(parts)[: len(images)].float()
+
+
+def backgrounds_given(method: str, chosen: Background, contract: InputContract | None) -> set[str]:
+    """Return the kinds of background that a method was given: fidelity with the same substitute is scored in-sample."""
+    if method in {"pcim", "randomised_model"}:
+        return {"mean", "blur"} if chosen == "auto" else {chosen}
+    if method in METHODS and METHODS[method].compares:
+        return {background_kind(chosen, contract)}
+    return set()
