@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import numpy as np
 import torch
 from jaxtyping import Float, Int64  # noqa: TC002 - tests check shapes at run time
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 
 _GOLDEN = 0x9E3779B97F4A7C15 - 2**64  # splitmix64's constants as the signed integers that torch has
 _MIX_1 = 0xBF58476D1CE4E5B9 - 2**64
@@ -66,3 +73,12 @@ def finite(maps: Tensor) -> Tensor:
         views = (~maps.flatten(1).isfinite().all(1)).nonzero().flatten().tolist()
         raise ValueError(f"maps at positions {views} hold NaN or infinite values; allowed: finite values")
     return maps
+
+
+def highest(attribution: NDArray[np.floating], share: float, key: int) -> NDArray[np.bool_]:
+    """Return the highest `share` of a map's pixels (at least one), ties broken by the view's key."""
+    values = torch.from_numpy(np.ascontiguousarray(attribution, np.float32))
+    order = ranking(values[None], torch.tensor([key]))[0, : max(1, round(share * values.numel()))]
+    top = np.zeros(values.numel(), bool)
+    top[order.numpy()] = True
+    return top.reshape(attribution.shape)

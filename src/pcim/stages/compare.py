@@ -13,13 +13,13 @@ from pcim.core.identity import KEY_COLUMNS, ViewKey
 from pcim.core.tiling import Box
 from pcim.core.vocabulary import PAIR_COLUMNS
 from pcim.metrics import agreement
+from pcim.metrics.ranking import highest
 from pcim.metrics.score_view import TOP_SHARE
 from pcim.plates.attribution_plate import MapPlate
 from pcim.runtime.job_log import log
 from pcim.runtime.locks import sole_writer
 from pcim.runtime.provenance import record
 from pcim.runtime.tables import rows_of, write_table
-from pcim.stages.interventions import highest
 from pcim.views.explained import explained_views
 from pcim.views.resize import fit
 

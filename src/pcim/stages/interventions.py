@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from pcim.classifiers.classifier import Classifier, load_classifier, pick_device
 from pcim.classifiers.contract import load_contract
@@ -19,7 +18,7 @@ from pcim.composites.region_swap import Scene
 from pcim.core.identity import KEY_COLUMNS, ViewKey
 from pcim.core.tiling import Box
 from pcim.interventions.experiment import COLUMNS, Subject, exchange_regions
-from pcim.metrics import ranking
+from pcim.metrics.ranking import highest
 from pcim.plates.attribution_plate import MapPlate
 from pcim.plates.field_image import FieldImage
 from pcim.runtime.job_log import log
@@ -35,11 +34,10 @@ from pcim.views.resize import fit, fit_mask
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from numpy.typing import NDArray
-
     from pcim.config.classifier import Region
     from pcim.config.stages import EvaluateSettings
     from pcim.core.plate_source import Source
+
 
 DEPENDS_ON = {"blur", "batch_size", "partners", "frame", "map_top"}
 """Settings of the stage on which an exchange depends, beside which views take part."""
@@ -188,12 +186,3 @@ class _Reader:
             scene = Scene(fit(whole[:, *seen], size), halo, self.settings.blur * size[0])
             top = highest(np.nan_to_num(maps[key.view].sum(0)), self.settings.map_top, key.number("ties"))
             yield Subject(key, row["call"], row["probabilities"], scene, inside, top)
-
-
-def highest(attribution: NDArray[np.floating], share: float, key: int) -> NDArray[np.bool_]:
-    """Return the highest `share` of a map's pixels (at least one), ties broken by the view's key."""
-    values = torch.from_numpy(np.ascontiguousarray(attribution, np.float32))
-    order = ranking(values[None], torch.tensor([key]))[0, : max(1, round(share * values.numel()))]
-    top = np.zeros(values.numel(), bool)
-    top[order.numpy()] = True
-    return top.reshape(attribution.shape)
