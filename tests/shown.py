@@ -8,7 +8,7 @@ import numpy as np
 from makers import write_plate
 
 from pcim.campaign.job_list import Outline
-from pcim.campaign.plan import PlatePlan
+from pcim.campaign.plan_file import PlatePlan
 from pcim.core.plate_source import Source
 from pcim.plates import ngff
 from pcim.plates.attribution_plate import MapPlate

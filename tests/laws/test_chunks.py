@@ -11,15 +11,14 @@ from hypothesis import strategies as st
 
 from pcim.campaign import cost
 from pcim.campaign.campaign import Campaign
-from pcim.campaign.chunk_size import ChunkSizes, Measured, slowest
+from pcim.campaign.chunk_size import ChunkSizes, Measured, plan_chunks, slowest
 from pcim.campaign.input_tables import PlateEntry
-from pcim.campaign.plan import PlatePlan
+from pcim.campaign.plan_file import PlatePlan
 from pcim.campaign.workload import Expected
 from pcim.classifiers.contract import Contract
 from pcim.config.config import Config
 from pcim.config.methods import METHODS
 from pcim.core.plate_source import Source
-from pcim.core.tiling import plan_chunks
 from pcim.plates.inventory import Survey
 
 WELLS = [f"{row}{column:02d}" for row in "ABCDEFGHIJKLMNOP" for column in range(1, 25)]

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pcim.campaign.chunk_size import plan_chunks
 from pcim.config.classifier import Select
 from pcim.core.identity import ViewKey
-from pcim.core.tiling import plan_chunks, tile_field
+from pcim.core.tiling import tile_field
 from pcim.stages.attribute.field_assembly import Assembly
 from pcim.views.selection import is_selected, thin_wells
 

@@ -12,7 +12,7 @@ from makers import write_campaign, write_model, write_plate
 
 from pcim.campaign.campaign import Campaign
 from pcim.campaign.input_tables import CampaignError
-from pcim.campaign.plan import plan_file
+from pcim.campaign.plan_file import plan_file
 from pcim.plates.ngff import NgffError
 
 if TYPE_CHECKING:

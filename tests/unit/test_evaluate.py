@@ -16,7 +16,7 @@ from pcim.config.stages import EvaluateSettings
 from pcim.core.identity import ViewKey
 from pcim.core.vocabulary import METRICS
 from pcim.interventions.experiment import COLUMNS, Subject, exchange_regions
-from pcim.metrics.ranking import highest
+from pcim.metrics.pixel_ranks import highest
 from pcim.metrics.score_view import Case, score, with_controls
 from pcim.stages.evaluate import other_views
 from pcim.views.regions import partition, widen

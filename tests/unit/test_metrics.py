@@ -154,7 +154,7 @@ def test_complexity_of_small_maps_is_the_hand_computed_one() -> None:
 
 
 def test_normal_numbers_are_normal_and_those_of_their_key() -> None:
-    from pcim.metrics.ranking import normal
+    from pcim.metrics.pixel_ranks import normal
 
     drawn = normal(torch.arange(5), 40_000)
     assert drawn.mean(1).abs().max() < 0.02

@@ -15,7 +15,8 @@ from makers import spot_field, write_campaign, write_plate
 from pcim.campaign import cost
 from pcim.campaign.campaign import Campaign
 from pcim.campaign.input_tables import CampaignError
-from pcim.campaign.plan import plan_file, plan_plate, read_plan
+from pcim.campaign.plan import plan_plate
+from pcim.campaign.plan_file import plan_file, read_plan
 from pcim.config.classifier import Region
 from pcim.core.plate_source import Source
 from pcim.plates.inventory import Survey

@@ -11,7 +11,8 @@ from buckets import SECRET, put_in_a_bucket
 from makers import CHANNELS, spot_field, write_plate
 
 from pcim.campaign.input_tables import CampaignError, read_plates
-from pcim.campaign.plan import PlatePlan, plan_plate
+from pcim.campaign.plan import plan_plate
+from pcim.campaign.plan_file import PlatePlan
 from pcim.config.stages import IngestSettings
 from pcim.core.plate_source import Source, holds_secret
 from pcim.core.safe_read import is_printable, printable

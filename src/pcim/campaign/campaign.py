@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from pcim.campaign import cost
 from pcim.campaign.consistency import Inputs
 from pcim.campaign.input_tables import CampaignError, PlateEntry
-from pcim.campaign.plan import Plans, PlatePlan, plan_file, plan_plates, read_plan
+from pcim.campaign.plan import plan_plates
+from pcim.campaign.plan_file import Plans, PlatePlan, plan_file, read_plan
 from pcim.campaign.workload import Expected
 from pcim.config.methods import method_read
 from pcim.config.yaml_lines import Written

@@ -11,13 +11,14 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from pcim.campaign.workload import Expected
+from pcim.core.identity import well_order
 from pcim.plates.vendors import OMEZARR
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from pcim.campaign.input_tables import PlateEntry
-    from pcim.campaign.plan import PlatePlan
+    from pcim.campaign.plan_file import PlatePlan
     from pcim.classifiers.contract import Contract
     from pcim.config.config import Config
     from pcim.plates.inventory import Survey
@@ -115,3 +116,10 @@ class ChunkSizes:
         )
         of_chunk = len(models) * (2 + len(self.config.attribute.methods))
         return (self.config.jobs_per_plate - of_plate) // max(1, of_chunk) - planned
+
+
+def plan_chunks(wells: Iterable[str], wells_per_chunk: int) -> dict[str, list[str]]:
+    """Group a plate's wells, in plate order, into chunks of whole wells; a chunk is named by its first and last well."""
+    ordered = sorted(set(wells), key=well_order)
+    groups = [ordered[start : start + wells_per_chunk] for start in range(0, len(ordered), wells_per_chunk)]
+    return {f"{group[0]}-{group[-1]}": group for group in groups}

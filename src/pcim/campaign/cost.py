@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from pcim.campaign.campaign import Campaign
 
+
 _LISTED, _REASONS = 30, 5
 _LAST = "(at the end)"
 _BESIDE = 4
@@ -130,14 +131,6 @@ def _of_chunk(campaign: Campaign, model: str, plate: str, chunk: str, root: Path
         gigabytes=explaining.jobs * touched * planes * pixels * (2 if settings.dtype == "float16" else 4) / 1e9,
     )
     return _jobs((called, 1), (scored, 2), of_output=3) + explaining + of_maps
-
-
-def views_of_chunk(campaign: Campaign, model: str, plate: str, chunk: str) -> tuple[int, int]:
-    """Return how many views of a chunk a classifier will call, and how many of them each method will explain, about."""
-    survey, wells = campaign.plans[plate].survey, campaign.chunks[plate][chunk]
-    expected = campaign.expected(model)
-    maps, _ = expected.maps(campaign.plates[plate], survey, wells)
-    return expected.views(survey, wells), maps // expected.targets
 
 
 def seconds_a_map(campaign: Campaign, results: Path = Path("results")) -> float | None:

@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pcim.campaign import cost
 from pcim.plates.vendors import OMEZARR
 from pcim.revisions import REVISIONS
 from pcim.runtime.atomic_file import whole_file
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pcim.campaign.campaign import Campaign
+
 
 FORM = 1
 """The form of the file; another one is refused, not guessed at."""
@@ -80,9 +80,7 @@ class Outline:
                 "objects": entry.crops is not None,
                 # plate -> chunk -> views to be called, views to be explained
                 "plates": {
-                    plate: {
-                        chunk: cost.views_of_chunk(campaign, name, plate, chunk) for chunk in campaign.chunks[plate]
-                    }
+                    plate: {chunk: views_of_chunk(campaign, name, plate, chunk) for chunk in campaign.chunks[plate]}
                     for plate in entry.plates
                 },
             }
@@ -216,3 +214,11 @@ def rescan_command(command: str, plates: Iterable[str]) -> str:
     first = words.index("--configfile") if "--configfile" in words else len(words)
     options = [word for file in words[first:] if file != "--configfile" for word in ("--configfile", file)]
     return shlex.join(["pcim", "rescan", *options, *named]) if named else ""
+
+
+def views_of_chunk(campaign: Campaign, model: str, plate: str, chunk: str) -> tuple[int, int]:
+    """Return how many views of a chunk a classifier will call, and how many of them each method will explain, about."""
+    survey, wells = campaign.plans[plate].survey, campaign.chunks[plate][chunk]
+    expected = campaign.expected(model)
+    maps, _ = expected.maps(campaign.plates[plate], survey, wells)
+    return expected.views(survey, wells), maps // expected.targets

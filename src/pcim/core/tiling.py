@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from pcim.core.identity import well_order
-
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, order=True)
@@ -59,10 +57,3 @@ def _starts(length: int, size: int, overlap: int) -> list[int]:
     """Return where the tiles begin that cover one axis."""
     step = size - overlap
     return sorted({min(start, length - size) for start in range(0, length - overlap if length > size else 1, step)})
-
-
-def plan_chunks(wells: Iterable[str], wells_per_chunk: int) -> dict[str, list[str]]:
-    """Group a plate's wells, in plate order, into chunks of whole wells; a chunk is named by its first and last well."""
-    ordered = sorted(set(wells), key=well_order)
-    groups = [ordered[start : start + wells_per_chunk] for start in range(0, len(ordered), wells_per_chunk)]
-    return {f"{group[0]}-{group[-1]}": group for group in groups}

@@ -31,8 +31,8 @@ from pcim.metrics.localization import (
     relevance_rank_accuracy,
     top_k_intersection,
 )
+from pcim.metrics.pixel_ranks import ranking
 from pcim.metrics.random_removal import Removals, faithfulness_correlation, infidelity, removals, sensitivity_n
-from pcim.metrics.ranking import ranking
 from pcim.metrics.robustness import agreement, max_sensitivity, parameter_randomisation, random_target
 
 __all__ = [

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float  # noqa: TC002 - tests check shapes at run time
 from torch import Tensor
 
-from pcim.metrics.ranking import finite
+from pcim.metrics.pixel_ranks import finite
 
 
 def gini(maps: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from pcim.metrics.batched_queries import Probe, Question
 from pcim.metrics.imputation import Fill  # noqa: TC001
-from pcim.metrics.ranking import places
+from pcim.metrics.pixel_ranks import places
 
 SHARES = (0.01, 0.05, 0.1, 0.2, 0.5)
 """Shares of the pixels at which comprehensiveness and sufficiency are read (DeYoung et al. 2020)."""

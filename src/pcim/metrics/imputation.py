@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int64  # noqa: TC002 - tests check shapes at 
 from torch import Tensor
 
 from pcim.composites.gaussian_blur import gaussian_blur
-from pcim.metrics.ranking import normal
+from pcim.metrics.pixel_ranks import normal
 
 Fill = Callable[[Tensor, Tensor], Tensor]
 """Numbers of views (n,) and the pixels removed from each, bool (n, h, w), to images (n, c, h, w)."""

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float  # noqa: TC002 - tests check shapes at run time
 from torch import Tensor
 
-from pcim.metrics.ranking import finite
+from pcim.metrics.pixel_ranks import finite
 
 
 def chance(masks: Bool[Tensor, "b h w"], metric: str = "relevance_mass_accuracy") -> Float[Tensor, " b"]:

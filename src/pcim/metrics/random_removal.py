@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pcim.metrics.batched_queries import Probe, Question
 from pcim.metrics.imputation import Fill  # noqa: TC001
-from pcim.metrics.ranking import finite, lots
+from pcim.metrics.pixel_ranks import finite, lots
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from pcim.classifiers.randomisation import randomised
 from pcim.metrics.localization import tied_places
+from pcim.metrics.pixel_ranks import finite, lots
 from pcim.metrics.random_removal import correlation
-from pcim.metrics.ranking import finite, lots
 
 Explain = Callable[[Tensor, Tensor], Tensor]
 

@@ -13,7 +13,7 @@ from pcim.core.identity import KEY_COLUMNS, ViewKey
 from pcim.core.tiling import Box
 from pcim.core.vocabulary import PAIR_COLUMNS
 from pcim.metrics import agreement
-from pcim.metrics.ranking import highest
+from pcim.metrics.pixel_ranks import highest
 from pcim.metrics.score_view import TOP_SHARE
 from pcim.plates.attribution_plate import MapPlate
 from pcim.runtime.job_log import log

@@ -18,7 +18,7 @@ from pcim.composites.region_swap import Scene
 from pcim.core.identity import KEY_COLUMNS, ViewKey
 from pcim.core.tiling import Box
 from pcim.interventions.experiment import COLUMNS, Subject, exchange_regions
-from pcim.metrics.ranking import highest
+from pcim.metrics.pixel_ranks import highest
 from pcim.plates.attribution_plate import MapPlate
 from pcim.plates.field_image import FieldImage
 from pcim.runtime.job_log import log

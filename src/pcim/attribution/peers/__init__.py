@@ -11,7 +11,7 @@ from pcim.attribution.peers import controls, gradients, perturbations
 from pcim.attribution.peers.batch import Batch, Method
 from pcim.attribution.peers.controls import blurred
 from pcim.classifiers.forward import as_forward, checked_images, key_of, resolve_targets
-from pcim.composites.baselines import background_kind, make_background, two_backgrounds
+from pcim.composites.baselines import background_kind, two_backgrounds
 from pcim.config.methods import NEEDS, PeerSettings
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pcim.campaign.job_list import read_outline
-from pcim.campaign.plan import read_plan
+from pcim.campaign.plan_file import read_plan
 from pcim.core.plate_source import REMOTE
 from pcim.operations.viewer.server import Served
 from pcim.plates import ngff
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pcim.campaign.job_list import Outline
-    from pcim.campaign.plan import PlatePlan
+    from pcim.campaign.plan_file import PlatePlan
 
 _PAGE = Path(__file__).with_name("static")
 _POLICY = (
