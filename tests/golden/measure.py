@@ -118,8 +118,8 @@ def _aggregate(view: View) -> list[float]:
     from makers import CHANNELS, SIZE
 
     from pcim.core.tiling import Box
-    from pcim.stages.aggregate.job import region_shares
     from pcim.stages.aggregate.mean_maps import ObjectMaps, find_windows
+    from pcim.stages.aggregate.shares import region_shares
     from pcim.views.regions import partition
 
     maps = view.maps["pcim"]

@@ -18,7 +18,7 @@ from pcim.plates import quality, writer
 from pcim.report.analysis import intervals
 from pcim.revisions import REVISIONS
 from pcim.stages import compare
-from pcim.stages.aggregate import job
+from pcim.stages.aggregate import shares
 from pcim.views import intensity, objects
 
 _SPEC = importlib.util.spec_from_file_location("measure", Path(__file__).with_name("measure.py"))
@@ -64,7 +64,7 @@ MOVES: list[tuple[str, Any, str, Any]] = [
     ("attribute", optimiser_step, "SOFTNESS", optimiser_step.SOFTNESS * 1.1),
     ("attribute", optimiser, "TAIL", optimiser.TAIL * 10),
     ("attribute", forward_only, "RIDGE", forward_only.RIDGE * 2),
-    ("aggregate", job, "ALL_CHANNELS", "DNA"),
+    ("aggregate", shares, "ALL_CHANNELS", "DNA"),
     ("evaluate", score_view, "CELLS", 8),
     ("evaluate", compare, "TOP_SHARE", 0.06),
     ("evaluate", experiment, "softmax", lambda scores, axis: experiment.np.exp(scores / 2)),

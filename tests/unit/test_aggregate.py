@@ -17,8 +17,9 @@ from pcim.config.classifier import Region
 from pcim.config.stages import AggregateSettings
 from pcim.core.plate_source import Source
 from pcim.plates.attribution_plate import MapPlate
-from pcim.stages.aggregate.job import aggregate_plate, group_shares, region_shares
+from pcim.stages.aggregate.job import aggregate_plate
 from pcim.stages.aggregate.mean_maps import MeanMaps, write_dataset
+from pcim.stages.aggregate.shares import group_shares, region_shares
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -31,7 +31,8 @@ from pcim.plates.inspect_field import inspect_field
 from pcim.runtime.journal import Journal
 from pcim.stages.attribute.job import LEDGER_COLUMNS, Job, explain, select_views
 from pcim.stages.attribute.spool import Spool
-from pcim.stages.classify import check_failures, classify_views
+from pcim.stages.chunk_job import check_failures
+from pcim.stages.classify import classify_views
 from pcim.views.intensity import Known
 from pcim.views.reader import read_views
 from pcim.views.view import views_of_wells

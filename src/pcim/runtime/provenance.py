@@ -20,10 +20,6 @@ import pcim
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    import pandas as pd
-
-    from pcim.classifiers.contract import Contract
-    from pcim.stages.chunk_job import ChunkJob
 
 KEY = "pcim"
 """Where a record lies: a key of a Parquet schema's metadata, an attribute of a zarr group."""
@@ -97,29 +93,6 @@ def made_by() -> dict[str, Any]:
 def record(stage: str, revision: int, **of: Any) -> dict[str, Any]:
     """Return the record of an output of a stage; `of` is what it was made of, in plain form."""
     return {"form": FORM, "stage": stage, "revision": revision, **of, **made_by()}
-
-
-def of_chunk(
-    stage: str, job: ChunkJob, contract: Contract, seen: pd.DataFrame, settings: Mapping[str, Any], **of: Any
-) -> dict[str, Any]:
-    """Return the record of a job on a chunk: all that the job was told, so that it can be done again (`pcim.operations.reproduce`).
-
-    `seen` is the plate's table of fields.
-    """
-    here = seen[seen["well"].isin(list(job.wells))]
-    told = {
-        name: list(getattr(job, name)) for name in ("wells", "trusted_packages", "accept", "intensities", "objects")
-    }
-    told |= {name: getattr(job, name) for name in ("max_failed", "gpus", "workers")}
-    return record(
-        stage,
-        job.revision,
-        job=told | {"store": job.store.plain(), "model": str(job.model)},
-        classifier=contract.model_dump(mode="json"),
-        settings=dict(settings),
-        pixels=pixels_of(zip(here["path"], here["digest"], strict=True)),
-        **of,
-    )
 
 
 def pixels_of(digests: Iterable[tuple[str, str]]) -> str:

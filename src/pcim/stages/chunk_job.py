@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from pcim.core.plate_source import Source
 from pcim.runtime.process import importing
+from pcim.runtime.provenance import pixels_of, record
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
 
     from pcim.classifiers.classifier import Classifier
+    from pcim.classifiers.contract import Contract
 
 
 @dataclass(frozen=True)
@@ -57,3 +61,44 @@ class ChunkJob:
 def gpus_of(resources: Any) -> int:
     """Return how many GPUs a job was given, asked for as ``gpu: 1`` or, where a site wants that, as ``gres: "gpu:1"``."""
     return int(resources.get("gpu", 0)) or int("gpu" in str(resources.get("gres", "")))
+
+
+def check_failures(table: pd.DataFrame, max_failed: float, what: str) -> None:
+    """Let a job fail when too many of its views failed (skipped views do not count).
+
+    Raises
+    ------
+    RuntimeError
+        With the commonest reasons.
+    """
+    tried = table[table["status"] != "skipped"]
+    failed = tried[tried["status"] == "failed"]
+    if len(failed) > max_failed * len(tried):
+        reasons = failed["reason"].value_counts().head(5)
+        listed = "; ".join(f"{count} x {reason}" for reason, count in reasons.items())
+        raise RuntimeError(
+            f"{what}: {len(failed)} of {len(tried)} views failed, allowed are {max_failed:.0%}: {listed}"
+        )
+
+
+def of_chunk(
+    stage: str, job: ChunkJob, contract: Contract, seen: pd.DataFrame, settings: Mapping[str, Any], **of: Any
+) -> dict[str, Any]:
+    """Return the record of a job on a chunk: all that the job was told, so that it can be done again (`pcim.operations.reproduce`).
+
+    `seen` is the plate's table of fields.
+    """
+    here = seen[seen["well"].isin(list(job.wells))]
+    told = {
+        name: list(getattr(job, name)) for name in ("wells", "trusted_packages", "accept", "intensities", "objects")
+    }
+    told |= {name: getattr(job, name) for name in ("max_failed", "gpus", "workers")}
+    return record(
+        stage,
+        job.revision,
+        job=told | {"store": job.store.plain(), "model": str(job.model)},
+        classifier=contract.model_dump(mode="json"),
+        settings=dict(settings),
+        pixels=pixels_of(zip(here["path"], here["digest"], strict=True)),
+        **of,
+    )

@@ -13,9 +13,9 @@ from pcim.classifiers.contract import load_contract
 from pcim.core.identity import KEY_COLUMNS
 from pcim.runtime.job_log import log
 from pcim.runtime.progress import progress
-from pcim.runtime.provenance import of_chunk
 from pcim.runtime.resume import Kept, fingerprint
 from pcim.runtime.tables import rows_of
+from pcim.stages.chunk_job import check_failures, of_chunk
 from pcim.views.intensity import Known
 from pcim.views.objects import read_objects
 from pcim.views.reader import Waiting, batches, read_views
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pcim.classifiers.contract import Contract
     from pcim.config.stages import ClassifySettings
     from pcim.stages.chunk_job import ChunkJob
+
 
 Calls = dict[View, dict[str, Any]]
 """What a table of calls says of views, beside what names and places them."""
@@ -82,24 +83,6 @@ def _call(logits: list[float], classes: list[str]) -> dict[str, Any]:
     probabilities = softmax(logits).tolist()
     best = max(range(len(classes)), key=lambda k: (probabilities[k], -k))
     return {"logits": logits, "probabilities": probabilities, "call": classes[best], "p": probabilities[best]}
-
-
-def check_failures(table: pd.DataFrame, max_failed: float, what: str) -> None:
-    """Let a job fail when too many of its views failed (skipped views do not count).
-
-    Raises
-    ------
-    RuntimeError
-        With the commonest reasons.
-    """
-    tried = table[table["status"] != "skipped"]
-    failed = tried[tried["status"] == "failed"]
-    if len(failed) > max_failed * len(tried):
-        reasons = failed["reason"].value_counts().head(5)
-        listed = "; ".join(f"{count} x {reason}" for reason, count in reasons.items())
-        raise RuntimeError(
-            f"{what}: {len(failed)} of {len(tried)} views failed, allowed are {max_failed:.0%}: {listed}"
-        )
 
 
 def classify_chunk(job: ChunkJob, *, fields: str, table: str, settings: ClassifySettings) -> None:

@@ -20,9 +20,9 @@ from pcim.plates.attribution_plate import MapPlate
 from pcim.plates.field_image import FieldImage
 from pcim.runtime.job_log import log
 from pcim.runtime.progress import progress
-from pcim.runtime.provenance import of_chunk
 from pcim.runtime.resume import Kept, Rows, fingerprint
 from pcim.runtime.tables import rows_of
+from pcim.stages.chunk_job import of_chunk
 from pcim.views.explained import explained_views
 from pcim.views.intensity import Known
 from pcim.views.reader import read_regions

@@ -17,13 +17,12 @@ from pcim.plates.attribution_plate import MapPlate
 from pcim.plates.quality import digest_pixels
 from pcim.runtime.job_log import log
 from pcim.runtime.journal import Journal
-from pcim.runtime.provenance import of_chunk
 from pcim.runtime.tables import rows_of, write_table
 from pcim.stages.attribute.field_assembly import Assembly
 from pcim.stages.attribute.spool import Spool
 from pcim.stages.attribute.tally import Tally
 from pcim.stages.attribute.tasks import Job, Task, finished_fields, key_of
-from pcim.stages.classify import check_failures
+from pcim.stages.chunk_job import check_failures, of_chunk
 from pcim.views.intensity import Known
 from pcim.views.objects import read_objects
 from pcim.views.reader import Waiting, batches, read_views
