@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.resources
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pcim
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+def package_folder() -> Path:
+    """Return the folder of the package `pcim`."""
+    return Path(str(importlib.resources.files("pcim"))).resolve()
 
 
 def workflow_folder() -> Path:
@@ -20,7 +24,7 @@ def workflow_folder() -> Path:
     FileNotFoundError
         When this package came without its workflow.
     """
-    package = Path(pcim.__file__).resolve().parent
+    package = package_folder()
     for folder in (package / "_workflow", package.parents[1]):
         if (folder / "Snakefile").is_file() and (folder / "workflow/rules").is_dir():
             return folder

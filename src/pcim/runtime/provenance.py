@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pcim
+from pcim.core.workflow_files import package_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -53,7 +53,7 @@ def code_digest() -> str:
 
     The workflow that a wheel carries is not part of it.
     """
-    package, total = Path(pcim.__file__).parent, hashlib.sha256()
+    package, total = package_folder(), hashlib.sha256()
     for file in sorted(package.rglob("*")):
         if file.is_file() and not {"__pycache__", "_workflow"} & set(file.relative_to(package).parts):
             content = hashlib.sha256(file.read_bytes()).hexdigest()
