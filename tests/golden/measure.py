@@ -1,6 +1,7 @@
 """The numbers that must not move in silence: a few of each stage, by name, on one fixed view.
 
-``python tests/golden/measure.py`` writes golden.json anew; do that when a revision was raised on purpose.
+``python tests/golden/measure.py`` writes golden.json anew; do that when a revision was raised on purpose. Where numbers came or
+went, run ``python tests/golden/spread.py`` too: it says how far each may move without a reason.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ Numbers = dict[str, float]
 
 HERE = Path(__file__).parent
 GOLDEN = HERE / "golden.json"
+SPREAD = HERE / "spread.json"
 ROUNDING = {"occlusion quantile 0", "occlusion quantile 1"}
 """Numbers that are left out: far from the spot occlusion is the difference of two nearly equal logits."""
 

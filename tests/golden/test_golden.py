@@ -27,8 +27,12 @@ golden = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(golden)
 
 KNOWN = json.loads(golden.GOLDEN.read_text())
+SPREAD = json.loads(golden.SPREAD.read_text())
 
+TIMES_THE_SPREAD = 10
 RELATIVE, ABSOLUTE = 2e-4, 2e-5
+LOOSE = 0.01
+"""A number that may move by more, as a share of itself or of 0.1, tells too little."""
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +41,9 @@ def measured() -> Any:
 
 
 def allowed(stage: str, name: str) -> float:
-    """Return how far a number may move."""
-    return ABSOLUTE + RELATIVE * abs(KNOWN[stage]["numbers"][name])
+    """Return how far a number may move: ten times its spread, and at least a floor."""
+    floor = ABSOLUTE + RELATIVE * abs(KNOWN[stage]["numbers"][name])
+    return max(floor, TIMES_THE_SPREAD * SPREAD[stage][name])
 
 
 def how_far(stage: str, numbers: dict[str, float]) -> dict[str, float]:
@@ -62,6 +67,14 @@ def assert_still(stage: str, new: Any) -> None:
 
 def test_every_stage_that_has_a_revision_has_numbers() -> None:
     assert KNOWN.keys() == REVISIONS.keys() == golden.STAGES.keys()
+
+
+@pytest.mark.parametrize("stage", KNOWN)
+def test_every_number_has_a_spread_that_is_too_small_to_hide_a_change(stage: str) -> None:
+    known = KNOWN[stage]["numbers"]
+    assert SPREAD[stage].keys() == known.keys(), "run python tests/golden/spread.py"
+    loose = {name: allowed(stage, name) for name in known if allowed(stage, name) > LOOSE * max(abs(known[name]), 0.1)}
+    assert not loose, f"these hang on the processor: choose other cases in measure.py: {loose}"
 
 
 @pytest.mark.parametrize("stage", KNOWN)
