@@ -7,14 +7,15 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
-from pcim.campaign import cost
+from pcim.campaign import cost, layout
 from pcim.campaign.campaign import Campaign
-from pcim.plates.vendors.failed_files import failed_files
 from pcim.campaign.input_tables import read_config
-from pcim.runtime.locks import hold_campaign
-from pcim.campaign.job_list import Outline, campaign_record
-from pcim.revisions import REVISIONS
+from pcim.campaign.job_list import JobList, campaign_record
+from pcim.campaign.rule_inputs import RuleInputs
 from pcim.core.workflow_files import start_command
+from pcim.plates.vendors.failed_files import failed_files
+from pcim.revisions import REVISIONS
+from pcim.runtime.locks import hold_results
 
 min_version("9.19")
 
@@ -35,6 +36,7 @@ elsewhere = "--config" if workflow.modifier.is_main_snakefile() else "config"
 is_run = workflow.is_main_process  # a job believes what the run has checked
 values = read_config(files).over(config, elsewhere) if is_run else config
 campaign = Campaign.load(values, look_at_plates=is_run)
+rule_inputs = RuleInputs(campaign)
 
 
 # What starts this campaign again: the report tells it, with the failed jobs.
@@ -43,22 +45,23 @@ began = time.time()
 
 
 if is_run:
-    print(budget.table(campaign), file=sys.stderr)
+    cost.refuse_over_budget(campaign)
+    print(cost.table(campaign), file=sys.stderr)
 
 
 onstart:
     try:
-        hold_campaign(campaign.name)
+        hold_results(layout.lock_of_run(layout.results_of(campaign.name)))
     except RuntimeError as busy:
         sys.exit(f"pcim: {busy}")
     campaign.write_plans()
-    Outline.of(campaign, command).write(
+    JobList.of(campaign, command).write(
         campaign_record(campaign, given or ["config/config.yaml"])
     )
 
 
 onsuccess:
-    page = Path(f"results/{campaign.name}/report/index.html")
+    page = layout.table_of(layout.results_of(campaign.name), "report")
     if page.exists() and page.stat().st_mtime >= began:
         print(f"Report: {page}", file=sys.stderr)
 
@@ -83,7 +86,7 @@ rule all:
     input:
         # All tables, not the report alone: while that is there, Snakemake misses none of what it is made of, and a rerun that failed
         # (its table is deleted then) would find nothing to do.
-        lambda wildcards: Outline.of(campaign, command).tables(),
+        lambda wildcards: JobList.of(campaign, command).tables(),
 
 
 include: "workflow/rules/ingest.smk"

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from makers import write_plate
 
-from pcim.campaign.job_list import Outline
+from pcim.campaign.job_list import JobList
 from pcim.campaign.plan_file import PlatePlan
 from pcim.core.plate_source import Source
 from pcim.plates import ngff
@@ -41,7 +41,7 @@ def make_results(folder: Path, channels: tuple[str, ...] = ("DNA",)) -> Path:
         maps.finish(ngff.read_plate(plate), {"A/1": ["0"]}, f"{name}_pcim")
     told = {"intensities": False, "objects": False, "plates": {name: {} for name in ("p5", "p4")}}
     plates = {name: {"convert": False, "fields": 2} for name in ("p5", "p4")}
-    Outline("seen", "snakemake", ("pcim", "edge"), ("ok",), plates, {"spots": told}, ()).write()
+    JobList("seen", "snakemake", ("pcim", "edge"), ("ok",), plates, {"spots": told}, ()).write()
     return results
 
 

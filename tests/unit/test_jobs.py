@@ -17,7 +17,7 @@ import pytest
 from pcim.runtime.atomic_file import whole_file
 from pcim.runtime.job_log import log, log_some, log_to
 from pcim.runtime.journal import Journal
-from pcim.runtime.locks import hold_campaign, sole_writer
+from pcim.runtime.locks import hold_results, sole_writer
 from pcim.runtime.process import importing
 from pcim.runtime.tables import write_table
 from pcim.stages.chunk_job import gpus_of
@@ -78,15 +78,15 @@ def test_a_journal_survives_a_line_that_was_cut_off(tmp_path: Path) -> None:
 def test_the_campaign_is_free_again_when_its_process_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    code = "import pcim.runtime.job_log, time; pcim.runtime.locks.hold_campaign('demo'); print('held', flush=True); time.sleep(60)"
+    code = "import pcim.runtime.job_log, time; pcim.runtime.locks.hold_results('demo'); print('held', flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
         with pytest.raises(RuntimeError, match=f"is being worked on by process {other.pid} on "):
-            hold_campaign("demo")
+            hold_results(Path("results/demo/.lock"))
         other.kill()
         other.wait()
-        hold_campaign("demo")
+        hold_results(Path("results/demo/.lock"))
 
 
 def test_a_gpu_counts_however_the_site_wants_it_asked_for() -> None:

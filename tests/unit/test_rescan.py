@@ -23,7 +23,7 @@ from pcim.cli.main import app
 from pcim.config.stages import IngestSettings
 from pcim.core.plate_source import Source
 from pcim.operations.rescan import fields_table, make_rerun, scan_plate
-from pcim.runtime.locks import hold_campaign
+from pcim.runtime.locks import hold_results
 from pcim.stages.convert import convert_plate
 from pcim.stages.ingest import ingest_plate
 
@@ -129,7 +129,7 @@ def test_a_plate_that_is_out_of_reach_did_not_change(campaign: Campaign, tmp_pat
 
 def test_nothing_is_taken_away_from_a_run_at_work(campaign: Campaign, tmp_path: Path) -> None:
     change(tmp_path / "plate1.zarr", "A/3/0")
-    hold_campaign("planted")
+    hold_results(Path("results/planted/.lock"))
     result = rescan()
     assert result.exit_code == 2
     assert "is being worked on" in result.stderr

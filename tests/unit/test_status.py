@@ -16,7 +16,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from pcim.campaign.campaign import Campaign
-from pcim.campaign.job_list import Outline, read_outline
+from pcim.campaign.job_list import JobList, read_job_list
 from pcim.cli.main import app
 from pcim.cli.output import show_status
 from pcim.operations.job_states import progress_file
@@ -39,7 +39,7 @@ def root(inputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     campaign = Campaign.load(inputs)
     campaign.write_plans()
-    Outline.of(campaign, COMMAND).write()
+    JobList.of(campaign, COMMAND).write()
     return ROOT
 
 
@@ -83,7 +83,7 @@ def test_before_the_first_job_everything_waits_as_planned(root: Path) -> None:
 
 def test_the_outline_names_the_jobs_that_the_rules_make(root: Path, inputs: dict[str, Any]) -> None:
     campaign = Campaign.load(inputs)
-    tables = {f"{root}/{job.table}" for job in read_outline(root).jobs()}
+    tables = {f"{root}/{job.table}" for job in read_job_list(root).jobs()}
     for pattern in (
         "results/{campaign}/classify/{model}/{plate}/{chunk}.parquet",
         "results/{campaign}/attribute/{model}/{method}/{plate}/{chunk}.parquet",
@@ -245,11 +245,11 @@ def test_broken_small_files_are_no_traceback(root: Path, content: str) -> None:
     (root / "campaign.json").write_text(content)
     result = CliRunner().invoke(app, ["status", str(root)])
     assert result.exit_code == 2
-    assert "campaign.json: not readable as an outline" in result.stderr
+    assert "campaign.json: not readable as a list of jobs" in result.stderr
 
 
 def test_the_end_is_what_is_left_at_the_measured_speed_shared_by_the_jobs_at_work(root: Path) -> None:
-    for job in read_outline(root).jobs():
+    for job in read_job_list(root).jobs():
         if job.rule in {"interventions", "report"}:
             continue
         is_left = job.rule == "attribute" and job.method == "pcim" and job.plate == "plate2"

@@ -1,10 +1,10 @@
 rule aggregate:
     input:
         fields="results/{campaign}/ingest/{plate}/fields.parquet",
-        calls=campaign.of_chunks(
+        calls=rule_inputs.of_chunks(
             "results/{campaign}/classify/{model}/{plate}/{chunk}.parquet"
         ),
-        ledgers=campaign.of_methods(
+        ledgers=rule_inputs.of_methods(
             "results/{campaign}/attribute/{model}/{method}/{plate}/{chunk}.parquet"
         ),
     output:
@@ -29,10 +29,10 @@ rule aggregate:
         runtime=120,
     params:
         settings=campaign.config.aggregate.model_dump(),
-        regions=campaign.regions,
-        objects=campaign.objects,
-        names=campaign.names,
-        store=campaign.store,
+        regions=rule_inputs.regions,
+        objects=rule_inputs.objects,
+        names=rule_inputs.names,
+        store=rule_inputs.store,
         methods=campaign.config.attribute.methods,
         revision=REVISIONS["aggregate"],
     script:

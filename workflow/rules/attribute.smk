@@ -2,10 +2,10 @@ rule attribute:
     input:
         fields="results/{campaign}/ingest/{plate}/fields.parquet",
         calls="results/{campaign}/classify/{model}/{plate}/{chunk}.parquet",
-        intensities=campaign.intensities,
-        objects=campaign.objects_found,
-        model=campaign.model,
-        weights=ancient(campaign.weights),
+        intensities=rule_inputs.intensities,
+        objects=rule_inputs.objects_found,
+        model=rule_inputs.model,
+        weights=ancient(rule_inputs.weights),
     output:
         ledger="results/{campaign}/attribute/{model}/{method}/{plate}/{chunk}.parquet",
     log:
@@ -22,8 +22,8 @@ rule attribute:
         runtime=240,
         gpu=0,
     params:
-        settings=campaign.attribute_settings,
-        chunk=campaign.chunk,
+        settings=rule_inputs.attribute_settings,
+        chunk=rule_inputs.chunk,
         maps="results/{campaign}/maps/{model}/{plate}_{method}.zarr",
         revision=REVISIONS["attribute"],
     script:

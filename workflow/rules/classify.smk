@@ -1,10 +1,10 @@
 rule classify:
     input:
         fields="results/{campaign}/ingest/{plate}/fields.parquet",
-        intensities=campaign.intensities,
-        objects=campaign.objects_found,
-        model=campaign.model,
-        weights=ancient(campaign.weights),
+        intensities=rule_inputs.intensities,
+        objects=rule_inputs.objects_found,
+        model=rule_inputs.model,
+        weights=ancient(rule_inputs.weights),
     output:
         calls="results/{campaign}/classify/{model}/{plate}/{chunk}.parquet",
     log:
@@ -20,7 +20,7 @@ rule classify:
         gpu=0,
     params:
         settings=campaign.config.classify.model_dump(exclude={"trusted_programs"}),
-        chunk=campaign.chunk,
+        chunk=rule_inputs.chunk,
         revision=REVISIONS["classify"],
     script:
         "../scripts/classify.py"

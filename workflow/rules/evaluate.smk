@@ -1,12 +1,12 @@
 rule evaluate:
     input:
         fields="results/{campaign}/ingest/{plate}/fields.parquet",
-        ledgers=campaign.of_methods(
+        ledgers=rule_inputs.of_methods(
             "results/{campaign}/attribute/{model}/{method}/{plate}/{chunk}.parquet"
         ),
-        intensities=campaign.intensities,
-        model=campaign.model,
-        weights=ancient(campaign.weights),
+        intensities=rule_inputs.intensities,
+        model=rule_inputs.model,
+        weights=ancient(rule_inputs.weights),
     output:
         table="results/{campaign}/evaluate/{model}/{plate}/{chunk}.parquet",
         curves="results/{campaign}/evaluate/{model}/{plate}/{chunk}.curves.parquet",
@@ -24,14 +24,14 @@ rule evaluate:
     params:
         settings=campaign.config.evaluate.model_dump(),
         background=campaign.config.attribute.background,
-        regions=campaign.regions,
-        objects=campaign.objects,
+        regions=rule_inputs.regions,
+        objects=rule_inputs.objects,
         methods=campaign.config.attribute.methods,
         maps=expand(
             "results/{{campaign}}/maps/{{model}}/{{plate}}_{method}.zarr",
             method=campaign.config.attribute.methods,
         ),
-        chunk=campaign.chunk,
+        chunk=rule_inputs.chunk,
         revision=REVISIONS["evaluate"],
     script:
         "../scripts/evaluate.py"
@@ -39,16 +39,16 @@ rule evaluate:
 
 rule interventions:
     input:
-        fields=campaign.of_plates("results/{campaign}/ingest/{plate}/fields.parquet"),
-        calls=campaign.of_plates(
+        fields=rule_inputs.of_plates("results/{campaign}/ingest/{plate}/fields.parquet"),
+        calls=rule_inputs.of_plates(
             "results/{campaign}/classify/{model}/{plate}/{chunk}.parquet"
         ),
-        ledgers=campaign.of_plates(
+        ledgers=rule_inputs.of_plates(
             "results/{campaign}/attribute/{model}/{method}/{plate}/{chunk}.parquet"
         ),
-        intensities=campaign.intensities,
-        model=campaign.model,
-        weights=ancient(campaign.weights),
+        intensities=rule_inputs.intensities,
+        model=rule_inputs.model,
+        weights=ancient(rule_inputs.weights),
     output:
         table="results/{campaign}/evaluate/{model}/interventions.parquet",
     log:
@@ -64,11 +64,11 @@ rule interventions:
         gpu=0,
     params:
         settings=campaign.config.evaluate.model_dump(),
-        regions=campaign.regions,
-        objects=campaign.objects,
-        halo_px=campaign.halo_px,
-        maps=campaign.read_maps,
-        stores=campaign.stores,
+        regions=rule_inputs.regions,
+        objects=rule_inputs.objects,
+        halo_px=rule_inputs.halo_px,
+        maps=rule_inputs.read_maps,
+        stores=rule_inputs.stores,
         trusted_packages=campaign.config.classify.trusted,
         revision=REVISIONS["evaluate"],
     script:
@@ -78,16 +78,16 @@ rule interventions:
 rule compare:
     input:
         fields="results/{campaign}/ingest/{plate}/fields.parquet",
-        calls=campaign.of_chunks(
+        calls=rule_inputs.of_chunks(
             "results/{campaign}/classify/{model}/{plate}/{chunk}.parquet"
         ),
-        other_calls=campaign.of_chunks(
+        other_calls=rule_inputs.of_chunks(
             "results/{campaign}/classify/{other}/{plate}/{chunk}.parquet"
         ),
-        ledgers=campaign.of_chunks(
+        ledgers=rule_inputs.of_chunks(
             "results/{campaign}/attribute/{model}/{method}/{plate}/{chunk}.parquet"
         ),
-        other_ledgers=campaign.of_chunks(
+        other_ledgers=rule_inputs.of_chunks(
             "results/{campaign}/attribute/{other}/{method}/{plate}/{chunk}.parquet"
         ),
     output:

@@ -12,11 +12,11 @@ rule convert:
         mem_mb=4000,
         runtime=240,
     params:
-        source=campaign.export,
+        source=rule_inputs.export,
         store="results/{campaign}/ingest/{plate}/plate.zarr",
-        metadata=campaign.metadata,
+        metadata=rule_inputs.metadata,
         levels=campaign.config.ingest.levels,
-        failed=lambda wildcards: failed_files(*campaign.conversion(wildcards)),
+        failed=lambda wildcards: failed_files(*rule_inputs.conversion(wildcards)),
         revision=REVISIONS["convert"],
     script:
         "../scripts/convert.py"
@@ -24,8 +24,8 @@ rule convert:
 
 rule ingest:
     input:
-        platemap=campaign.platemap,
-        conversion=campaign.conversion,
+        platemap=rule_inputs.platemap,
+        conversion=rule_inputs.conversion,
     output:
         fields="results/{campaign}/ingest/{plate}/fields.parquet",
     log:
@@ -40,8 +40,8 @@ rule ingest:
         runtime=60,
     params:
         settings=campaign.config.ingest.model_dump(exclude={"accept", "levels"}),
-        store=campaign.store,
-        metadata=campaign.metadata,
+        store=rule_inputs.store,
+        metadata=rule_inputs.metadata,
         revision=REVISIONS["ingest"],
     script:
         "../scripts/ingest.py"
@@ -63,8 +63,8 @@ rule intensities:
         mem_mb=4000,
         runtime=60,
     params:
-        store=campaign.store,
-        contract=campaign.input_contract,
+        store=rule_inputs.store,
+        contract=rule_inputs.input_contract,
         revision=REVISIONS["ingest"],
     script:
         "../scripts/intensities.py"
@@ -73,7 +73,7 @@ rule intensities:
 rule objects:
     input:
         fields="results/{campaign}/ingest/{plate}/fields.parquet",
-        table=campaign.crops_table,
+        table=rule_inputs.crops_table,
     output:
         table="results/{campaign}/ingest/{plate}/objects/{model}.parquet",
     log:
@@ -87,8 +87,8 @@ rule objects:
         mem_mb=4000,
         runtime=60,
     params:
-        store=campaign.store,
-        crops=campaign.crops,
+        store=rule_inputs.store,
+        crops=rule_inputs.crops,
         revision=REVISIONS["ingest"],
     script:
         "../scripts/objects.py"

@@ -1,34 +1,36 @@
 rule report:
     input:
-        fields=campaign.everywhere("results/{campaign}/ingest/{plate}/fields.parquet"),
-        calls=campaign.everywhere(
+        fields=rule_inputs.everywhere(
+            "results/{campaign}/ingest/{plate}/fields.parquet"
+        ),
+        calls=rule_inputs.everywhere(
             "results/{campaign}/classify/{model}/{plate}/{chunk}.parquet"
         ),
-        ledgers=campaign.everywhere(
+        ledgers=rule_inputs.everywhere(
             "results/{campaign}/attribute/{model}/{method}/{plate}/{chunk}.parquet"
         ),
-        shares=campaign.everywhere(
+        shares=rule_inputs.everywhere(
             "results/{campaign}/aggregate/{model}/{plate}/shares.parquet"
         ),
-        mean_maps=campaign.everywhere(
+        mean_maps=rule_inputs.everywhere(
             "results/{campaign}/aggregate/{model}/{plate}/mean_maps.zarr.zip"
         ),
-        object_maps=campaign.everywhere(
+        object_maps=rule_inputs.everywhere(
             "results/{campaign}/aggregate/{model}/{plate}/object_maps.zarr.zip"
         ),
-        scores=campaign.everywhere(
+        scores=rule_inputs.everywhere(
             "results/{campaign}/evaluate/{model}/{plate}/{chunk}.parquet"
         ),
-        curves=campaign.everywhere(
+        curves=rule_inputs.everywhere(
             "results/{campaign}/evaluate/{model}/{plate}/{chunk}.curves.parquet"
         ),
-        interventions=campaign.everywhere(
+        interventions=rule_inputs.everywhere(
             "results/{campaign}/evaluate/{model}/interventions.parquet"
         ),
-        pairs=campaign.of_pairs(
+        pairs=rule_inputs.of_pairs(
             "results/{campaign}/evaluate/{model}/{plate}/against_{other}.parquet"
         ),
-        maps=campaign.everywhere(
+        maps=rule_inputs.everywhere(
             "results/{campaign}/maps/{model}/{plate}_{method}.zarr/zarr.json"
         ),
         models=campaign.models,
@@ -75,7 +77,7 @@ rule report:
         runtime=60,
     params:
         config=campaign.config.model_dump(mode="json"),
-        stores=campaign.all_stores,
+        stores=rule_inputs.all_stores,
         command=command,
         revisions=REVISIONS,
         revision=REVISIONS["report"],

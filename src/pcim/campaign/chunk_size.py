@@ -1,4 +1,4 @@
-"""The pace: how long a map takes, as far as this campaign has measured it, and how large the chunks become by that."""
+"""The size of chunks: how long a map takes, as far as this campaign has measured it, and how many wells a job gets by that."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import csv
 import math
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
+from pcim.campaign.layout import RESULTS, find_benchmarks, jobs_per
 from pcim.campaign.workload import Expected
 from pcim.core.identity import well_order
 from pcim.plates.vendors import OMEZARR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from pathlib import Path
 
     from pcim.campaign.input_tables import PlateEntry
     from pcim.campaign.plan_file import PlatePlan
@@ -39,22 +40,22 @@ def finished_jobs(
     contracts: Mapping[str, Contract],
     plates: Mapping[str, PlateEntry],
     plans: Mapping[str, PlatePlan],
-    results: Path = Path("results"),
+    results: Path = RESULTS,
 ) -> Iterator[Measured]:
     """Yield the finished jobs of `attribute`, read from Snakemake's benchmark files."""
-    for model, contract in contracts.items():
-        expected = Expected.of(config, model, contract)
-        place = results / config.campaign / "benchmarks" / "attribute" / model
-        for plate in config.classifiers[model].plates if place.exists() else ():
-            files = sorted(place.glob(f"*/{plate}/*.tsv")) if plate in plans else []
-            maps = {}
-            for chunk in {file.stem for file in files} & plans[plate].chunks.keys() if files else ():
-                maps[chunk], _ = expected.maps(plates[plate], plans[plate].survey, plans[plate].chunks[chunk])
-            for file in files:
-                if file.stem in maps:
-                    with file.open(newline="") as handle:
-                        seconds = sum(float(row["s"]) for row in csv.DictReader(handle, delimiter="\t"))
-                    yield Measured(model, file.parts[-3], seconds, maps[file.stem])
+    found: dict[tuple[str, str, str], int] = {}
+    for file, names in find_benchmarks(results / config.campaign, "attribute"):
+        model, plate, chunk = of_chunk = names["model"], names["plate"], names["chunk"]
+        if model not in contracts or plate not in config.classifiers[model].plates or plate not in plans:
+            continue
+        if chunk not in plans[plate].chunks:
+            continue
+        if of_chunk not in found:
+            expected = Expected.of(config, model, contracts[model])
+            found[of_chunk], _ = expected.maps(plates[plate], plans[plate].survey, plans[plate].chunks[chunk])
+        with file.open(newline="") as handle:
+            seconds = sum(float(row["s"]) for row in csv.DictReader(handle, delimiter="\t"))
+        yield Measured(model, names["method"], seconds, found[of_chunk])
 
 
 def slowest(jobs: Iterator[Measured]) -> dict[str, float]:
@@ -109,13 +110,19 @@ class ChunkSizes:
     def _allowed(self, entry: PlateEntry, planned: int) -> int:
         """Return how many chunks more the plate may have."""
         models = self._seeing(entry)
-        of_plate = 1 + (entry.source.format != OMEZARR) + len(list(combinations(models, 2)))
-        of_plate += sum(
-            1 + (self.contracts[name].input.percentiles is not None) + (self.config.classifiers[name].crops is not None)
-            for name in models
-        )
-        of_chunk = len(models) * (2 + len(self.config.attribute.methods))
+        of_plate = jobs_per("plate", {"convert"} if entry.source.format != OMEZARR else ())
+        of_plate += len(list(combinations(models, 2))) * jobs_per("pair")
+        of_plate += sum(jobs_per("model and plate", self._needs(name)) for name in models)
+        of_chunk = len(models) * (jobs_per("chunk") + len(self.config.attribute.methods) * jobs_per("method and chunk"))
         return (self.config.jobs_per_plate - of_plate) // max(1, of_chunk) - planned
+
+    def _needs(self, model: str) -> set[str]:
+        """Return the rules that a classifier needs beyond those that all need."""
+        needs = {
+            "intensities": self.contracts[model].input.percentiles,
+            "objects": self.config.classifiers[model].crops,
+        }
+        return {rule for rule, why in needs.items() if why is not None}
 
 
 def plan_chunks(wells: Iterable[str], wells_per_chunk: int) -> dict[str, list[str]]:

@@ -8,24 +8,26 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pcim.campaign import layout
 from pcim.campaign.chunk_size import finished_jobs
-from pcim.plates.vendors import OMEZARR
+from pcim.campaign.input_tables import CampaignError
+from pcim.campaign.job_list import JobList
+from pcim.core.workflow_files import workflow_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection
+    from pathlib import Path
 
     from pcim.campaign.campaign import Campaign
+    from pcim.campaign.job_list import PlannedJob
 
 
 _LISTED, _REASONS = 30, 5
 _LAST = "(at the end)"
 _BESIDE = 4
 """Files of a job beside its outputs: log, benchmark, and, hidden, lock and progress."""
-_OF_A_REPORT, _OF_A_CLASSIFIER, _OF_A_PAGE = 60, 4, 13
-"""Files of a report: its tables and what a run leaves once (lock, outline, Snakemake's log, a copy of the workflow); figures; a plate's page and figures."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Cost:
         return [*whole, f"{self.gigabytes:,.1f}", f"{self.hours:,.1f}"]
 
 
-def costs(campaign: Campaign, results: Path = Path("results")) -> dict[str, Cost]:
+def costs(campaign: Campaign, results: Path = layout.RESULTS) -> dict[str, Cost]:
     """Return plate -> what its jobs that have no output yet will cost."""
     return _at(campaign, seconds_a_map(campaign, results), results)
 
@@ -61,42 +63,36 @@ def _at(campaign: Campaign, rate: float | None, results: Path) -> dict[str, Cost
     """Return the costs at so many seconds a map; None: as many as are assumed."""
     rate = rate or campaign.config.budget.seconds_per_view
     root = results / campaign.name
-    found = {plate: _of_plate(campaign, plate, root) for plate in campaign.plates}
-    for model, plate in campaign.explained_plates:
-        found[plate] += _jobs(*_of_the_whole_plate(campaign, model, plate, root))
-        for chunk in campaign.chunks[plate]:
-            found[plate] += _of_chunk(campaign, model, plate, chunk, root)
-    for model, plate, other in campaign.pairs:
-        found[plate] += _jobs((root / f"evaluate/{model}/{plate}/against_{other}.parquet", 1))
-    last = [(root / "evaluate" / model / "interventions.parquet", 1) for model in campaign.config.classifiers]
-    is_reported = (root / "report/index.html").exists()
-    figures = len(campaign.config.classifiers) * _OF_A_CLASSIFIER + len(campaign.explained_plates) * _OF_A_PAGE
-    found[_LAST] = _jobs(*last, (root / "report/index.html", 7)) + Cost(
-        files=0 if is_reported else _OF_A_REPORT + figures
-    )
+    found = {plate: Cost(files=int(not layout.plan_file(root, plate).exists())) for plate in campaign.plates}
+    found[_LAST] = Cost()
+    for job in JobList.of(campaign, command="").jobs():
+        if not (root / job.table).exists():
+            found[job.plate or _LAST] += _of_job(campaign, job)
     return {name: replace(cost, hours=cost.maps * rate / 3600) for name, cost in found.items()}
 
 
-def _jobs(*made: tuple[Path, int], of_output: int = 2) -> Cost:
-    """Return the jobs that are to come and their files, of pairs of a job's first output and the number of its outputs.
+def _of_job(campaign: Campaign, job: PlannedJob) -> Cost:
+    """Return what one job costs, but for the hours.
 
-    There are `of_output` files an output: itself, its record in ``.snakemake/metadata``, and for jobs on chunks a third: a link
-    or journal for the job's own rerun.
+    There are two files an output: itself, and its record in ``.snakemake/metadata``. Jobs on chunks have a third: a link or journal
+    for the job's own rerun.
     """
-    lacking = [outputs for first, outputs in made if not first.exists()]
-    return Cost(jobs=len(lacking), files=sum(of_output * outputs + _BESIDE for outputs in lacking))
+    outputs = layout.RULES[job.rule].count_outputs(campaign.config.attribute.methods)
+    cost = Cost(jobs=1, files=(3 if job.chunk else 2) * outputs + _BESIDE)
+    if job.rule == "classify":
+        return cost + Cost(views=job.expected)
+    if job.rule == "attribute":
+        return cost + _of_maps(campaign, job)
+    if job.rule == "convert":
+        return cost + _of_conversion(campaign, job.plate)
+    return cost + _of_report(campaign) if job.rule == "report" else cost
 
 
-def _of_plate(campaign: Campaign, plate: str, root: Path) -> Cost:
-    """Return what the jobs cost that every classifier waits for, with the plate's plan."""
-    survey, place = campaign.plans[plate].survey, root / "ingest" / plate
-    cost = _jobs((place / "fields.parquet", 1)) + Cost(files=int(not (root / "plan" / f"{plate}.json").exists()))
-    table = place / "conversion.parquet"
-    if campaign.plates[plate].source.format == OMEZARR or table.exists():
-        return cost
-    count = sum(len(names) for _, names in survey.wells.values())
-    of_field = 1 + 2 * campaign.config.ingest.levels
-    return cost + _jobs((table, 1)) + Cost(files=1 + _groups(survey.wells) + count * of_field)
+def _of_conversion(campaign: Campaign, plate: str) -> Cost:
+    """Return the files of the plate that an export is converted into."""
+    wells = campaign.plans[plate].survey.wells
+    count = sum(len(names) for _, names in wells.values())
+    return Cost(files=1 + _groups(wells) + count * (1 + 2 * campaign.config.ingest.levels))
 
 
 def _groups(wells: Collection[str]) -> int:
@@ -104,43 +100,43 @@ def _groups(wells: Collection[str]) -> int:
     return len(wells) + len({well.rstrip("0123456789") for well in wells})
 
 
-def _of_the_whole_plate(campaign: Campaign, model: str, plate: str, root: Path) -> Iterator[tuple[Path, int]]:
-    """Yield the first outputs of a classifier's jobs on a plate that are not cut into chunks, and their numbers of outputs."""
-    yield root / "aggregate" / model / plate / "shares.parquet", 5 + len(campaign.config.attribute.methods)
-    if campaign.contracts[model].input.percentiles is not None:
-        yield root / "ingest" / plate / "intensities" / f"{model}.parquet", 1
-    if campaign.config.classifiers[model].crops is not None:
-        yield root / "ingest" / plate / "objects" / f"{model}.parquet", 1
-
-
-def _of_chunk(campaign: Campaign, model: str, plate: str, chunk: str, root: Path) -> Cost:
-    """Return what one classifier's jobs on one chunk will cost, but for the hours."""
-    settings, survey, expected = campaign.config.attribute, campaign.plans[plate].survey, campaign.expected(model)
-    here = Path(model), Path(plate) / f"{chunk}.parquet"
-    called, scored = ((root / stage).joinpath(*here) for stage in ("classify", "evaluate"))
-    tables = [root / "attribute" / model / method / here[1] for method in settings.methods]
-    explaining = _jobs(*((table, 1) for table in tables), of_output=3)
-    wells = campaign.chunks[plate][chunk]
-    maps, touched = expected.maps(campaign.plates[plate], survey, wells)
+def _of_maps(campaign: Campaign, job: PlannedJob) -> Cost:
+    """Return the maps of a chunk by one method, their files and their size."""
+    settings, survey, expected = (
+        campaign.config.attribute,
+        campaign.plans[job.plate].survey,
+        campaign.expected(job.model),
+    )
+    wells = campaign.chunks[job.plate][job.chunk]
+    maps, touched = expected.maps(campaign.plates[job.plate], survey, wells)
     planes = len(settings.targets) * (len(expected.contract.channels) + 1) + 1  # maps and weights, a label
     pixels = survey.shape[0] * survey.shape[1] * 4 / 3  # with the levels of a pyramid
-    of_maps = Cost(
-        views=0 if called.exists() else expected.views(survey, wells),
-        maps=explaining.jobs * maps,
-        files=explaining.jobs * (touched * expected.files_a_field(survey, settings.levels) + _groups(wells)),
-        gigabytes=explaining.jobs * touched * planes * pixels * (2 if settings.dtype == "float16" else 4) / 1e9,
+    return Cost(
+        maps=maps,
+        files=touched * expected.files_a_field(survey, settings.levels) + _groups(wells),
+        gigabytes=touched * planes * pixels * (2 if settings.dtype == "float16" else 4) / 1e9,
     )
-    return _jobs((called, 1), (scored, 2), of_output=3) + explaining + of_maps
 
 
-def seconds_a_map(campaign: Campaign, results: Path = Path("results")) -> float | None:
+def _of_report(campaign: Campaign) -> Cost:
+    """Return the files in the folders of the report, the copy of the workflow, and what a run leaves once.
+
+    A chart is two files. A plate has its page, and per classifier its charts and a figure of mean maps. A run leaves its lock, the
+    list of jobs and Snakemake's log.
+    """
+    charts = len(campaign.config.classifiers) * 2 * len(layout.CLASSIFIER_CHARTS)
+    charts += len(campaign.explained_plates) * (2 * len(layout.PLATE_CHARTS) + 1)
+    return Cost(files=2 * len(layout.REPORT_TABLES) + charts + len(campaign.plates) + len(workflow_parts()) + 3)
+
+
+def seconds_a_map(campaign: Campaign, results: Path = layout.RESULTS) -> float | None:
     """Return the mean time of a map in this campaign's finished jobs, start-up included; None before any."""
     jobs = list(finished_jobs(campaign.config, campaign.contracts, campaign.plates, campaign.plans, results))
     maps = sum(job.maps for job in jobs)
     return sum(job.seconds for job in jobs) / maps if maps else None
 
 
-def excess(campaign: Campaign, results: Path = Path("results")) -> list[str]:
+def excess(campaign: Campaign, results: Path = layout.RESULTS) -> list[str]:
     """Return, in words, every quota that the campaign would exceed."""
     budget = campaign.config.budget
     if not budget.is_limited:
@@ -155,7 +151,19 @@ def excess(campaign: Campaign, results: Path = Path("results")) -> list[str]:
     ]
 
 
-def table(campaign: Campaign, results: Path = Path("results")) -> str:
+def refuse_over_budget(campaign: Campaign, results: Path = layout.RESULTS) -> None:
+    """Refuse a campaign that would exceed a quota of its budget.
+
+    Raises
+    ------
+    CampaignError
+        With every quota that it exceeds, and the table of its costs.
+    """
+    if over := excess(campaign, results):
+        raise CampaignError([*over, table(campaign, results)])
+
+
+def table(campaign: Campaign, results: Path = layout.RESULTS) -> str:
     """Return what is to come, by plate, as a table of text that says what it rests on."""
     rate = seconds_a_map(campaign, results)
     found = _at(campaign, rate, results)

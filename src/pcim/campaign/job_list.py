@@ -1,4 +1,4 @@
-"""The outline: the jobs of a campaign and what each is about to make, written beside its results, so that they can be told apart later.
+"""The list of jobs: the jobs of a campaign and what each will make, written beside its results.
 
 A run writes it before its first job; whoever asks for the campaign's status reads it and needs neither Snakemake nor a plate.
 """
@@ -9,16 +9,18 @@ import json
 import shlex
 import time
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from pcim.campaign import layout
 from pcim.plates.vendors import OMEZARR
 from pcim.revisions import REVISIONS
 from pcim.runtime.atomic_file import whole_file
 from pcim.runtime.provenance import code_digest, file_digest, software
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from pcim.campaign.campaign import Campaign
 
@@ -26,11 +28,9 @@ if TYPE_CHECKING:
 FORM = 1
 """The form of the file; another one is refused, not guessed at."""
 
-Unit = Literal["field", "view", "job"]
-
 
 @dataclass(frozen=True)
-class Job:
+class PlannedJob:
     """One job: its rule, what it works on (empty: on all of them), the table that it writes last, and how many units it will do.
 
     `place` is where its log and benchmark lie, below ``logs`` and ``benchmarks``; both it and `table` are relative to the results.
@@ -39,7 +39,7 @@ class Job:
     rule: str
     table: str
     place: str
-    unit: Unit = "job"
+    unit: layout.Unit = "job"
     expected: int = 1
     plate: str = ""
     model: str = ""
@@ -47,14 +47,9 @@ class Job:
     chunk: str = ""
 
 
-def outline_file(root: Path) -> Path:
-    """Return where the outline of the campaign with results in `root` lies."""
-    return root / "campaign.json"
-
-
 @dataclass(frozen=True)
-class Outline:
-    """A campaign's outline: plates, classifiers with their plates and chunks, methods, and pairs of classifiers that are compared."""
+class JobList:
+    """The jobs of a campaign: by plates, classifiers with their plates and chunks, methods, and pairs of classifiers to compare."""
 
     campaign: str
     command: str
@@ -65,8 +60,8 @@ class Outline:
     pairs: Sequence[tuple[str, str, str]]
 
     @classmethod
-    def of(cls, campaign: Campaign, command: str) -> Outline:
-        """Return a campaign's outline; `command` starts the campaign."""
+    def of(cls, campaign: Campaign, command: str) -> JobList:
+        """Return the jobs of a campaign; `command` starts the campaign."""
         plates = {
             name: {
                 "convert": entry.source.format != OMEZARR,
@@ -92,80 +87,93 @@ class Outline:
 
     def write(self, made: Mapping[str, Any] | None = None) -> None:
         """Write it, whole or not at all, with what the campaign is `made` of (`campaign_record`) and when it was first started."""
-        root = Path("results") / self.campaign
+        root = layout.results_of(self.campaign)
         told = {"started": read_made(root).get("started", time.time()), **(made or {})}
         content = {"form": FORM, **asdict(self), "provenance": told}
-        with whole_file(outline_file(root)) as partial:
+        with whole_file(layout.job_list_file(root)) as partial:
             partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
     def tables(self) -> list[str]:
         """Return what the jobs of the campaign write last, the report and the RO-Crate among them."""
-        names = [*(job.table for job in self.jobs()), "ro-crate-metadata.json"]
-        return [f"results/{self.campaign}/{name}" for name in names]
+        names = [*(job.table for job in self.jobs()), layout.RULES["report"].outputs["crate"]]
+        return [str(layout.results_of(self.campaign) / name) for name in names]
 
-    def jobs(self) -> Iterator[Job]:
-        """Yield every job of the campaign, in the order of the stages."""
-        yield from self._of_plates()
-        for model, plate, chunk, (called, explained) in self._chunks():
-            here = f"{plate}/{chunk}"
-            about: dict[str, Any] = {"unit": "view", "plate": plate, "model": model, "chunk": chunk}
-            yield _job("classify", f"classify/{model}/{here}", expected=called, **about)
-            for method in self.methods:
-                place = f"attribute/{model}/{method}/{here}"
-                yield _job("attribute", place, expected=explained, method=method, **about)
-            yield _job("evaluate", f"evaluate/{model}/{here}", expected=explained, **about)
-        for model, told in self.classifiers.items():
-            for plate in told["plates"]:
-                place = f"aggregate/{model}/{plate}"
-                yield Job("aggregate", f"{place}/shares.parquet", place, plate=plate, model=model)
-            yield _job("interventions", f"evaluate/{model}/interventions", model=model)
-        for model, plate, other in self.pairs:
-            yield _job("compare", f"evaluate/{model}/{plate}/against_{other}", plate=plate, model=model)
-        yield Job("report", "report/index.html", "report")
+    def jobs(self) -> Iterator[PlannedJob]:
+        """Yield every job of the campaign, in the order of the rules; rules over the same things take turns."""
+        for over, rules in groupby(layout.RULES.items(), key=lambda item: item[1].over):
+            together = list(rules)
+            for wildcards, needs in self._things(over):
+                for name, rule in together:
+                    if not rule.only or rule.only in needs:
+                        yield self._job(name, rule, wildcards)
 
-    def _of_plates(self) -> Iterator[Job]:
-        for plate, told in self.plates.items():
-            if told["convert"]:
-                yield Job("convert", f"ingest/{plate}/conversion.parquet", f"convert/{plate}", plate=plate)
-            fields = f"ingest/{plate}/fields.parquet"
-            yield Job("ingest", fields, f"ingest/{plate}", "field", told["fields"], plate)
-        for model, told in self.classifiers.items():
-            for rule in ("intensities", "objects"):
-                for plate in told["plates"] if told[rule] else ():
-                    table = f"ingest/{plate}/{rule}/{model}.parquet"
-                    yield Job(rule, table, f"{rule}/{plate}/{model}", plate=plate, model=model)
+    def _things(self, over: layout.Over) -> Iterator[tuple[dict[str, str], Collection[str]]]:
+        """Yield what there is one job for each of, as wildcards, with what the plate or the classifier needs."""
+        if over == "plate":
+            for plate, about in self.plates.items():
+                yield {"plate": plate}, _true(about)
+        elif over == "model":
+            for model, about in self.classifiers.items():
+                yield {"model": model}, _true(about)
+        elif over == "model and plate":
+            for model, about in self.classifiers.items():
+                for plate in about["plates"]:
+                    yield {"model": model, "plate": plate}, _true(about)
+        elif over == "pair":
+            for model, plate, other in self.pairs:
+                yield {"model": model, "plate": plate, "other": other}, ()
+        elif over == "campaign":
+            yield {}, ()
+        elif over == "chunk":
+            yield from ((of_chunk, ()) for of_chunk in self._chunks())
+        else:
+            yield from (({**of_chunk, "method": method}, ()) for of_chunk in self._chunks() for method in self.methods)
 
-    def _chunks(self) -> Iterator[tuple[str, str, str, tuple[int, int]]]:
-        for model, told in self.classifiers.items():
-            for plate, chunks in told["plates"].items():
-                for chunk, (called, explained) in chunks.items():
-                    yield model, plate, chunk, (called, explained)
+    def _chunks(self) -> Iterator[dict[str, str]]:
+        for model, about in self.classifiers.items():
+            for plate, chunks in about["plates"].items():
+                yield from ({"model": model, "plate": plate, "chunk": chunk} for chunk in chunks)
+
+    def _job(self, name: str, rule: layout.RuleFiles, wildcards: dict[str, str]) -> PlannedJob:
+        known = {key: value for key, value in wildcards.items() if key != "other"}
+        expected = self._expected(name, rule.unit, wildcards)
+        table, place = rule.table(**wildcards), rule.place.format(**wildcards)
+        return PlannedJob(name, table, place, rule.unit, expected, **known)
+
+    def _expected(self, rule: str, unit: layout.Unit, wildcards: dict[str, str]) -> int:
+        """Return how many units a job will do."""
+        if unit == "view":
+            classified, explained = self.classifiers[wildcards["model"]]["plates"][wildcards["plate"]][
+                wildcards["chunk"]
+            ]
+            return int(classified if rule == "classify" else explained)
+        return int(self.plates[wildcards["plate"]]["fields"]) if unit == "field" else 1
 
 
-def _job(rule: str, place: str, **about: Any) -> Job:
-    """Return a job whose table lies where its log does, one folder aside."""
-    return Job(rule, f"{place}.parquet", place, **about)
+def _true(about: Mapping[str, Any]) -> list[str]:
+    """Return the names of what is true."""
+    return [name for name, value in about.items() if value is True]
 
 
-def read_outline(root: Path) -> Outline:
-    """Read the outline of the campaign with results in `root`.
+def read_job_list(root: Path) -> JobList:
+    """Read the list of jobs of the campaign with results in `root`.
 
     Raises
     ------
     ValueError
         When there is none, or it is not of this form; says what to do.
     """
-    file = outline_file(root)
+    file = layout.job_list_file(root)
     try:
         told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         if told.pop("form") != FORM:
-            raise ValueError("an outline of another version")  # noqa: TRY301 - told below, with what to do
+            raise ValueError("a list of jobs of another version")  # noqa: TRY301 - told below, with what to do
         told.pop("provenance", None)
-        return Outline(**told)
+        return JobList(**told)
     except FileNotFoundError:
         why = "there is no such file" if root.is_dir() else f"there is no folder {root}"
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        why = f"not readable as an outline: {error}"
+        why = f"not readable as a list of jobs: {error}"
     raise ValueError(f"{file}: {why}; a run (snakemake) writes it before its first job")
 
 
@@ -195,7 +203,7 @@ def campaign_record(campaign: Campaign, configfiles: Iterable[str]) -> dict[str,
 def read_made(root: Path) -> dict[str, Any]:
     """Read what the campaign with results in `root` is made of, and when it was `started` (s since 1970); nothing where that is not told."""
     try:
-        found = json.loads(outline_file(root).read_text(encoding="utf-8")).get("provenance", {})
+        found = json.loads(layout.job_list_file(root).read_text(encoding="utf-8")).get("provenance", {})
     except (OSError, ValueError, AttributeError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -10,7 +10,8 @@ from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from pcim.campaign.chunk_size import ChunkSizes, finished_jobs, plan_chunks, slowest
-from pcim.campaign.plan_file import PlatePlan, plan_file, read_plan
+from pcim.campaign.layout import plan_file, results_of
+from pcim.campaign.plan_file import PlatePlan, read_plan
 from pcim.plates import ngff
 from pcim.plates.inventory import Survey, metadata_digest, survey_plate
 
@@ -63,7 +64,7 @@ def plan_plates(
     sound = []
     for name in plates:
         try:
-            plan = read_plan(plan_file(config.campaign, name))
+            plan = read_plan(plan_file(results_of(config.campaign), name))
         except ngff.NgffError as error:
             faults.append(f"plate {name!r}: {error}")
             continue

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pcim.campaign import layout
 from pcim.core.plate_source import Source
 from pcim.plates import ngff
 from pcim.plates.inventory import Survey
@@ -15,6 +15,7 @@ from pcim.runtime.atomic_file import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
 
 FORM = 2
@@ -44,11 +45,6 @@ class PlatePlan:
         }
         with whole_file(path) as hidden:
             hidden.write_text(json.dumps(content, indent=1), encoding="utf-8")
-
-
-def plan_file(campaign: str, plate: str) -> Path:
-    """Return where a plate's plan lies."""
-    return Path("results") / campaign / "plan" / f"{plate}.json"
 
 
 def read_plan(path: Path) -> PlatePlan | None:
@@ -90,7 +86,7 @@ class Plans(Mapping[str, PlatePlan]):
         if plate not in self._plates:
             raise KeyError(plate)
         if plate not in self._read:
-            file = plan_file(self._campaign, plate)
+            file = layout.plan_file(layout.results_of(self._campaign), plate)
             plan = read_plan(file)
             if plan is None:
                 raise ngff.NgffError(f"plate {plate!r}: {file}: no plan; a run writes it before its first job")

@@ -10,6 +10,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from pcim.campaign.layout import log_of, results_of
 from pcim.operations.job_states import STATES, Found
 from pcim.operations.status import Row
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from pcim.campaign.job_list import Job
+    from pcim.campaign.job_list import PlannedJob
     from pcim.operations.doctor.machine import Check
     from pcim.operations.job_states import Bad
     from pcim.operations.reproduce import Reproduction
@@ -65,7 +66,7 @@ def show_status(console: Console, status: Status, *, all_plates: bool) -> None:
         for one in status.troubles[:_LISTED]:
             job = one.job
             console.print(f"  {_job_name(one)} {one.state}: {one.why}", soft_wrap=True)
-            console.print(f"    log: results/{status.campaign}/logs/{job.place}.log", soft_wrap=True)
+            console.print(f"    log: {log_of(results_of(status.campaign), job.place)}", soft_wrap=True)
         _show_rest(console, status.troubles)
     if not status.is_complete:
         _show_end(console, status)
@@ -191,7 +192,7 @@ def _show_reasons(console: Console, status: Status) -> None:
             counted[row.stage, row.unit, reason] += number
     if not counted:
         return
-    alike: dict[tuple[str, str, str], list[tuple[Job, Bad]]] = {}
+    alike: dict[tuple[str, str, str], list[tuple[PlannedJob, Bad]]] = {}
     for job, bad in status.bad:
         alike.setdefault((job.rule, job.unit, bad.group), []).append((job, bad))
     console.print("Failed or unfit, and why:", style="bold")
@@ -206,7 +207,7 @@ def _show_reasons(console: Console, status: Status) -> None:
     _show_rest(console, list(counted))
 
 
-def _place(job: Job, bad: Bad) -> str:
+def _place(job: PlannedJob, bad: Bad) -> str:
     of = " ".join(
         filter(None, (bad.plate or job.plate, bad.well, f"field {bad.field}", bad.view and f"view {bad.view}"))
     )

@@ -31,6 +31,15 @@ def workflow_folder() -> Path:
     raise FileNotFoundError(f"{package}: the workflow is neither in the package nor beside it: install PCIM anew")
 
 
+def workflow_parts() -> list[Path]:
+    """Return the Snakefile, the rules and the scripts, relative to `workflow_folder`: what runs, and what a campaign keeps a copy of."""
+    folder = workflow_folder()
+    parts = [
+        file for name in ("rules", "scripts") for file in (folder / "workflow" / name).rglob("*") if file.is_file()
+    ]
+    return [Path("Snakefile"), *sorted(file.relative_to(folder) for file in parts if "__pycache__" not in file.parts)]
+
+
 def snakefile() -> Path:
     """Return the Snakefile, for ``snakemake --snakefile``."""
     return workflow_folder() / "Snakefile"

@@ -1,4 +1,4 @@
-"""Job states: what became of one job, seen from outside: its table if there is one, else its progress, journal, lock and log."""
+"""PlannedJob states: what became of one job, seen from outside: its table if there is one, else its progress, journal, lock and log."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from pcim.campaign.layout import log_of
 from pcim.core.identity import well_name
 from pcim.runtime.journal import Journal
 from pcim.runtime.locks import is_held, lock_file
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from pcim.campaign.job_list import Job
+    from pcim.campaign.job_list import PlannedJob
 
 State = Literal["done", "running", "failed", "stopped", "waiting"]
 STATES: tuple[State, ...] = ("done", "running", "failed", "stopped", "waiting")
@@ -46,7 +47,7 @@ class Bad:
 class Found:
     """What was found of one job. Units (fields, views, or the job itself) are done, failed, unfit (skipped: its field's verdict) or waiting."""
 
-    job: Job
+    job: PlannedJob
     state: State
     total: int
     done: int = 0
@@ -63,7 +64,7 @@ class Found:
         return max(0, self.total - self.done - self.failed - self.unfit)
 
 
-def look(root: Path, job: Job, accept: Sequence[str], now: float) -> Found:
+def look(root: Path, job: PlannedJob, accept: Sequence[str], now: float) -> Found:
     """Return what is found of one job: whatever cannot be read is a reason, never an exception."""
     table = root / job.table
     if table.exists():
@@ -80,14 +81,14 @@ def look(root: Path, job: Job, accept: Sequence[str], now: float) -> Found:
     return Found(job, state, max(total, done + failed), done, failed, why=why, progress=known)
 
 
-def _unfinished(root: Path, job: Job, known: Progress | None, now: float) -> tuple[State, str]:
+def _unfinished(root: Path, job: PlannedJob, known: Progress | None, now: float) -> tuple[State, str]:
     """Return what became of a job that has no table, and why."""
     silent_s = _silence_s(progress_file(root / job.table), known, now) if known else 0.0
     if known and known.state == "running" and silent_s < SILENT_S:
         return "running", ""  # whether its lock is seen from here or not
     if is_held(lock_file(root / job.table)):
         return "running", f"not heard of for {silent_s / 60:.0f} min" if known and known.total else ""
-    log = root / "logs" / f"{job.place}.log"
+    log = log_of(root, job.place)
     said = _end_of(log)
     if why := _last_error(said):
         return "failed", why
@@ -113,7 +114,7 @@ def _silence_s(file: Path, known: Progress, now: float) -> float:
     return max(0.0, now - heard)
 
 
-def _finished(table: Path, job: Job, accept: Sequence[str]) -> Found:
+def _finished(table: Path, job: PlannedJob, accept: Sequence[str]) -> Found:
     """Count what a finished table says; of tables without a state a unit, that it is there and whole."""
     import pyarrow as pa
     import pyarrow.compute as pc

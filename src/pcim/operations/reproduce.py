@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 import yaml
 
+from pcim.campaign.layout import find_tables, maps_of
 from pcim.classifiers.contract import Contract
 from pcim.config.errors import nearest
 from pcim.config.stages import AttributeSettings, ClassifySettings
@@ -146,8 +147,11 @@ def find_recorded(root: Path, chosen: Chosen) -> list[Recorded]:
         When there is no such table, or one says nothing of how it was made; says what there is.
     """
     well = parse_well(chosen.well) if chosen.well else ""
-    tables = [(file, file.parts[-3], "", file.parts[-2]) for file in sorted(root.glob("classify/*/*/*.parquet"))]
-    tables += [(f, f.parts[-4], f.parts[-3], f.parts[-2]) for f in sorted(root.glob("attribute/*/*/*/*.parquet"))]
+    tables = [
+        (file, of["model"], of.get("method", ""), of["plate"])
+        for rule in ("classify", "attribute")
+        for file, of in find_tables(root, rule)
+    ]
     for what, wanted, there in (
         ("model", chosen.model, {model for _, model, _, _ in tables}),
         ("plate", chosen.plate, {plate for *_, plate in tables}),
@@ -234,7 +238,7 @@ def again(one: Recorded, root: Path, scratch: Path, trusted: Sequence[str] = ())
 
 
 def _maps(one: Recorded, root: Path) -> Path:
-    return root / "maps" / one.model / f"{one.plate}_{one.method}.zarr"
+    return maps_of(root, one.model, one.plate, one.method)
 
 
 def compare(one: Recorded, root: Path, made: Path) -> Iterator[Compared]:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
+from pcim.campaign.layout import lock_of_run, results_of, table_of
 from pcim.config.errors import nearest
 from pcim.core.identity import well_name
 from pcim.plates.field_image import FieldImage
@@ -19,12 +19,13 @@ from pcim.plates.inventory import fields_of
 from pcim.plates.quality import digest_pixels
 from pcim.plates.vendors import OMEZARR, read_export
 from pcim.plates.vendors.read_planes import read_channel
-from pcim.runtime.locks import hold_campaign
+from pcim.runtime.locks import hold_results
 from pcim.runtime.progress import progress_bar
 from pcim.runtime.tables import rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from pcim.campaign.campaign import Campaign
     from pcim.core.plate_source import Source
@@ -62,7 +63,7 @@ class PlateScan:
 
 def fields_table(campaign: str, plate: str) -> Path:
     """Return where a plate's table of fields lies."""
-    return Path("results") / campaign / "ingest" / plate / "fields.parquet"
+    return table_of(results_of(campaign), "ingest", plate=plate)
 
 
 def scan_campaign(campaign: Campaign, names: Sequence[str], workers: int) -> list[PlateScan]:
@@ -174,7 +175,7 @@ def make_rerun(campaign: Campaign, scans: Sequence[PlateScan]) -> list[Path]:
     changed = [scan for scan in scans if scan.state == "changed"]
     if not changed:
         return []
-    hold_campaign(campaign.name)
+    hold_results(lock_of_run(results_of(campaign.name)))
     taken: list[Path] = []
     for scan in changed:
         table = fields_table(campaign.name, scan.plate)

@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pcim.campaign.job_list import Job, read_outline, rerun_command, rescan_command
+from pcim.campaign import layout
+from pcim.campaign.job_list import PlannedJob, read_job_list, rerun_command, rescan_command
 from pcim.operations.job_states import STATES, UNREAD, Bad, Found, State, look
 from pcim.runtime.locks import is_held
 
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FORM = 1
-RULES = ("convert", "ingest", "intensities", "objects", "classify", "attribute", "aggregate", "evaluate", "compare",
-         "interventions", "report")  # fmt: skip
-"""The stages, and what they have rules of their own for, in the order of the work."""
 
 Kind: TypeAlias = tuple[str, str, str]
 """A job's rule, classifier and method: what takes about the same time on every plate."""
@@ -67,7 +65,7 @@ class Status:
     rows: list[Row]
     troubles: list[Found]
     running: list[Found]
-    bad: list[tuple[Job, Bad]]
+    bad: list[tuple[PlannedJob, Bad]]
     left_s: float | None
     unmeasured: list[str]
     rerun: str
@@ -85,37 +83,37 @@ def campaign_status(root: Path, now: float | None = None) -> Status:
     Raises
     ------
     ValueError
-        When the campaign's outline cannot be read.
+        When the campaign's list of jobs cannot be read.
     """
-    outline, now = read_outline(root), time.time() if now is None else now
+    job_list, now = read_job_list(root), time.time() if now is None else now
     with ThreadPoolExecutor(_THREADS) as pool:  # the time goes into opening files on a slow file system
-        found = list(pool.map(lambda job: look(root, job, outline.accept, now), outline.jobs()))
+        found = list(pool.map(lambda job: look(root, job, job_list.accept, now), job_list.jobs()))
     speeds = _seconds_a_unit(root, found)
     running = [one for one in found if one.state == "running"]
     left_s, unmeasured = _left(found, speeds)
     broken = [one for one in found if one.state == "failed" and (root / one.job.table).exists()]
     again = [one for one in found if one.state == "done" and one.failed and one.job.unit == "view"]
-    tables = [f"results/{outline.campaign}/{one.job.table}" for one in (*again, *broken)]
+    tables = [str(layout.results_of(job_list.campaign) / one.job.table) for one in (*again, *broken)]
     is_missing = any(one.state in {"failed", "stopped"} for one in found)
     return Status(
-        outline.campaign,
+        job_list.campaign,
         now,
-        is_held(root / ".lock"),
+        is_held(layout.lock_of_run(root)),
         rows_of(found),
         [one for one in found if one.state in {"failed", "stopped"}],
         running,
         [(one.job, bad) for one in found for bad in one.bad],
         left_s,
         unmeasured,
-        rerun_command(outline.command, tables) if tables or is_missing else "",
+        rerun_command(job_list.command, tables) if tables or is_missing else "",
         rescan_command(
-            outline.command,
+            job_list.command,
             [one.job.plate for one in found if one.job.rule == "ingest" and UNREAD & one.reasons.keys()],
         ),
     )
 
 
-def _kind(job: Job) -> Kind:
+def _kind(job: PlannedJob) -> Kind:
     return job.rule, job.model, job.method
 
 
@@ -124,8 +122,9 @@ def rows_of(found: Iterable[Found]) -> list[Row]:
     groups: dict[tuple[str, Kind], list[Found]] = {}
     for one in found:
         groups.setdefault((one.job.plate, _kind(one.job)), []).append(one)
+    rules = list(layout.RULES)
     plates = {plate: number for number, plate in enumerate(dict.fromkeys(plate for plate, _ in groups))}
-    ordered = sorted(groups, key=lambda key: (key[0] == "", plates[key[0]], RULES.index(key[1][0])))
+    ordered = sorted(groups, key=lambda key: (key[0] == "", plates[key[0]], rules.index(key[1][0])))
     return [_row(groups[key]) for key in ordered]
 
 
@@ -162,7 +161,7 @@ def _seconds_a_unit(root: Path, found: Sequence[Found]) -> dict[Kind, float]:
         kinds.setdefault(_kind(one.job), []).append(one)
     for kind, members in kinds.items():
         ended = [one for one in members if one.state == "done" and one.total][-_SAMPLES:]
-        spent = [(s, one.total) for one in ended if (s := _spent_s(root / "benchmarks" / f"{one.job.place}.tsv"))]
+        spent = [(s, one.total) for one in ended if (s := _spent_s(layout.benchmark_of(root, one.job.place)))]
         told = [one.progress for one in members if one.progress and one.job.unit != "job"]
         rates = [progress.rate for progress in told if progress.rate > 0]
         if spent:
@@ -212,11 +211,11 @@ def plain(status: Status) -> dict[str, Any]:
     }
 
 
-def _plain_bad(campaign: str, job: Job, bad: Bad) -> dict[str, Any]:
+def _plain_bad(campaign: str, job: PlannedJob, bad: Bad) -> dict[str, Any]:
     return {
         "plate": bad.plate or job.plate, "stage": job.rule, "model": job.model, "method": job.method, "well": bad.well, "field": bad.field,
         "view": bad.view, "verdict": bad.group if job.rule == "ingest" else "failed", "reason": bad.reason,
-        "log": f"results/{campaign}/logs/{job.place}.log",
+        "log": str(layout.log_of(layout.results_of(campaign), job.place)),
     }  # fmt: skip
 
 
@@ -224,7 +223,7 @@ def _plain_job(campaign: str, found: Found) -> dict[str, Any]:
     job, known = found.job, found.progress
     return {
         "plate": job.plate, "stage": job.rule, "model": job.model, "method": job.method, "chunk": job.chunk,
-        "table": f"results/{campaign}/{job.table}", "log": f"results/{campaign}/logs/{job.place}.log",
+        "table": str(layout.results_of(campaign) / job.table), "log": str(layout.log_of(layout.results_of(campaign), job.place)),
         "state": found.state, "why": found.why, "total": found.total, "done": found.done, "failed": found.failed,
         "rate": known.rate if known else None, "left_s": known.left_s if known else None,
         "device_name": known.device_name if known else "", "host": known.host if known else "", "job": known.job if known else "",

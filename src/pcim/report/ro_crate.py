@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from rocrate.rocrate import ROCrate
 
+from pcim.campaign.layout import MAPS, RULES, job_list_file, plan_folder
 from pcim.core.plate_source import REMOTE
-from pcim.core.workflow_files import workflow_folder
+from pcim.core.workflow_files import workflow_folder, workflow_parts
 from pcim.runtime.atomic_file import whole_file
 from pcim.runtime.provenance import pixels_of
 
@@ -68,12 +69,10 @@ class Told:
 
 def copy_workflow(folder: Path) -> None:
     """Copy the Snakefile, rules and scripts that run into a folder, in place of what is there."""
-    source, ignored = workflow_folder(), shutil.ignore_patterns("__pycache__")
     shutil.rmtree(folder, ignore_errors=True)
-    for part in ("rules", "scripts"):
-        place = Path("workflow") / part
-        shutil.copytree(source / place, folder / place, ignore=ignored, copy_function=shutil.copyfile)
-    shutil.copyfile(source / "Snakefile", folder / "Snakefile")
+    for part in workflow_parts():
+        (folder / part).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(workflow_folder() / part, folder / part)
 
 
 def write_crate(path: Path, workflow: Path, told: Told) -> None:
@@ -209,22 +208,23 @@ class _Crate:
         """Add the folders of tables and maps and the report: name -> kind, entities."""
         config, root = self.told.config, self.root
         pairs = [(model, plate) for model, entry in config.classifiers.items() for plate in entry.plates]
-        methods = config.attribute.methods
+        methods, report = config.attribute.methods, RULES["report"].outputs
         folders = {
-            "fields": [(f"ingest/{plate}/", f"Fields of {plate}") for plate in self.told.sources],
-            "calls": [(f"classify/{model}/{plate}/", f"Calls of {model} on {plate}") for model, plate in pairs],
-            "ledgers": [(f"attribute/{m}/{method}/", f"Ledgers of {method}, {m}") for m in config.classifiers for method in methods],
+            "fields": [(RULES["ingest"].folder(plate=plate), f"Fields of {plate}") for plate in self.told.sources],
+            "calls": [(RULES["classify"].folder(model=model, plate=plate), f"Calls of {model} on {plate}") for model, plate in pairs],
+            "ledgers": [(RULES["attribute"].folder(model=m, method=method), f"Ledgers of {method}, {m}") for m in config.classifiers for method in methods],
             "maps": [
-                (f"maps/{m}/{plate}_{method}.zarr/", f"Maps of {plate} by {method}, {m}") for m, plate in pairs for method in methods
+                (MAPS.format(model=m, plate=plate, method=method) + "/", f"Maps of {plate} by {method}, {m}") for m, plate in pairs for method in methods
             ],
-            "means": [(f"aggregate/{model}/{plate}/", f"Shares and mean maps of {plate}, {model}") for model, plate in pairs],
-            "scores": [(f"evaluate/{model}/{plate}/", f"Scores of the maps of {plate}, {model}") for model, plate in pairs],
-            "interventions": [(f"evaluate/{m}/interventions.parquet", f"Exchanges, {m}") for m in config.classifiers],
+            "means": [(RULES["aggregate"].folder(model=model, plate=plate), f"Shares and mean maps of {plate}, {model}") for model, plate in pairs],
+            "scores": [(RULES["evaluate"].folder(model=model, plate=plate), f"Scores of the maps of {plate}, {model}") for model, plate in pairs],
+            "interventions": [(RULES["interventions"].table(model=m), f"Exchanges, {m}") for m in config.classifiers],
             "report": [
-                ("report/index.html", "Report"), ("report/report.json", "Report for machines"),
-                ("report/tables/", "Tables of the report"), ("report/figures/", "Figures of the report"), ("report/plates/", "Pages of plates"),
+                (report["page"], "Report"), (report["summary"], "Report for machines"),
+                (report["tables"] + "/", "Tables of the report"), (report["figures"] + "/", "Figures of the report"),
+                (report["plates"] + "/", "Pages of plates"),
             ],
-            "plan": [("campaign.json", "Outline and config of the campaign"), ("plan/", "Plans of the plates")],
+            "plan": [(job_list_file(Path()).as_posix(), "Jobs and config of the campaign"), (plan_folder(Path()).as_posix() + "/", "Plans of the plates")],
         }  # fmt: skip
         described = dict.fromkeys(folders, "Described in docs/formats.md of PCIM")
         return {

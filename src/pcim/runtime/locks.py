@@ -28,7 +28,7 @@ def sole_writer(path: str | Path) -> Iterator[None]:
 
 
 def is_held(lock: Path) -> bool:
-    """Tell whether a process, on any machine, holds a lock: of a job at work (`sole_writer`), of a run (`hold_campaign`)."""
+    """Tell whether a process, on any machine, holds a lock: of a job at work (`sole_writer`), of a run (`hold_results`)."""
     try:
         with lock.open() as handle:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -47,20 +47,20 @@ def lock_file(path: Path) -> Path:
 _held: list[Any] = []
 
 
-def hold_campaign(campaign: str) -> None:
+def hold_results(lock: Path) -> None:
     """Hold a campaign's results for this process, until it ends: two Snakemake runs must not work on one campaign.
 
-    Snakemake's own lock outlives a killed process and wants unlocking by hand; this one is the kernel's.
+    `lock` is a hidden file in the folder of the results. Snakemake's own lock outlives a killed process and wants unlocking by hand;
+    this one is the kernel's.
 
     Raises
     ------
     RuntimeError
         When another process holds it; names host and process.
     """
-    file = Path("results") / campaign / ".lock"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handle = file.open("a+")
-    for wait_s in (0.05, 0.05, None):  # who only asks for the lock (`is_held`) has it for a moment
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    handle = lock.open("a+")
+    for wait_s in (0.05, 0.05, None):  # `is_held` takes the lock for a moment
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             break
@@ -71,9 +71,7 @@ def hold_campaign(campaign: str) -> None:
             handle.seek(0)
             owner = handle.read().strip() or "another process"
             handle.close()
-            raise RuntimeError(
-                f"results/{campaign} is being worked on by {owner}; wait for it or end it first"
-            ) from None
+            raise RuntimeError(f"{lock.parent} is being worked on by {owner}; wait for it or end it first") from None
     handle.truncate(0)
     handle.write(f"process {os.getpid()} on {socket.gethostname()}")
     handle.flush()

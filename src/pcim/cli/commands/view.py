@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 def plates(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the plates of the campaign that the command names so far, for a shell that completes."""
-    from pcim.campaign.job_list import read_outline
+    from pcim.campaign.job_list import read_job_list
 
     try:
-        outline = read_outline(Path(ctx.params.get("results") or ""))
+        job_list = read_job_list(Path(ctx.params.get("results") or ""))
     except ValueError:
         return []
-    return [plate for plate in outline.plates if plate.startswith(incomplete)]
+    return [plate for plate in job_list.plates if plate.startswith(incomplete)]
 
 
 def view(  # noqa: PLR0913, PLR0917 - a parameter an option

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pcim.campaign.campaign import Campaign
-from pcim.campaign.cost import Cost, costs
+from pcim.campaign.cost import Cost, costs, refuse_over_budget
 from pcim.campaign.input_tables import CampaignError, read_config
 from pcim.core.plate_source import REMOTE
 
@@ -97,6 +97,7 @@ def load_campaign(files: Sequence[Path]) -> tuple[Campaign | None, list[Check]]:
     """Read the config and all it names; return the campaign, if it has no fault, and a check for each fault."""
     try:
         campaign = Campaign.load(read_config(files))
+        refuse_over_budget(campaign)
     except CampaignError as error:
         return None, [
             Check(

@@ -10,7 +10,8 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pcim.campaign.job_list import read_outline
+from pcim.campaign import layout
+from pcim.campaign.job_list import read_job_list
 from pcim.campaign.plan_file import read_plan
 from pcim.core.plate_source import REMOTE
 from pcim.operations.viewer.server import Served
@@ -22,7 +23,7 @@ from pcim.plates.vendors import OMEZARR
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pcim.campaign.job_list import Outline
+    from pcim.campaign.job_list import JobList
     from pcim.campaign.plan_file import PlatePlan
 
 _PAGE = Path(__file__).with_name("static")
@@ -128,42 +129,40 @@ def find_view(results: Path, plate: str = "", models: Sequence[str] = (), method
     ValueError
         When there is no such campaign, plate, classifier or method, or there are no maps yet; names what there is.
     """
-    outline = read_outline(results)
-    plate = plate or _first_plate(results, outline)
-    _known("plate", [plate], outline.plates)
-    of_plate = [name for name, told in outline.classifiers.items() if plate in told["plates"]]
+    job_list = read_job_list(results)
+    plate = plate or _first_plate(results, job_list)
+    _known("plate", [plate], job_list.plates)
+    of_plate = [name for name, told in job_list.classifiers.items() if plate in told["plates"]]
     _known("classifier", models, of_plate)
-    _known("method", methods, outline.methods)
+    _known("method", methods, job_list.methods)
     stores = [
-        MapStore(m, n, _map_plate(results, m, plate, n)) for m in models or of_plate for n in methods or outline.methods
+        MapStore(m, n, layout.maps_of(results, m, plate, n))
+        for m in models or of_plate
+        for n in methods or job_list.methods
     ]
     maps = tuple(one for one in stores if one.path.is_dir())
     if not maps:
         raise ValueError(
             f"plate {plate!r} of {results} has no maps of these yet; pcim status {results} tells how far the campaign is"
         )
-    plan = read_plan(results / "plan" / f"{plate}.json")
+    plan = read_plan(layout.plan_file(results, plate))
     if plan is None:
-        raise ValueError(f"{results}/plan/{plate}.json: no such file; a run writes it before its first job")
-    return View(outline.campaign, plate, plan, *_source(results, plate, plan), maps)
+        raise ValueError(f"{layout.plan_file(results, plate)}: no such file; a run writes it before its first job")
+    return View(job_list.campaign, plate, plan, *_source(results, plate, plan), maps)
 
 
-def _map_plate(results: Path, model: str, plate: str, method: str) -> Path:
-    return results / "maps" / model / f"{plate}_{method}.zarr"
-
-
-def _first_plate(results: Path, outline: Outline) -> str:
+def _first_plate(results: Path, job_list: JobList) -> str:
     """Return the first plate that has maps, else the first."""
     having = [
         plate
-        for plate in outline.plates
+        for plate in job_list.plates
         if any(
-            _map_plate(results, model, plate, method).is_dir()
-            for model in outline.classifiers
-            for method in outline.methods
+            layout.maps_of(results, model, plate, method).is_dir()
+            for model in job_list.classifiers
+            for method in job_list.methods
         )
     ]
-    return next(iter([*having, *outline.plates]), "")
+    return next(iter([*having, *job_list.plates]), "")
 
 
 def _known(what: str, asked: Iterable[str], known: Iterable[str]) -> None:
@@ -179,7 +178,7 @@ def _known(what: str, asked: Iterable[str], known: Iterable[str]) -> None:
 def _source(results: Path, plate: str, plan: PlatePlan) -> tuple[Path | None, str]:
     """Return where a plate's images lie on this machine; None and why where they do not."""
     if plan.source.format != OMEZARR:
-        found = results / "ingest" / plate / "plate.zarr"
+        found = layout.converted_plate(results, plate)
     elif plan.source.address.startswith(REMOTE):
         return None, "The images lie on a server (s3 or https), which is not asked: the maps are shown without them."
     else:
