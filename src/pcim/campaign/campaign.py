@@ -23,6 +23,7 @@ from pcim.plates.vendors import OMEZARR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from pcim.classifiers.contract import Contract
     from pcim.config.config import Config
