@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 SHAPE = (2, *SIZE)
 
 
-def brightness() -> nn.Module:
-    """Return the factory's network: how much of the second channel is bright, without a maximum, whose ties have no one gradient."""
-    return nn.Sequential(
-        nn.Conv2d(2, 1, 5, padding=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1, 2)
-    )
+def brightness(beta: float = 0.0) -> nn.Module:
+    """Return the factory's network: how much of the second channel is bright, without a maximum, whose ties have no one gradient.
+
+    `beta`: of a softplus in place of the rectification, whose slope is 0 where nothing is bright; 0 = none.
+    """
+    bright = nn.Softplus(beta) if beta else nn.ReLU()
+    return nn.Sequential(nn.Conv2d(2, 1, 5, padding=2), bright, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1, 2))
 
 
 def weights() -> dict[str, torch.Tensor]:
@@ -35,8 +37,8 @@ def weights() -> dict[str, torch.Tensor]:
     return {"0.weight": kernel, "0.bias": -torch.ones(1), "4.weight": head, "4.bias": torch.tensor([2.0, -2.0])}
 
 
-def detector() -> nn.Module:
-    network = brightness()
+def detector(beta: float = 0.0) -> nn.Module:
+    network = brightness(beta)
     network.load_state_dict(weights())
     return network.eval()
 
@@ -96,7 +98,8 @@ def write_own(folder: Path, form: str, file: str, **changes: Any) -> Path:
         told["differentiable"] = True
     path.write_text(yaml.safe_dump({key: one for key, one in (told | changes).items() if one is not None}))
     images = load_file(folder / "test.safetensors")["images"]
-    save_file({"images": images, "logits": detector()((images - 200) / 100).detach()}, folder / "test.safetensors")
+    network = detector((changes.get("arguments") or {}).get("beta", 0.0))
+    save_file({"images": images, "logits": network((images - 200) / 100).detach()}, folder / "test.safetensors")
     return path
 
 

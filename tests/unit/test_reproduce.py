@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from chunk import METHODS, Chunk, files_of
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,11 @@ import pytest
 import torch
 import yaml
 import zarr
+from ownmodels import weights, write_own
 from rich.console import Console
+from safetensors.torch import save_file
 
+<<<<<<< HEAD
 from pcim.classifiers import classifier
 from pcim.cli import output
 from pcim.operations import differences, reproduce
@@ -23,6 +27,14 @@ from pcim.operations.differences import how_far
 from pcim.operations.reproduce import Chosen
 from pcim.plates.attribution_plate import MapPlate
 from pcim.runtime.provenance import read_record
+=======
+from pcim import differences, models, reproduce, screens
+from pcim.chunkjob import ChunkJob
+from pcim.differences import how_far
+from pcim.mapplates import MapPlate
+from pcim.provenance import read_record
+from pcim.reproduce import Chosen
+>>>>>>> acbc528 (tests: other arithmetic is tried on a smooth network, whose maps only rounding moves)
 
 ROWS = {"call": 8, "map": 8 * len(METHODS)}
 
@@ -49,6 +61,27 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Laid:
     return laid
 
 
+class Smooth(Laid):
+    """Its classifier takes no maximum and has a slope everywhere: rounding moves its maps by no more than rounding."""
+
+    @property
+    def job(self) -> ChunkJob:
+        return replace(super().job, trusted_packages=["ownmodels"])
+
+
+@pytest.fixture(scope="module")
+def smooth(tmp_path_factory: pytest.TempPathFactory) -> Smooth:
+    folder = tmp_path_factory.mktemp("smooth")
+    inputs = Chunk.make(folder).inputs
+    save_file(weights(), inputs / "model/net.safetensors")
+    write_own(inputs / "model", "state_dict", "net.safetensors", arguments={"beta": 8.0})
+    laid = Smooth(inputs, folder / "results/planted")
+    laid.classify()
+    for method in METHODS:
+        laid.attribute(method)
+    return laid
+
+
 @pytest.fixture
 def mine(made: Laid, tmp_path: Path) -> Laid:
     """The same campaign, to be spoilt: tables say where its inputs are, which stay shared."""
@@ -60,7 +93,7 @@ def made_of_a_field(laid: Laid) -> dict[str, Any]:
     return MapPlate(laid.maps("pcim")).provenance("A/1/0")
 
 
-make_again = partial(reproduce.reproduce, trusted=["makers"])
+make_again = partial(reproduce.reproduce, trusted=["makers", "ownmodels"])
 
 
 def states(found: reproduce.Reproduction) -> dict[str, int]:
@@ -115,33 +148,32 @@ def test_a_map_that_is_not_what_was_made_is_named_with_its_difference(mine: Laid
 
 
 def test_numbers_that_move_within_the_tolerance_are_close_not_equal(
-    made: Laid, monkeypatch: pytest.MonkeyPatch
+    smooth: Smooth, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     logits_of = reproduce.ChunkJob.load_classifier
 
     def other(job: Any) -> Any:
         classifier = logits_of(job)
         with torch.no_grad():
-            classifier.network.call.weight.mul_(1 + 1e-6)
+            classifier.network[4].weight.mul_(1 + 1e-6)
         return classifier
 
     monkeypatch.setattr(reproduce.ChunkJob, "load_classifier", other)
-    found = make_again(made.results, Chosen(well="A01", method="pcim"))
+    found = make_again(smooth.results, Chosen(well="A01", method="pcim"))
     assert found.state == "close"
     assert 0 < max(one.largest for one in found.compared if one.kind == "call") <= differences.LOGITS
 
 
-def test_other_arithmetic_is_told_and_most_maps_stay_within_the_tolerance(
-    made: Laid, monkeypatch: pytest.MonkeyPatch
+def test_other_arithmetic_is_told_and_maps_of_a_smooth_network_stay_the_same_but_for_rounding(
+    smooth: Smooth, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A network that takes a hard maximum says nothing here: where two places are level, another one wins."""
     monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
-    found = make_again(made.results, Chosen())
-    near = {"equal", "close"}
-    assert all(one.state in near for one in found.compared if one.method != "pcim")
-    learnt = [one.state in near for one in found.compared if one.method == "pcim"]
-    assert sum(learnt) >= len(learnt) - 1, (
-        "this network takes a hard maximum: where two places are level, another one wins"
-    )
+    found = make_again(smooth.results, Chosen())
+    assert {one.state for one in found.compared} <= {"equal", "close"}
+    learnt = [one for one in found.compared if one.method == "pcim"]
+    assert len(learnt) == ROWS["call"]
+    assert all(one.pearson > 1 - 1e-6 for one in learnt)
     assert ("onednn", "True", "False") in {(change.what, change.recorded, change.now) for change in found.changes}
 
 
