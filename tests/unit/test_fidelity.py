@@ -139,7 +139,8 @@ def test_a_view_scores_the_same_alone_in_a_batch_shuffled_and_in_other_batches(k
     together = score([0, 1, 2, 3, 4])
     torch.testing.assert_close(torch.cat([score([row]) for row in range(5)]), together, rtol=0, atol=1e-6)
     torch.testing.assert_close(score([3, 0, 4, 1, 2]), together[[3, 0, 4, 1, 2]], rtol=0, atol=1e-6)
-    torch.testing.assert_close(score([0, 1, 2, 3, 4], 16), together, rtol=0, atol=1e-6)
+    # another shape of the batch adds a logit's 96 terms in another order: up to 4e-7 was seen
+    torch.testing.assert_close(score([0, 1, 2, 3, 4], 16), together, rtol=0, atol=5e-6)
 
 
 def test_the_curves_ask_without_gradients_and_leave_the_inputs_alone() -> None:
@@ -202,7 +203,7 @@ def test_removal_metrics_of_another_map_are_the_hand_computed_ones() -> None:
     fill = metrics.Fixed(probe.images, torch.zeros(1, 1, 4, 4))
     found = metrics.removals(probe, fill, keys=ONE, sizes=[3, 6], sets=5)
     other = torch.rand(1, 4, 4, generator=torch.Generator().manual_seed(2))
-    said = (found.removed[0] * other[0]).sum((-2, -1)).double().numpy()
+    said = (found.removed[0] * other[0].double()).sum((-2, -1)).numpy()
     lost = (found.removed[0] * RAMP[0]).sum((-2, -1)).double().numpy()
     assert (found.removed.sum((-2, -1))[0] == torch.tensor([[3], [6]])).all()
     np.testing.assert_allclose(found.drops[0], lost, atol=1e-4)
