@@ -19,7 +19,6 @@ from ownmodels import weights, write_own
 from rich.console import Console
 from safetensors.torch import save_file
 
-<<<<<<< HEAD
 from pcim.classifiers import classifier
 from pcim.cli import output
 from pcim.operations import differences, reproduce
@@ -27,14 +26,7 @@ from pcim.operations.differences import how_far
 from pcim.operations.reproduce import Chosen
 from pcim.plates.attribution_plate import MapPlate
 from pcim.runtime.provenance import read_record
-=======
-from pcim import differences, models, reproduce, screens
-from pcim.chunkjob import ChunkJob
-from pcim.differences import how_far
-from pcim.mapplates import MapPlate
-from pcim.provenance import read_record
-from pcim.reproduce import Chosen
->>>>>>> acbc528 (tests: other arithmetic is tried on a smooth network, whose maps only rounding moves)
+from pcim.stages.chunk_job import ChunkJob
 
 ROWS = {"call": 8, "map": 8 * len(METHODS)}
 
