@@ -41,12 +41,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pcim.classifiers.classifier import Classifier
-    from pcim.report.wording.verdict import Reading, Verdict
+    from pcim.report.wording.verdict import ClassifierVerdict, VerdictWord
 
 EXAMPLE = Path(__file__).parents[1] / "example"
 CLASSES = ("dead", "live")
-EXPECTED: dict[str, Verdict] = {"bg_only": "looks elsewhere", "worm_only": "looks at the biology"}
-EXAMPLES: dict[str, Verdict] = {
+EXPECTED: dict[str, VerdictWord] = {"bg_only": "looks elsewhere", "worm_only": "looks at the biology"}
+EXAMPLES: dict[str, VerdictWord] = {
     "bbbc013_translocation": "looks at the biology",
     "bbbc010_rows": "looks at the biology",
     "bbbc010_columns": "looks elsewhere",
@@ -86,7 +86,7 @@ class Contrast:
     accuracy: float
     views: int
     table: pd.DataFrame
-    reading: Reading
+    reading: ClassifierVerdict
 
 
 def read_wells(rows: str) -> list[Well]:

@@ -27,7 +27,7 @@ from pcim.core.identity import ViewKey
 from pcim.core.plate_source import Source
 from pcim.core.tiling import tile_field
 from pcim.plates import ngff
-from pcim.plates.attribution_plate import MapPlate
+from pcim.plates.attribution_plate import AttributionPlate
 from pcim.plates.writer import (
     chunk_px,
     every_second,
@@ -41,7 +41,7 @@ from pcim.plates.writer import (
 from pcim.runtime.job_log import log_to
 from pcim.stages.convert import convert_plate
 from pcim.stages.ingest import ingest_plate
-from pcim.views.intensity import Known
+from pcim.views.intensity import FieldRecords
 from pcim.views.reader import batches, read_views
 from pcim.views.view import View
 
@@ -120,7 +120,7 @@ def tiles_of(paths: Iterable[str]) -> list[View]:
 
 def load(plate: Path, views: list[View]) -> None:
     """Load the views in batches, as the network is fed."""
-    for _ in batches(read_views(Source(str(plate)), views, CONTRACT, WORKERS, Known()), 32):
+    for _ in batches(read_views(Source(str(plate)), views, CONTRACT, WORKERS, FieldRecords()), 32):
         pass
 
 
@@ -130,7 +130,7 @@ def map_writing(folder: Path, turns: int) -> tuple[float, float]:
     maps = np.stack([gaussian_filter(rng.exponential(1, (SIDE, SIDE)), 2) for _ in CHANNELS]).astype(np.float32)
     top = (maps.sum(0) > np.percentile(maps.sum(0), 95)).astype(np.uint8)
     folder /= "maps"
-    plate, counter = MapPlate(folder / "maps.zarr"), itertools.count()
+    plate, counter = AttributionPlate(folder / "maps.zarr"), itertools.count()
     pyramids = [maps, mean_of_four(maps), mean_of_four(mean_of_four(maps)), top, every_second(top), top[::4, ::4]]
 
     def ours() -> None:

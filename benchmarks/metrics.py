@@ -66,10 +66,10 @@ def ours(classify: Callable[[Tensor], Tensor], parts: tuple[Tensor, ...]) -> Non
     numbers = torch.arange(len(views), device=views.device)
     probe = metrics.Probe(classify, views, targets, BATCH)
     fills: dict[str, metrics.Fill] = {
-        "mean": metrics.Fixed(views, torch.zeros_like(views)),
-        "blur": metrics.Fixed(views, make_background(views, "blur", 0.06)),
-        "noise": metrics.Fixed(views, metrics.noise_matched(views, numbers)),
-        "road": metrics.Imputed(views, numbers),
+        "mean": metrics.FixedFill(views, torch.zeros_like(views)),
+        "blur": metrics.FixedFill(views, make_background(views, "blur", 0.06)),
+        "noise": metrics.FixedFill(views, metrics.noise_matched(views, numbers)),
+        "road": metrics.ImputedFill(views, numbers),
     }
     found = metrics.curves(probe, maps, numbers, fills, keys=numbers, steps=STEPS)
     for kind, curves in found.items():

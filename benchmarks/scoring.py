@@ -42,7 +42,7 @@ def fidelity(classifier: Any, material: Material, maps: Tensor, kinds: Sequence[
     views = torch.arange(len(maps))
     probe = metrics.Probe(classifier, material.images, material.targets, BATCH)
     fills: dict[str, metrics.Fill] = {
-        kind: metrics.Fixed(material.images, substitute(material.images, kind)) for kind in kinds
+        kind: metrics.FixedFill(material.images, substitute(material.images, kind)) for kind in kinds
     }
     found = metrics.curves(probe, maps, views, fills, keys=views, steps=STEPS, shares=())
     return torch.stack([metrics.morf_lerf(curves).gain for curves in found.values()]).mean(0)

@@ -25,7 +25,7 @@ from pcim.report.analysis.intervals import proportion_interval
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pcim.report.wording.verdict import Reading
+    from pcim.report.wording.verdict import ClassifierVerdict
 
 TRAINING_WELLS, STEPS, BATCH, WIDTH, FASTEST = 128, 120, 16, 8, 1e-2
 LEARNT = 0.9  # of the held-out wells
@@ -37,7 +37,7 @@ class Trained:
     """A campaign with a network of its own: its accuracy on the held-out wells, and what is read from the exchanges."""
 
     accuracy: float
-    reading: Reading
+    reading: ClassifierVerdict
 
 
 def campaign(kind: str, seed: int) -> Trained:

@@ -22,7 +22,7 @@ from pcim.core.identity import ViewKey
 from pcim.interventions.experiment import COLUMNS, Subject, exchange_regions
 from pcim.report.analysis import findings
 from pcim.report.analysis.intervals import proportion_interval
-from pcim.report.wording.verdict import Reading, Verdict, read_classifier
+from pcim.report.wording.verdict import ClassifierVerdict, VerdictWord, read_classifier
 from pcim.views.regions import boundary_region, partition, widen
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Planted:
 
     read: Callable[[NDArray[np.float32]], NDArray[np.floating]]
     step: float
-    verdict: Verdict
+    verdict: VerdictWord
 
 
 def _cells(images: NDArray[np.float32]) -> NDArray[np.floating]:
@@ -104,7 +104,7 @@ class Reader:
         return np.stack([-z, z], axis=1) / 2
 
 
-def verdict_of(kind: str, seed: int, wells: int | None = None) -> Verdict:
+def verdict_of(kind: str, seed: int, wells: int | None = None) -> VerdictWord:
     """Make a campaign, exchange its regions, and return what is read from them."""
     rng, planted = np.random.default_rng([seed, list(PLANTED).index(kind)]), PLANTED[kind]
     strength, noise, count = rng.uniform(0.8, 1.5), rng.uniform(4, 12), wells or int(rng.integers(12, 40))
@@ -114,7 +114,7 @@ def verdict_of(kind: str, seed: int, wells: int | None = None) -> Verdict:
     return reading_of(Reader(planted, float(threshold), rng.uniform(4, 12) / planted.step), made).verdict
 
 
-def reading_of(classifier: Any, made: Sequence[View]) -> Reading:
+def reading_of(classifier: Any, made: Sequence[View]) -> ClassifierVerdict:
     """Let a classifier call views, one a well, exchange their regions, and return what is read from the calls that follow."""
     scores = classifier.logits_of([image[np.newaxis] for image, _, _ in made], SETTINGS.batch_size)
     subjects = []
@@ -126,7 +126,7 @@ def reading_of(classifier: Any, made: Sequence[View]) -> Reading:
     return read_exchanges(exchange_regions(classifier, subjects, "cells", SETTINGS), "cells")
 
 
-def read_exchanges(rows: Sequence[dict[str, Any]], objects: str) -> Reading:
+def read_exchanges(rows: Sequence[dict[str, Any]], objects: str) -> ClassifierVerdict:
     """Return what is read from exchanges alone: no maps, no accuracy, two classes called."""
     nothing = pd.DataFrame(columns=["method", "region", "share", "area", "lift", "lift_low", "lift_high"])
     accuracy = pd.DataFrame(columns=["wells", "unit", "correct", "n", "low", "majority"])

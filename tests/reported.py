@@ -15,7 +15,7 @@ from zarr.storage import ZipStore
 from pcim.config.config import Config
 from pcim.core.plate_source import Source
 from pcim.plates import ngff
-from pcim.plates.attribution_plate import MapPlate
+from pcim.plates.attribution_plate import AttributionPlate
 from pcim.stages.aggregate.mean_maps import ObjectMaps, write_dataset
 
 if TYPE_CHECKING:
@@ -258,7 +258,7 @@ def write_object_maps(path: Path, rng: np.random.Generator) -> None:
 
 
 def write_maps(root: Path, store: Path, method: str, rng: np.random.Generator) -> str:
-    plate = MapPlate(root / "maps" / "spots" / f"p1_{method}.zarr")
+    plate = AttributionPlate(root / "maps" / "spots" / f"p1_{method}.zarr")
     explained = [(row, column) for row, column in WELLS if column != 6]
     for row, column in explained:
         maps = rng.exponential(1, (1, SIZE, SIZE)).astype(np.float32)

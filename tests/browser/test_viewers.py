@@ -22,7 +22,7 @@ from makers import write_plate
 from PIL import Image
 
 from pcim.plates import ngff
-from pcim.plates.attribution_plate import MapPlate
+from pcim.plates.attribution_plate import AttributionPlate
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 XVFB = shutil.which("xvfb-run")
@@ -39,7 +39,7 @@ def plates(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (r, c, "0"): rng.integers(90, 110, (1, SIDE, SIDE)).astype(np.uint16) for r, c in (("A", "1"), ("B", "3"))
     }
     source = write_plate(folder / "p.zarr", fields, channels=("DNA",))
-    maps = MapPlate(folder / "p_pcim.zarr")
+    maps = AttributionPlate(folder / "p_pcim.zarr")
     y, x = np.mgrid[:SIDE, :SIDE]
     disc = ((y - SPOT[0]) ** 2 + (x - SPOT[1]) ** 2 < 30**2).astype(np.float32)
     for row, column, _ in fields:

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from pcim.campaign import cost
 from pcim.campaign.campaign import Campaign
-from pcim.campaign.chunk_size import ChunkSizes, Measured, plan_chunks, slowest
+from pcim.campaign.chunk_size import ChunkSizes, TimedJob, plan_chunks, slowest
 from pcim.campaign.input_tables import PlateEntry
 from pcim.campaign.plan_file import PlatePlan
-from pcim.campaign.workload import Expected
+from pcim.campaign.workload import Workload
 from pcim.classifiers.contract import Contract
 from pcim.config.config import Config
 from pcim.config.methods import METHODS
@@ -109,7 +109,7 @@ def test_the_slowest_method_decides_by_its_median_job_because_all_methods_share_
         ("m", "b", 20.0, 10),
         ("n", "a", 5.0, 0),
     ]
-    assert slowest(Measured(*job) for job in jobs) == {"m": 3.0}
+    assert slowest(TimedJob(*job) for job in jobs) == {"m": 3.0}
 
 
 def test_wells_per_chunk_is_what_it_says() -> None:
@@ -126,5 +126,5 @@ def test_a_chunk_is_as_large_as_its_selection_is_small(per_well: int, targets: l
     contract = Contract.model_validate(CONTRACT)
     seen, plate = survey(WELLS, 9), entry(WELLS)
     size, _ = ChunkSizes(settings, {"m0": contract}, lambda: {"m0": 20.0}).of(plate, seen, WELLS, 0)
-    maps, _ = Expected.of(settings, "m0", contract).maps(plate, seen, WELLS[:size])
+    maps, _ = Workload.of(settings, "m0", contract).maps(plate, seen, WELLS[:size])
     assert maps * 20 <= 30 * 60 + len(targets) * 20

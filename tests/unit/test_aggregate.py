@@ -16,7 +16,7 @@ from zarr.storage import ZipStore
 from pcim.config.classifier import Region
 from pcim.config.stages import AggregateSettings
 from pcim.core.plate_source import Source
-from pcim.plates.attribution_plate import MapPlate
+from pcim.plates.attribution_plate import AttributionPlate
 from pcim.stages.aggregate.job import aggregate_plate
 from pcim.stages.aggregate.mean_maps import MeanMaps, write_dataset
 from pcim.stages.aggregate.shares import group_shares, region_shares
@@ -123,7 +123,7 @@ def test_a_job_averages_maps_by_every_grouping_of_the_method_that_is_read(tmp_pa
     maps = opened(run_job(made, tmp_path / "out")["mean_maps"])
     by_method = {m: set(maps["grouping"].values[maps["method"].values == m]) for m in METHODS}
     assert by_method == {"pcim": {"call", "treatment", "dose", "well"}, "edge": {"call"}, "random": {"call"}}
-    stored = MapPlate(tmp_path / "results/made/maps/spots/p1_pcim.zarr")
+    stored = AttributionPlate(tmp_path / "results/made/maps/spots/p1_pcim.zarr")
     where = {(m, g, n): i for i, (m, g, n) in enumerate(zip(*(maps[c].values for c in ("method", "grouping", "group")), strict=True))}  # fmt: skip
     a03, b03 = (stored.read(f"{row}/3/0")[0] for row in "AB")
     np.testing.assert_allclose(maps["mean_map"].values[where["pcim", "well", "A03"]], a03, rtol=1e-5)
@@ -135,7 +135,7 @@ def test_a_job_averages_maps_and_images_around_the_objects(tmp_path: Path) -> No
     """The label marks rows and columns 20 to 27: the centroid 23.5 lies on pixel 24, the window of 12 px on 18 to 29."""
     made = make_campaign(tmp_path)
     maps = opened(run_job(made, tmp_path / "out")["object_maps"])
-    stored = MapPlate(tmp_path / "results/made/maps/spots/p1_pcim.zarr")
+    stored = AttributionPlate(tmp_path / "results/made/maps/spots/p1_pcim.zarr")
     entry = [*maps["group"].values].index("A03")
     part = slice(18, 30), slice(18, 30)
     np.testing.assert_allclose(maps["object_map"].values[entry], stored.read("A/3/0")[0][part], rtol=1e-5)

@@ -25,7 +25,7 @@ from pcim.config.stages import AttributeSettings, IngestSettings
 from pcim.core.identity import ViewKey
 from pcim.core.plate_source import Source
 from pcim.core.tiling import Box
-from pcim.plates.attribution_plate import MapPlate
+from pcim.plates.attribution_plate import AttributionPlate
 from pcim.plates.field_image import FieldImage
 from pcim.plates.inspect_field import inspect_field
 from pcim.runtime.journal import Journal
@@ -33,7 +33,7 @@ from pcim.stages.attribute.job import LEDGER_COLUMNS, Job, explain, select_views
 from pcim.stages.attribute.spool import Spool
 from pcim.stages.chunk_job import check_failures
 from pcim.stages.classify import classify_views
-from pcim.views.intensity import Known
+from pcim.views.intensity import FieldRecords
 from pcim.views.reader import read_views
 from pcim.views.view import views_of_wells
 
@@ -55,9 +55,18 @@ def world(tmp_path: Path) -> dict[str, Any]:
         rows.append(key | place | inspect_field(source, place["path"], IngestSettings()).columns)
     table = pd.DataFrame(rows)
     views = views_of_wells(table, ["A01", "A02"], classifier.contract.input, [])
-    readings = read_views(source, views, classifier.contract.input, 1, Known.of(table))
+    readings = read_views(source, views, classifier.contract.input, 1, FieldRecords.of(table))
     calls = classify_views(classifier, views, readings, 4)
-    job = Job(classifier.contract, lambda: classifier, "pcim", SETTINGS, source, MapPlate(tmp_path / "maps.zarr"), 1, 1)
+    job = Job(
+        classifier.contract,
+        lambda: classifier,
+        "pcim",
+        SETTINGS,
+        source,
+        AttributionPlate(tmp_path / "maps.zarr"),
+        1,
+        1,
+    )
     return {
         "job": job,
         "views": views,
@@ -71,7 +80,7 @@ def world(tmp_path: Path) -> dict[str, Any]:
 def run(world: dict[str, Any], **changes: Any) -> list[dict[str, Any]]:
     w = world | changes
     spool = w.get("spool") or Spool(w["journal"].path)
-    return explain(w["job"], w["views"], w["fields"], w["calls"], w["journal"], spool, Known.of(w["fields"]))
+    return explain(w["job"], w["views"], w["fields"], w["calls"], w["journal"], spool, FieldRecords.of(w["fields"]))
 
 
 @pytest.mark.parametrize("method", sorted(set(METHODS) - {"deep_lift", "guided_backprop"}))
@@ -178,7 +187,7 @@ def test_views_explained_alone_shuffled_or_in_other_company_have_the_same_maps(
 ) -> None:
     together = {row["well"] + row["view"]: row["digest"] for row in run(world)}
     one_well = [view for view in world["views"] if view.key.well == "A02"][::-1]
-    job = replace(world["job"], maps=MapPlate(tmp_path / "other.zarr"))
+    job = replace(world["job"], maps=AttributionPlate(tmp_path / "other.zarr"))
     alone = run(world, job=job, views=one_well, journal=Journal(tmp_path / "other.parquet"))
     assert {row["well"] + row["view"]: row["digest"] for row in alone}.items() <= together.items()
 
@@ -285,9 +294,9 @@ def test_settings_of_another_method_are_no_part_of_what_a_map_depends_on() -> No
 
 
 def test_several_targets_are_layers_each_as_if_explained_alone(world: dict[str, Any], tmp_path: Path) -> None:
-    def explained(name: str, targets: list[str], **changes: Any) -> tuple[pd.DataFrame, MapPlate]:
+    def explained(name: str, targets: list[str], **changes: Any) -> tuple[pd.DataFrame, AttributionPlate]:
         settings = world["job"].settings.model_copy(update={"targets": targets} | changes)
-        job = replace(world["job"], settings=settings, maps=MapPlate(tmp_path / f"{name}.zarr"))
+        job = replace(world["job"], settings=settings, maps=AttributionPlate(tmp_path / f"{name}.zarr"))
         return pd.DataFrame(run(world, job=job, journal=Journal(tmp_path / f"{name}.parquet"))), job.maps
 
     targets = ["plain", "call", "spot"]

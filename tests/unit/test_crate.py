@@ -19,7 +19,7 @@ from reported import HOSTILE, Made, make_campaign
 from pcim.classifiers.contract import load_contract
 from pcim.config.config import Config, Person
 from pcim.core.plate_source import Source
-from pcim.report.ro_crate import Told, copy_workflow, write_crate
+from pcim.report.ro_crate import CrateInput, copy_workflow, write_crate
 from pcim.stages.report import report_campaign
 
 ROOT = Path(__file__).parents[2]
@@ -140,7 +140,7 @@ def test_the_copied_workflow_is_what_runs(made: Made) -> None:
     assert all((copy / name).read_bytes() == (ROOT / name).read_bytes() for name in files)
 
 
-def told_of(folder: Path, plates: int) -> Told:
+def told_of(folder: Path, plates: int) -> CrateInput:
     model = write_model(folder / "model")
     names = [f"p{number:04d}" for number in range(plates)]
     values = {
@@ -156,7 +156,9 @@ def told_of(folder: Path, plates: int) -> Told:
             (folder / place / name).mkdir(parents=True)
     fields = pd.DataFrame({"plate": names * 2, "path": ["A/1/0"] * plates + ["A/1/1"] * plates, "digest": "d"})
     sources = {name: Source(f"s3://screens/{name}.zarr") for name in names}
-    return Told(config, {"spots": load_contract(model)}, sources, fields, {}, {"pcim": "0"}, {"report": 1}, ended=0.0)
+    return CrateInput(
+        config, {"spots": load_contract(model)}, sources, fields, {}, {"pcim": "0"}, {"report": 1}, ended=0.0
+    )
 
 
 def test_a_hundred_plates_are_a_crate_of_a_few_thousand_entities_in_seconds(tmp_path: Path) -> None:

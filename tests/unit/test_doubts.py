@@ -10,7 +10,7 @@ import pytest
 import reported
 
 from pcim.config.report import DoubtSettings
-from pcim.config.stages import Verdict
+from pcim.config.stages import QualityVerdict
 from pcim.operations.job_states import UNREAD
 from pcim.report.analysis.review import ACCEPTABLE, acceptable, doubtful, failures, rerun_command, rescan_command
 
@@ -108,5 +108,5 @@ def test_advice_is_given_only_where_it_can_help() -> None:
     assert rescan_command(command, failed[3:]) == ""
     assert acceptable(failed) == ["saturated"]
     assert acceptable(failed[:3]) == []
-    assert UNREAD | set(ACCEPTABLE) == set(get_args(Verdict))
+    assert UNREAD | set(ACCEPTABLE) == set(get_args(QualityVerdict))
     assert not UNREAD & set(ACCEPTABLE)

@@ -21,7 +21,7 @@ from pcim.classifiers.classifier import Classifier
 from pcim.config.classifier import Crops, Select
 from pcim.core.identity import KEY_COLUMNS
 from pcim.core.tiling import Box
-from pcim.plates.attribution_plate import MapPlate
+from pcim.plates.attribution_plate import AttributionPlate
 from pcim.revisions import REVISIONS
 
 
@@ -53,7 +53,7 @@ def test_the_maps_of_a_plate_are_those_that_the_workflow_stores(chunk: Chunk, ma
     mine = maps.ledger.drop(columns=[*HOW, "fingerprint", "revision"])
     pd.testing.assert_frame_equal(mine, ledger, check_dtype=False)  # digests of the maps among them
     assert len(maps) == len(maps.explained) == 8
-    stored = MapPlate(chunk.maps("pcim"))
+    stored = AttributionPlate(chunk.maps("pcim"))
     for one, row in zip(maps.channel_maps, maps.explained.to_dict("records"), strict=True):
         path = f"{row['row']}/{row['column']}/{row['field']}"
         there = stored.read_views(path, {row["view"]: Box.of(row)})[row["view"]]

@@ -39,7 +39,7 @@ def probe_of(classify: metrics.Classify = share_of_ramp, batch_size: int = 3) ->
 def ramp_curves(maps: Tensor = RAMP, batch_size: int = 3, **asked: Any) -> metrics.Curves:
     """Return the curves of an image of ones over a substitute of zeros."""
     probe = probe_of(batch_size=batch_size)
-    fill = metrics.Fixed(probe.images, torch.zeros(1, 1, 4, 4))
+    fill = metrics.FixedFill(probe.images, torch.zeros(1, 1, 4, 4))
     given = {"steps": 4, "shares": (), "keys": ONE} | asked
     return metrics.curves(probe, maps, ONE, {"zeros": fill}, **given)["zeros"]
 
@@ -108,7 +108,7 @@ def test_each_forward_pass_is_paid_once_in_batches_of_the_one_recorded_size(maps
 
     images, views = torch.rand(3, 1, 4, 4), torch.arange(3).repeat(maps_a_view)
     probe = metrics.Probe(counting, images, torch.zeros(3, dtype=torch.long), 8)
-    fill = metrics.Fixed(images, torch.zeros_like(images))
+    fill = metrics.FixedFill(images, torch.zeros_like(images))
     maps = torch.rand(len(views), 4, 4)
     asked = dict.fromkeys(map(str, range(fills)), fill)
     metrics.curves(probe, maps, views, asked, keys=views, steps=4, shares=(0.25, 0.5))
@@ -128,9 +128,9 @@ def test_a_view_scores_the_same_alone_in_a_batch_shuffled_and_in_other_batches(k
 
     def score(rows: list[int], batch_size: int = 4) -> Tensor:
         x, m, y, k = (part[rows] for part in (images, maps, targets, keys))
-        fill: metrics.Fill = metrics.Imputed(x, k)
+        fill: metrics.Fill = metrics.ImputedFill(x, k)
         if kind == "fixed":
-            fill = metrics.Fixed(x, x.mean((2, 3), keepdim=True).expand_as(x))
+            fill = metrics.FixedFill(x, x.mean((2, 3), keepdim=True).expand_as(x))
         probe, views = metrics.Probe(network, x, y, batch_size), torch.arange(len(rows))
         found = metrics.curves(probe, m, views, {"": fill}, steps=7, keys=k)[""]
         taken = metrics.removals(probe, fill, keys=k, sets=5, cell_px=2)
@@ -146,7 +146,7 @@ def test_a_view_scores_the_same_alone_in_a_batch_shuffled_and_in_other_batches(k
 def test_the_curves_ask_without_gradients_and_leave_the_inputs_alone() -> None:
     image = torch.ones(1, 1, 4, 4, requires_grad=True)
     probe = metrics.Probe(share_of_ramp, image, ONE, 1)
-    fill = metrics.Fixed(image, torch.zeros(1, 1, 4, 4))
+    fill = metrics.FixedFill(image, torch.zeros(1, 1, 4, 4))
     found = metrics.curves(probe, RAMP, ONE, {"": fill}, steps=4, keys=ONE)[""]
     assert not found.deletion.requires_grad
     assert torch.equal(image, torch.ones(1, 1, 4, 4))
@@ -173,13 +173,13 @@ def test_impossible_batches_shares_and_shapes_are_refused_by_value() -> None:
     with pytest.raises(ValueError, match=r"allowed: a view's number a map, and maps of \(4, 4\)"):
         ramp_curves(torch.zeros(1, 2, 2))
     with pytest.raises((ValueError, TypeError), match="substitutes"):  # TypeError: where jaxtyping's hook checks first
-        metrics.Fixed(torch.ones(1, 1, 4, 4), torch.zeros(1, 1, 2, 2))
+        metrics.FixedFill(torch.ones(1, 1, 4, 4), torch.zeros(1, 1, 2, 2))
 
 
 @pytest.mark.parametrize("cell_px", [1, 2, 3])
 def test_an_exact_map_of_a_linear_classifier_is_perfect(cell_px: int) -> None:
     probe = probe_of(linear)
-    fill = metrics.Fixed(probe.images, torch.zeros(1, 1, 4, 4))
+    fill = metrics.FixedFill(probe.images, torch.zeros(1, 1, 4, 4))
     found = metrics.removals(probe, fill, keys=ONE, sets=8, cell_px=cell_px)
     assert metrics.sensitivity_n(RAMP, ONE, found).item() == pytest.approx(1)
     assert metrics.sensitivity_n(-RAMP, ONE, found).item() == pytest.approx(-1)
@@ -200,7 +200,7 @@ def test_what_does_not_vary_has_no_correlation_and_is_told_apart() -> None:
 
 def test_removal_metrics_of_another_map_are_the_hand_computed_ones() -> None:
     probe = probe_of(linear)
-    fill = metrics.Fixed(probe.images, torch.zeros(1, 1, 4, 4))
+    fill = metrics.FixedFill(probe.images, torch.zeros(1, 1, 4, 4))
     found = metrics.removals(probe, fill, keys=ONE, sizes=[3, 6], sets=5)
     other = torch.rand(1, 4, 4, generator=torch.Generator().manual_seed(2))
     said = (found.removed[0] * other[0].double()).sum((-2, -1)).numpy()
@@ -220,7 +220,7 @@ def test_infidelity_is_that_of_captum_for_the_same_sets() -> None:
     images = torch.rand(2, 1, 6, 8, generator=generator)
     maps, targets = torch.randn(2, 6, 8, generator=generator), torch.tensor([0, 2])
     probe = metrics.Probe(network, images, targets, 4)
-    fill = metrics.Fixed(images, torch.zeros_like(images))
+    fill = metrics.FixedFill(images, torch.zeros_like(images))
     found = metrics.removals(probe, fill, keys=torch.tensor([1, 2]), sets=6, cell_px=2)
     removed = found.removed.flatten(1, 2).repeat_interleave(2, -2).repeat_interleave(2, -1).float()  # (2, n, 6, 8)
     numbers = iter(range(removed.shape[1]))
@@ -243,19 +243,19 @@ def test_infidelity_is_that_of_captum_for_the_same_sets() -> None:
 
 def test_a_flat_map_explains_nothing_and_a_deaf_classifier_cannot_be_explained() -> None:
     probe = probe_of(linear)
-    fill = metrics.Fixed(probe.images, torch.zeros(1, 1, 4, 4))
+    fill = metrics.FixedFill(probe.images, torch.zeros(1, 1, 4, 4))
     found = metrics.removals(probe, fill, keys=ONE, sizes=[4], sets=6)
     flat = torch.full((1, 4, 4), 0.1)
     assert metrics.sensitivity_n(flat, ONE, found).item() == 0
     assert metrics.infidelity(torch.zeros(1, 4, 4), ONE, found).item() == 1
-    nothing = metrics.removals(probe, metrics.Fixed(probe.images, probe.images), keys=ONE, sizes=[4], sets=6)
+    nothing = metrics.removals(probe, metrics.FixedFill(probe.images, probe.images), keys=ONE, sizes=[4], sets=6)
     for value in (metrics.sensitivity_n(RAMP, ONE, nothing), metrics.infidelity(RAMP, ONE, nothing)):
         assert value.isnan().all()
 
 
 def test_impossible_sets_are_refused_by_value() -> None:
     probe = probe_of(linear)
-    fill = metrics.Fixed(probe.images, torch.zeros(1, 1, 4, 4))
+    fill = metrics.FixedFill(probe.images, torch.zeros(1, 1, 4, 4))
     with pytest.raises(ValueError, match="sets is 1, cell_px 1; allowed: 2 or more sets"):
         metrics.removals(probe, fill, keys=ONE, sets=1)
     with pytest.raises(ValueError, match=r"sizes \[0, 17\]; allowed: 1 to the number of cells, 16"):

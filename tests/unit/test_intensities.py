@@ -18,7 +18,7 @@ from pcim.core.identity import ViewKey
 from pcim.core.plate_source import Source
 from pcim.core.tiling import Box
 from pcim.stages.intensities import measure_intensities
-from pcim.views.intensity import Known, count_values, percentile
+from pcim.views.intensity import FieldRecords, count_values, percentile
 from pcim.views.reader import read_views
 from pcim.views.view import View
 
@@ -92,7 +92,7 @@ def test_the_ends_are_those_of_the_pixels_that_the_contract_names(
 def test_scaled_pixels_lie_between_0_and_1(world: dict[str, Any]) -> None:
     measured(world, "field")
     fields = pd.read_parquet(world["folder"] / "fields.parquet")
-    known = Known.of(fields, [str(world["folder"] / "intensities.parquet")])
+    known = FieldRecords.of(fields, [str(world["folder"] / "intensities.parquet")])
     raw = world["pixels"]["B", "1", "0"][::-1]
     scaled = known.scaled("B/1/0", raw)
     assert (scaled.min(), scaled.max()) == (0, 1)
@@ -101,9 +101,9 @@ def test_scaled_pixels_lie_between_0_and_1(world: dict[str, Any]) -> None:
     expected = (raw - np.array(low)[:, None, None]) / (np.array(high) - np.array(low))[:, None, None]
     np.testing.assert_allclose(scaled[inside], expected[inside], rtol=1e-5)
     measured(world, "field", clip=False)
-    known = Known.of(fields, [str(world["folder"] / "intensities.parquet")])
+    known = FieldRecords.of(fields, [str(world["folder"] / "intensities.parquet")])
     assert known.scaled("B/1/0", raw).max() > 1
-    assert Known.of(fields).scaled("B/1/0", raw) is raw
+    assert FieldRecords.of(fields).scaled("B/1/0", raw) is raw
     with pytest.raises(KeyError):
         known.scaled("no/such/field", raw)
 
@@ -140,7 +140,7 @@ def test_an_accepted_field_is_scaled_like_the_others_or_not_fed_at_all(
     if over == "plate":  # scaled by the plate, not counted into it
         pooled = np.concatenate([world["pixels"][key][1].ravel() for key in WELLS if key != ("A", "2", "0")])
         assert found.loc["A/2/0", "low"][0] == np.percentile(pooled, 10, method="inverted_cdf")
-    known = Known.of(table, [str(world["folder"] / "intensities.parquet")])
+    known = FieldRecords.of(table, [str(world["folder"] / "intensities.parquet")])
     contract = InputContract(
         channels=["Reporter", "DNA"], view="field", size=(30, 40), dtype="uint16", mean=[0, 0], std=[1, 1],
         percentiles=Percentiles(over=over),

@@ -60,7 +60,7 @@ def test_curves_are_those_of_pixel_flipping(least_first: bool) -> None:
         softmax=True,
     )
     probe = metrics.Probe(net, images, targets, 5)
-    fill = metrics.Fixed(images, torch.full_like(images, 0.25))
+    fill = metrics.FixedFill(images, torch.full_like(images, 0.25))
     found = metrics.curves(probe, maps, views, {"": fill}, keys=views, steps=8, shares=())[""]
     ours = (
         found.insertion.flip(1) if least_first else found.deletion

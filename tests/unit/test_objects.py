@@ -16,14 +16,14 @@ from pcim.config.classifier import Crops
 from pcim.config.methods import PcimSettings
 from pcim.config.stages import AttributeSettings, IngestSettings
 from pcim.core.plate_source import Source
-from pcim.plates.attribution_plate import MapPlate
+from pcim.plates.attribution_plate import AttributionPlate
 from pcim.plates.inspect_field import inspect_field
 from pcim.runtime.journal import Journal
 from pcim.stages.attribute.job import Job, explain
 from pcim.stages.attribute.spool import Spool
 from pcim.stages.classify import classify_views
 from pcim.stages.objects import find_objects
-from pcim.views.intensity import Known
+from pcim.views.intensity import FieldRecords
 from pcim.views.objects import middles, read_objects, read_places
 from pcim.views.reader import read_views
 from pcim.views.view import views_of_wells
@@ -114,11 +114,13 @@ def test_each_object_is_a_view_inside_its_field_and_its_map_is_its_own(world: di
     assert [(view.key.view, view.box.top, view.box.left) for view in views] == [
         ("o7", 36, 26), ("o9", 56, 66), ("o12", 0, 144),
     ]  # fmt: skip
-    known = Known.of(table)
+    known = FieldRecords.of(table)
     calls = classify_views(classifier, views, read_views(plate, views, contract, 1, known), 4)
     assert calls["call"].tolist() == ["spot", "plain", "plain"]
     settings = AttributeSettings(batch_size=4, pcim=PcimSettings(steps=5), levels=1)
-    job = Job(classifier.contract, lambda: classifier, "pcim", settings, plate, MapPlate(folder / "maps.zarr"), 1, 1)
+    job = Job(
+        classifier.contract, lambda: classifier, "pcim", settings, plate, AttributionPlate(folder / "maps.zarr"), 1, 1
+    )
     ledger = folder / "ledger.parquet"
     rows = explain(job, views, table, calls, Journal(ledger), Spool(ledger), known)
     assert {row["status"] for row in rows} == {"ok"}

@@ -16,7 +16,7 @@ from makers import write_plate
 from pcim import open_plate
 from pcim.core.plate_source import Source
 from pcim.plates import ngff
-from pcim.plates.attribution_plate import MapPlate
+from pcim.plates.attribution_plate import AttributionPlate
 from pcim.plates.field_image import FieldImage
 
 PIXELS = np.arange(2 * 12 * 17, dtype=np.uint16).reshape(2, 12, 17)
@@ -90,7 +90,7 @@ def mapped(tmp_path_factory: pytest.TempPathFactory) -> Chunk:
     chunk.classify()
     chunk.attribute(settings=SETTINGS.model_copy(update={"targets": ["call", "spot"]}))
     source = ngff.read_plate(Source(str(chunk.inputs / "p.zarr")).place)
-    MapPlate(chunk.maps("pcim")).finish(source, {"A/1": ["0"], "A/2": ["0"]}, "pcim")
+    AttributionPlate(chunk.maps("pcim")).finish(source, {"A/1": ["0"], "A/2": ["0"]}, "pcim")
     return chunk
 
 
@@ -100,7 +100,7 @@ def test_a_plate_of_maps_has_an_axis_of_explained_classes(mapped: Chunk) -> None
     assert (list(maps["layer"].values), list(maps["channel"].values)) == (["call", "spot"], ["DNA", "Reporter"])
     assert (maps.attrs["method"], maps.attrs["units"]) == ("pcim", "mean attribution of the view")
     for layer in ("call", "spot"):
-        stored = MapPlate(mapped.maps("pcim")).read("A/2/0", layer=layer)
+        stored = AttributionPlate(mapped.maps("pcim")).read("A/2/0", layer=layer)
         np.testing.assert_array_equal(maps.sel(layer=layer), stored)
     source = open_plate(mapped.inputs / "p.zarr").field("A02")
     assert maps["y"].equals(source["y"])  # a map lies where its image lies

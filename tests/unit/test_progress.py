@@ -17,7 +17,7 @@ import pytest
 from runs import hear_interrupts
 
 from pcim.runtime import progress as module
-from pcim.runtime.job_log import Stopped, log_to
+from pcim.runtime.job_log import JobStopped, log_to
 from pcim.runtime.progress import STOP_FILE, Progress, progress, progress_file, read_progress, telling
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def test_a_job_stops_between_batches_once_the_file_is_there_and_never_at_its_end
     job: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(STOP_FILE, str(tmp_path / "stop"))
-    with pytest.raises(Stopped) as stopped, log_to(tmp_path / "job.log"), telling(job):
+    with pytest.raises(JobStopped) as stopped, log_to(tmp_path / "job.log"), telling(job):
         bar = progress(9, "classify p1")
         bar.update(4)
         (tmp_path / "stop").touch()

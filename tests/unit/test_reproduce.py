@@ -23,8 +23,8 @@ from pcim.classifiers import classifier
 from pcim.cli import output
 from pcim.operations import differences, reproduce
 from pcim.operations.differences import how_far
-from pcim.operations.reproduce import Chosen
-from pcim.plates.attribution_plate import MapPlate
+from pcim.operations.reproduce import Selection
+from pcim.plates.attribution_plate import AttributionPlate
 from pcim.runtime.provenance import read_record
 from pcim.stages.chunk_job import ChunkJob
 
@@ -82,7 +82,7 @@ def mine(made: Laid, tmp_path: Path) -> Laid:
 
 
 def made_of_a_field(laid: Laid) -> dict[str, Any]:
-    return MapPlate(laid.maps("pcim")).provenance("A/1/0")
+    return AttributionPlate(laid.maps("pcim")).provenance("A/1/0")
 
 
 make_again = partial(reproduce.reproduce, trusted=["makers", "ownmodels"])
@@ -94,7 +94,7 @@ def states(found: reproduce.Reproduction) -> dict[str, int]:
 
 def test_all_of_a_campaign_is_made_again_byte_for_byte_and_nothing_of_it_is_touched(made: Laid, tmp_path: Path) -> None:
     before = files_of(made.results)
-    found = make_again(made.results, Chosen(), tmp_path / "kept")
+    found = make_again(made.results, Selection(), tmp_path / "kept")
     assert found.state == "equal"
     assert {kind: sum(one.kind == kind for one in found.compared) for kind in ROWS} == ROWS
     assert [change.what for change in found.changes] == ["revision of attribute"], "the job was told 1"
@@ -114,7 +114,7 @@ def test_no_record_of_a_map_names_a_time_a_host_or_a_path(made: Laid) -> None:
 
 
 def test_one_well_by_one_method_is_the_same_as_in_its_chunk(made: Laid, capsys: pytest.CaptureFixture[str]) -> None:
-    found = make_again(made.results, Chosen(well="A2", method="pcim"))
+    found = make_again(made.results, Selection(well="A2", method="pcim"))
     assert found.state == "equal"
     assert {(one.kind, one.well) for one in found.compared} == {("call", "A02"), ("map", "A02")}
     assert len(found.compared) == 2 * 4
@@ -130,7 +130,7 @@ def test_a_map_that_is_not_what_was_made_is_named_with_its_difference(mine: Laid
     array = zarr.open_array(mine.maps("edge") / "A/2/0/0", mode="r+")
     stored = np.asarray(array[:])
     array[:, :48, :48] = stored[:, :48, :48][:, ::-1]
-    found = make_again(mine.results, Chosen(method="edge"))
+    found = make_again(mine.results, Selection(method="edge"))
     assert found.state == "different"
     (spoilt, *_) = bad = [one for one in found.compared if one.state != "equal"]
     assert {one.well for one in bad} == {"A02"}
@@ -151,7 +151,7 @@ def test_numbers_that_move_within_the_tolerance_are_close_not_equal(
         return classifier
 
     monkeypatch.setattr(reproduce.ChunkJob, "load_classifier", other)
-    found = make_again(smooth.results, Chosen(well="A01", method="pcim"))
+    found = make_again(smooth.results, Selection(well="A01", method="pcim"))
     assert found.state == "close"
     assert 0 < max(one.largest for one in found.compared if one.kind == "call") <= differences.LOGITS
 
@@ -161,7 +161,7 @@ def test_other_arithmetic_is_told_and_maps_of_a_smooth_network_stay_the_same_but
 ) -> None:
     """A network that takes a hard maximum says nothing here: where two places are level, another one wins."""
     monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
-    found = make_again(smooth.results, Chosen())
+    found = make_again(smooth.results, Selection())
     assert {one.state for one in found.compared} <= {"equal", "close"}
     learnt = [one for one in found.compared if one.method == "pcim"]
     assert len(learnt) == ROWS["call"]
@@ -192,7 +192,7 @@ def test_what_changed_since_is_told(made: Laid, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(classifier, "processor", lambda: "another processor")
     monkeypatch.setitem(differences.REVISIONS, "attribute", 99)
     monkeypatch.setattr(differences, "code_digest", lambda: "other")
-    found = make_again(made.results, Chosen(well="A01", method="edge"))
+    found = make_again(made.results, Selection(well="A01", method="edge"))
     told = {change.what: change.now for change in found.changes}
     assert told["revision of attribute"] == "99"
     assert told["code of pcim"] == "other"
@@ -207,11 +207,11 @@ def test_a_contract_that_was_edited_since_is_not_used_and_other_weights_are_refu
     contract = yaml.safe_load((inputs / "model/model.yaml").read_text())
     contract["input"]["mean"] = [0.0, 0.0]
     (inputs / "model/model.yaml").write_text(yaml.safe_dump(contract))
-    assert make_again(moved.results, Chosen(well="A01")).state == "equal"
+    assert make_again(moved.results, Selection(well="A01")).state == "equal"
     with (inputs / "model/weights.safetensors").open("ab") as handle:
         handle.write(b" ")
     with pytest.raises(ValueError, match="the campaign's classifier had"):
-        make_again(moved.results, Chosen(well="A01"))
+        make_again(moved.results, Selection(well="A01"))
 
 
 def test_pixels_that_changed_cannot_be_told_from_maps_that_did(mine: Laid, tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ def test_pixels_that_changed_cannot_be_told_from_maps_that_did(mine: Laid, tmp_p
     moved.classify()
     array = zarr.open_array(inputs / "p.zarr/A/1/0/0", mode="r+")
     array[0, 0, 0] += 1
-    found = make_again(moved.results, Chosen())
+    found = make_again(moved.results, Selection())
     assert found.state == "unknown"
     assert states(found) == {"unknown": 4, "equal": 4}
     assert "changed after the plate was ingested" in found.compared[0].why
@@ -230,14 +230,14 @@ def test_pixels_that_changed_cannot_be_told_from_maps_that_did(mine: Laid, tmp_p
 @pytest.mark.parametrize(
     ("chosen", "why"),
     [
-        (Chosen(plate="q"), "plate 'q' has no finished table"),
-        (Chosen(model="spot"), "did you mean 'spots'"),
-        (Chosen(method="pcm"), "did you mean 'pcim'"),
-        (Chosen(well="H12"), "has well H12"),
-        (Chosen(well="12"), "well"),
+        (Selection(plate="q"), "plate 'q' has no finished table"),
+        (Selection(model="spot"), "did you mean 'spots'"),
+        (Selection(method="pcm"), "did you mean 'pcim'"),
+        (Selection(well="H12"), "has well H12"),
+        (Selection(well="12"), "well"),
     ],
 )
-def test_what_is_not_there_is_refused_with_what_is(made: Laid, chosen: Chosen, why: str) -> None:
+def test_what_is_not_there_is_refused_with_what_is(made: Laid, chosen: Selection, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         make_again(made.results, chosen)
 
@@ -246,10 +246,10 @@ def test_tables_that_say_nothing_of_themselves_and_folders_in_use_are_refused(mi
     (tmp_path / "used").mkdir()
     (tmp_path / "used/file").touch()
     with pytest.raises(ValueError, match="not empty"):
-        make_again(mine.results, Chosen(), tmp_path / "used")
+        make_again(mine.results, Selection(), tmp_path / "used")
     pd.read_parquet(mine.table("calls")).to_parquet(mine.table("calls"))
     with pytest.raises(ValueError, match="says nothing of how it was made"):
-        make_again(mine.results, Chosen())
+        make_again(mine.results, Selection())
 
 
 @pytest.mark.parametrize("trusted", [[], ["pcim"], ["maker"]])
@@ -259,7 +259,7 @@ def test_code_is_not_run_because_a_record_trusted_it(
     """Results may come from others; what they say of trust is not what the one who asks says."""
     monkeypatch.setattr(reproduce, "classify_chunk", lambda *_, **__: pytest.fail("it was run"))
     with pytest.raises(ValueError, match=r"classifier spots is code of makers.*give --trust makers"):
-        reproduce.reproduce(made.results, Chosen(well="A01"), trusted=trusted)
+        reproduce.reproduce(made.results, Selection(well="A01"), trusted=trusted)
 
 
 def test_two_runs_record_the_same_and_it_is_all_that_the_job_was_told(made: Laid, tmp_path: Path) -> None:

@@ -19,11 +19,11 @@ from pcim.attribution import optimiser
 from pcim.classifiers.classifier import Classifier
 from pcim.config.stages import ClassifySettings
 from pcim.metrics import score_view
-from pcim.plates.attribution_plate import MapPlate
+from pcim.plates.attribution_plate import AttributionPlate
 from pcim.runtime import journal
-from pcim.runtime.job_log import Stopped
+from pcim.runtime.job_log import JobStopped
 from pcim.runtime.progress import STOP_FILE
-from pcim.runtime.resume import Kept
+from pcim.runtime.resume import ResultCache
 from pcim.stages import chunk_job
 
 TABLES = ("calls", *METHODS, "scores", "curves")
@@ -91,7 +91,7 @@ def until_done(work: Any, stop: Path) -> int:
     for stops in range(100):
         try:
             work()
-        except Stopped:
+        except JobStopped:
             assert stop.exists()
             continue
         return stops
@@ -192,7 +192,7 @@ def test_where_there_are_no_links_tables_are_copied(tmp_path: Path, monkeypatch:
         raise OSError(errno.EPERM, "no links here")
 
     monkeypatch.setattr(os, "link", refused)
-    kept = Kept(tmp_path / "a.parquet")
+    kept = ResultCache(tmp_path / "a.parquet")
     kept.add({"x": [[{"view": "0_0", "p": 0.1}]]})
     assert kept.find() == {"x": [[{"view": "0_0", "p": 0.1}]]}
     kept.write(pd.DataFrame({"view": ["0_0"], "p": [0.1], "fingerprint": ["x"]}))
@@ -212,7 +212,7 @@ def test_a_disk_that_is_full_fails_the_job_and_no_view(
         raise OSError(code, os.strerror(code))
 
     target = {
-        "map": (MapPlate, "write_field"),
+        "map": (AttributionPlate, "write_field"),
         "journal": (journal.Journal, "append"),
         "spool": (np, "savez"),
         "table": (parquet, "write_table"),

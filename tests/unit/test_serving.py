@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pcim.operations.viewer.server import Served, Server, part_of, plain_path
+from pcim.operations.viewer.server import Server, SharedFiles, part_of, plain_path
 
 TOKEN = "a-token"
 CONTENT = bytes(range(256)) * 4096  # several pieces
@@ -33,7 +33,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     (folder / "in").symlink_to(folder / "A/1/0")
     os.mkfifo(folder / "pipe")
     (tmp_path / "link.zarr").symlink_to(folder)
-    served = Served(TOKEN, {"": b"<p>page", "page.js": b"1"}, {"source": tmp_path / "link.zarr"}, "default-src 'self'")
+    served = SharedFiles(
+        TOKEN, {"": b"<p>page", "page.js": b"1"}, {"source": tmp_path / "link.zarr"}, "default-src 'self'"
+    )
     with Server(served) as made:
         thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()

@@ -10,19 +10,19 @@ import pytest
 from pcim.core.identity import ViewKey
 from pcim.core.tiling import Box
 from pcim.stages.attribute.spool import Spool
-from pcim.stages.attribute.tasks import Task
+from pcim.stages.attribute.tasks import ExplainTask
 from pcim.views.view import View
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def task(mark: str, field: str = "0") -> Task:
+def task(mark: str, field: str = "0") -> ExplainTask:
     key = ViewKey("p", "A", "1", field, "0_0")
-    return Task(View(key, f"A/1/{field}", Box(0, 0, 2, 2)), "spot", ("call",), mark)
+    return ExplainTask(View(key, f"A/1/{field}", Box(0, 0, 2, 2)), "spot", ("call",), mark)
 
 
-def done(of: Task, value: float) -> Any:
+def done(of: ExplainTask, value: float) -> Any:
     return of, {"fingerprint": of.fingerprint, "steps": 3}, {"map": np.full((1, 2, 2), value, np.float32)}
 
 
@@ -30,7 +30,7 @@ def kept(folder: Path) -> list[str]:
     return sorted(file.name for file in Spool(folder / "l.parquet").folder.glob("*"))
 
 
-def found(folder: Path, tasks: dict[str, list[Task]]) -> dict[str, float]:
+def found(folder: Path, tasks: dict[str, list[ExplainTask]]) -> dict[str, float]:
     return {t.fingerprint: float(arrays["map"].mean()) for t, _, arrays in Spool(folder / "l.parquet").find(tasks)}
 
 

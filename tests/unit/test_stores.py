@@ -16,13 +16,13 @@ from ome_zarr_models import v05
 
 from pcim.core.plate_source import Source
 from pcim.plates import ngff
-from pcim.plates.attribution_plate import MapPlate
+from pcim.plates.attribution_plate import AttributionPlate
 from pcim.plates.field_image import FieldImage
 
 SHAPE = (41, 50)
 
 
-def write(plate: MapPlate, field: str, maps: np.ndarray, **changes: Any) -> None:
+def write(plate: AttributionPlate, field: str, maps: np.ndarray, **changes: Any) -> None:
     given: dict[str, Any] = {
         "layers": {"call": [f"pcim {n}" for n in range(len(maps))]},
         "beside": {"weights": maps[:1]},
@@ -41,14 +41,14 @@ def maps() -> np.ndarray:
 
 
 @pytest.fixture
-def finished(tmp_path: Path, maps: np.ndarray) -> MapPlate:
+def finished(tmp_path: Path, maps: np.ndarray) -> AttributionPlate:
     """A plate of maps of a source plate with a hole, three fields in two of its wells."""
     fields = {
         (r, c, f): np.zeros((2, *SHAPE), np.uint16)
         for r, c, f in [("A", "1", "0"), ("A", "1", "1"), ("B", "3", "0"), ("B", "2", "0")]
     }
     source = write_plate(tmp_path / "source.zarr", fields)
-    plate = MapPlate(tmp_path / "source_pcim.zarr")
+    plate = AttributionPlate(tmp_path / "source_pcim.zarr")
     for field in ("A/1/0", "A/1/1"):
         write(plate, field, maps)
     two_layers = {"call": ["pcim all channels"], "dead": ["pcim dead all channels"]}
@@ -62,7 +62,7 @@ def groups(path: Path) -> list[Path]:
     return sorted(file.parent for file in path.rglob("zarr.json") if '"group"' in file.read_text())
 
 
-def test_every_group_is_valid(finished: MapPlate) -> None:
+def test_every_group_is_valid(finished: AttributionPlate) -> None:
     seen = set()
     v05.HCS.from_zarr(zarr.open_group(finished.path, mode="r"))
     for path in groups(finished.path):
@@ -86,14 +86,14 @@ def test_every_group_is_valid(finished: MapPlate) -> None:
 def test_a_field_has_at_most_sixteen_files_and_eight_more_for_each_array_beside(
     tmp_path: Path, maps: np.ndarray
 ) -> None:
-    plate = MapPlate(tmp_path / "p.zarr")
+    plate = AttributionPlate(tmp_path / "p.zarr")
     write(plate, "A/1/0", maps, beside={})
     assert len([f for f in (plate.path / "A/1/0").rglob("*") if f.is_file()]) <= 16
     write(plate, "A/1/0", maps)
     assert len([f for f in (plate.path / "A/1/0").rglob("*") if f.is_file()]) <= 24
 
 
-def test_ome_zarr_reads_the_plate(finished: MapPlate) -> None:
+def test_ome_zarr_reads_the_plate(finished: AttributionPlate) -> None:
     from ome_zarr.io import parse_url
     from ome_zarr.reader import Reader
 
@@ -105,7 +105,7 @@ def test_ome_zarr_reads_the_plate(finished: MapPlate) -> None:
     assert stitched.shape == (2, 2 * SHAPE[0], 3 * SHAPE[1])  # the grid keeps the hole's place
 
 
-def test_napari_reads_the_plate_without_a_window(finished: MapPlate) -> None:
+def test_napari_reads_the_plate_without_a_window(finished: AttributionPlate) -> None:
     reader = pytest.importorskip("napari_ome_zarr", reason="napari-ome-zarr is not installed").napari_get_reader(
         str(finished.path)
     )
@@ -116,13 +116,13 @@ def test_napari_reads_the_plate_without_a_window(finished: MapPlate) -> None:
     )
 
 
-def test_maps_come_back_as_they_went_in(finished: MapPlate, maps: np.ndarray) -> None:
+def test_maps_come_back_as_they_went_in(finished: AttributionPlate, maps: np.ndarray) -> None:
     np.testing.assert_array_equal(finished.read("A/1/1"), maps)
     np.testing.assert_array_equal(finished.read("A/1/1", "weights"), maps[:1])
 
 
 def test_half_precision_halves_the_bytes(tmp_path: Path, maps: np.ndarray) -> None:
-    plate = MapPlate(tmp_path / "p.zarr")
+    plate = AttributionPlate(tmp_path / "p.zarr")
     write(plate, "A/1/0", maps, dtype="float16")
     assert zarr.open_array(plate.path / "A/1/0/0", mode="r").dtype == np.float16
     np.testing.assert_allclose(plate.read("A/1/0"), maps, atol=1e-3)
@@ -130,7 +130,7 @@ def test_half_precision_halves_the_bytes(tmp_path: Path, maps: np.ndarray) -> No
 
 def test_coarser_levels_are_means_that_leave_out_what_is_not_explained(tmp_path: Path, maps: np.ndarray) -> None:
     maps[:, :, 25:] = np.nan
-    plate = MapPlate(tmp_path / "p.zarr")
+    plate = AttributionPlate(tmp_path / "p.zarr")
     write(plate, "A/1/0", maps)
     coarse = zarr.open_array(plate.path / "A/1/0/1", mode="r")[:]
     assert coarse.shape == (2, 21, 25)
@@ -140,7 +140,7 @@ def test_coarser_levels_are_means_that_leave_out_what_is_not_explained(tmp_path:
 
 
 def test_a_field_is_replaced_in_one_step_and_debris_of_a_kill_is_no_field(tmp_path: Path, maps: np.ndarray) -> None:
-    plate = MapPlate(tmp_path / "p.zarr")
+    plate = AttributionPlate(tmp_path / "p.zarr")
     debris = plate.path / ".partial-A-1-0" / "junk"
     debris.mkdir(parents=True)
     write(plate, "A/1/0", maps)
@@ -192,7 +192,7 @@ def test_a_map_sits_where_its_field_sat(
     numbered = {key: number + 1 for number, key in enumerate(sorted(places))}
     source = write_plate(tmp_path / "s.zarr", {key: np.full((1, *shape), n, np.uint16) for key, n in numbered.items()})
     shutil.rmtree(tmp_path / "m.zarr", ignore_errors=True)
-    plate, wells = MapPlate(tmp_path / "m.zarr"), dict[str, list[str]]()
+    plate, wells = AttributionPlate(tmp_path / "m.zarr"), dict[str, list[str]]()
     for (row, column, field), n in numbered.items():
         wells.setdefault(f"{row}/{column}", []).append(field)
         maps = np.full((1, *shape), n, np.float32)
@@ -216,7 +216,7 @@ def test_a_map_sits_where_its_field_sat(
 
 def test_half_precision_does_not_overflow_and_keeps_what_is_not_explained(tmp_path: Path, maps: np.ndarray) -> None:
     maps[0, 0, 0], maps[0, 0, 1] = 1e6, np.nan
-    plate = MapPlate(tmp_path / "p.zarr")
+    plate = AttributionPlate(tmp_path / "p.zarr")
     write(plate, "A/1/0", maps, dtype="float16")
     stored = plate.read("A/1/0")
     assert stored[0, 0, 0] == 65504
@@ -225,7 +225,7 @@ def test_half_precision_does_not_overflow_and_keeps_what_is_not_explained(tmp_pa
 
 def test_a_map_lies_in_space_where_its_image_lies(tmp_path: Path, maps: np.ndarray) -> None:
     space = ngff.Space((0.65, 0.325), (1200.5, -30.0), "micrometer")
-    plate = MapPlate(tmp_path / "p.zarr")
+    plate = AttributionPlate(tmp_path / "p.zarr")
     write(plate, "A/1/0", maps, space=space)
     assert ngff.read_image(plate.path / "A/1/0").space == space
     assert ngff.read_image(plate.path / "A/1/0/labels/top").space == space

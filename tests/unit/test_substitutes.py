@@ -44,7 +44,7 @@ def test_a_plane_is_imputed_exactly_inside_and_a_view_without_pixels_becomes_its
 
 def test_imputation_is_the_same_alone_and_in_company() -> None:
     images, removed = views()
-    fill = metrics.Imputed(images, torch.tensor([3, 4, 5, 6]))
+    fill = metrics.ImputedFill(images, torch.tensor([3, 4, 5, 6]))
     together = fill(torch.arange(4), removed)
     for row in range(4):
         torch.testing.assert_close(fill(torch.tensor([row]), removed[[row]])[0], together[row], rtol=0, atol=1e-5)
@@ -53,12 +53,12 @@ def test_imputation_is_the_same_alone_and_in_company() -> None:
 def test_noise_is_the_views_own_and_only_where_pixels_are_removed() -> None:
     images, removed = views()
     quiet, noisy = (
-        metrics.Imputed(images, torch.arange(4), noise=noise)(torch.arange(4), removed) for noise in (0.0, 0.1)
+        metrics.ImputedFill(images, torch.arange(4), noise=noise)(torch.arange(4), removed) for noise in (0.0, 0.1)
     )
     changed = noisy - quiet
     assert (changed[~removed[:, None].expand_as(changed)] == 0).all()
     assert changed[3].std() == pytest.approx(0.1 * images[3].flatten(1).std(1).mean().item(), rel=0.2)
-    again = metrics.Imputed(images[[3]], torch.tensor([3]), noise=0.1)(torch.tensor([0]), removed[[3]])
+    again = metrics.ImputedFill(images[[3]], torch.tensor([3]), noise=0.1)(torch.tensor([0]), removed[[3]])
     torch.testing.assert_close(again[0], noisy[3], rtol=0, atol=1e-5)
 
 

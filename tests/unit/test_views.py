@@ -17,13 +17,13 @@ from pcim.config.stages import AttributeSettings, IngestSettings
 from pcim.core.identity import ViewKey
 from pcim.core.plate_source import Source
 from pcim.core.tiling import Box, tile_field
-from pcim.plates.attribution_plate import MapPlate
+from pcim.plates.attribution_plate import AttributionPlate
 from pcim.plates.inspect_field import inspect_field
 from pcim.runtime.journal import Journal
 from pcim.stages.attribute.job import Job, explain
 from pcim.stages.attribute.spool import Spool
 from pcim.stages.classify import classify_views
-from pcim.views.intensity import Known
+from pcim.views.intensity import FieldRecords
 from pcim.views.reader import Waiting, read_views
 from pcim.views.resize import fit, fit_mask
 from pcim.views.view import View, views_of
@@ -108,10 +108,12 @@ def world(folder: Path, changes: dict[str, Any]) -> dict[str, Any]:
     key = {"plate": "p", "row": "A", "column": "1", "well": "A01", "field": "0", "path": "A/1/0"}
     table = pd.DataFrame([key | inspect_field(plate, "A/1/0", IngestSettings(empty_contrast=0)).columns])
     views = views_of(table.to_dict("records")[0], classifier.contract.input, [])
-    readings = read_views(plate, views, classifier.contract.input, 1, Known.of(table))
+    readings = read_views(plate, views, classifier.contract.input, 1, FieldRecords.of(table))
     calls = classify_views(classifier, views, readings, 4)
     settings = AttributeSettings(batch_size=4, pcim=PcimSettings(steps=5), levels=1)
-    job = Job(classifier.contract, lambda: classifier, "pcim", settings, plate, MapPlate(folder / "maps.zarr"), 1, 1)
+    job = Job(
+        classifier.contract, lambda: classifier, "pcim", settings, plate, AttributionPlate(folder / "maps.zarr"), 1, 1
+    )
     return {"job": job, "views": views, "fields": table, "calls": calls}
 
 
@@ -127,7 +129,7 @@ def test_maps_of_overlapping_and_resized_views_cover_the_field_and_point_at_the_
         made["calls"],
         Journal(tmp_path / "ledger.parquet"),
         Spool(tmp_path / "ledger.parquet"),
-        Known.of(made["fields"]),
+        FieldRecords.of(made["fields"]),
     )
     assert {row["status"] for row in rows} == {"ok"}
     whole = made["job"].maps.read("A/1/0").sum(0)
@@ -151,7 +153,7 @@ def test_pixels_that_changed_after_ingest_are_no_pixels(tmp_path: Path) -> None:
     made = world(tmp_path, {})
     chunk = tmp_path / "p.zarr"
     write_plate(chunk, {("A", "1", "0"): spot_field(np.random.default_rng(9), (144, 192), None)})
-    readings = read_views(made["job"].plate, made["views"], contract(), 1, Known.of(made["fields"]))
+    readings = read_views(made["job"].plate, made["views"], contract(), 1, FieldRecords.of(made["fields"]))
     reasons = {reading for _, reading in readings if isinstance(reading, str)}
     assert reasons == {"the pixels of channels ['DNA', 'Reporter'] changed after the plate was ingested"}
 
@@ -179,7 +181,7 @@ def test_a_few_crops_do_not_keep_their_field_in_memory_and_tiles_are_not_copied(
     views = [View(ViewKey("p", "A", "1", "0", box.name), "A/1/0", box) for box in tile_field((96, 96), (48, 48))]
 
     def bases(chosen: list[View]) -> list[bool]:
-        pixels = [read for _, read in read_views(Source(str(plate)), chosen, tile, 1, Known())]
+        pixels = [read for _, read in read_views(Source(str(plate)), chosen, tile, 1, FieldRecords())]
         return [isinstance(read, np.ndarray) and read.base is not None for read in pixels]
 
     assert bases(views) == [True] * 4

@@ -13,13 +13,13 @@ from makers import write_campaign
 
 from pcim.campaign.campaign import Campaign
 from pcim.campaign.input_tables import CampaignError, read_config
-from pcim.config.yaml_lines import MAX_BYTES, Written, read_together, read_yaml
+from pcim.config.yaml_lines import MAX_BYTES, YamlSource, read_together, read_yaml
 from pcim.operations.validate import validate
 
 ROOT = Path(__file__).parents[2]
 
 
-def read(file: Path, text: str) -> tuple[Written | None, list[str]]:
+def read(file: Path, text: str) -> tuple[YamlSource | None, list[str]]:
     file.write_text(text)
     faults: list[str] = []
     return read_yaml(file, faults), faults

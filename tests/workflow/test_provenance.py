@@ -11,7 +11,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from pcim.plates.attribution_plate import MapPlate
+from pcim.plates.attribution_plate import AttributionPlate
 from pcim.revisions import REVISIONS
 from pcim.runtime.provenance import code_digest, read_record
 
@@ -31,7 +31,7 @@ def test_every_output_says_what_made_it(undisturbed: Any) -> None:
     fields = [path.parent for path in undisturbed.results.glob("maps/spots/*.zarr/*/*/*/zarr.json")]
     assert len(fields) == 3 * 8
     for field in fields:
-        made = MapPlate(field.parents[2]).provenance("/".join(field.parts[-3:]))
+        made = AttributionPlate(field.parents[2]).provenance("/".join(field.parts[-3:]))
         assert made["code"] == code_digest()
         assert made["numerics"]["threads"] == 1
     for path in undisturbed.results.rglob("*_maps.zarr.zip"):

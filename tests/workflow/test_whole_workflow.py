@@ -22,7 +22,7 @@ import pytest
 import zarr
 from makers import write_campaign
 
-from pcim.plates.attribution_plate import MapPlate
+from pcim.plates.attribution_plate import AttributionPlate
 
 pytestmark = pytest.mark.workflow
 
@@ -62,7 +62,7 @@ def test_a_planted_signal_is_found_and_the_sources_stay_as_they_were(make_run: A
     assert "Looks at the biology" in page
 
     # the field is cut into ragged tiles: every pixel of every map belongs to one of them
-    maps = MapPlate(run.results / "maps/spots/plate1_pcim.zarr").read("A/2/0")
+    maps = AttributionPlate(run.results / "maps/spots/plate1_pcim.zarr").read("A/2/0")
     assert np.isfinite(maps).all()
     assert len(maps) == 2
 

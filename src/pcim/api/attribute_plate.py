@@ -19,7 +19,7 @@ from pcim.config.stages import AttributeSettings, ClassifySettings, IngestSettin
 from pcim.core.identity import FIELD_COLUMNS, ViewKey
 from pcim.core.tiling import Box
 from pcim.plates import ngff
-from pcim.plates.attribution_plate import MapPlate
+from pcim.plates.attribution_plate import AttributionPlate
 from pcim.plates.field_image import FieldImage
 from pcim.plates.inspect_field import inspect_field, key_columns, settle_absence
 from pcim.plates.inventory import fields_of
@@ -30,11 +30,11 @@ from pcim.runtime.locks import sole_writer
 from pcim.runtime.tables import rows_of, write_table
 from pcim.stages.attribute.job import LEDGER_COLUMNS, explain, select_views
 from pcim.stages.attribute.spool import Spool
-from pcim.stages.attribute.tasks import Job
+from pcim.stages.attribute.tasks import AttributeJob
 from pcim.stages.classify import classify_views
 from pcim.stages.intensities import measure_intensities
 from pcim.stages.objects import find_objects
-from pcim.views.intensity import Known
+from pcim.views.intensity import FieldRecords
 from pcim.views.objects import read_objects
 from pcim.views.reader import read_views
 from pcim.views.view import views_of_wells
@@ -110,8 +110,8 @@ def attribute_plate(  # noqa: PLR0913 - a public function with defaults
         place = Path(folder) / f"{plate.name}_{method}.zarr" if out is None else _free(Path(out), plate)
         ledger = place.with_suffix(".parquet")
         with sole_writer(ledger):
-            seen = _Seen.of(plate, classifier, wells, fields, accept, crops, Path(folder))
-            maps = MapPlate(place)
+            seen = _SelectedFields.of(plate, classifier, wells, fields, accept, crops, Path(folder))
+            maps = AttributionPlate(place)
             table = _explained(plate, classifier, seen, asked, maps, ledger)
             return _read(plate, classifier, seen, table, maps)
 
@@ -151,12 +151,12 @@ def _free(out: Path, plate: Plate) -> Path:
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _SelectedFields:
     """What is known of the asked fields: their table, their views, and what reading them needs."""
 
     table: pd.DataFrame
     views: list[View]
-    known: Known
+    known: FieldRecords
 
     @classmethod
     def of(  # noqa: PLR0913, PLR0917 - what was asked
@@ -168,7 +168,7 @@ class _Seen:
         accept: Sequence[str],
         crops: Crops | None,
         folder: Path,
-    ) -> _Seen:
+    ) -> _SelectedFields:
         """Check the fields, as ingest does, and find their views, intensities and objects."""
         contract = classifier.contract.input
         paths = {plate.path(well, field) for well in wells or plate.wells for field in fields or plate.fields(well)}
@@ -192,7 +192,7 @@ class _Seen:
             find_objects(**common, plate=plate.name, crops=crops, table=objects[0])
         table = table[table["path"].isin(paths)].reset_index(drop=True)
         views = views_of_wells(table, list(table["well"]), contract, accept, read_objects(objects))
-        return cls(table, views, Known.of(table, intensities))
+        return cls(table, views, FieldRecords.of(table, intensities))
 
 
 def _fields_table(plate: Plate, paths: set[str]) -> pd.DataFrame:
@@ -213,14 +213,21 @@ def _fields_table(plate: Plate, paths: set[str]) -> pd.DataFrame:
 
 
 def _explained(  # noqa: PLR0913, PLR0917 - what the rows rest on
-    plate: Plate, classifier: Classifier, seen: _Seen, settings: AttributeSettings, maps: MapPlate, ledger: Path
+    plate: Plate,
+    classifier: Classifier,
+    seen: _SelectedFields,
+    settings: AttributeSettings,
+    maps: AttributionPlate,
+    ledger: Path,
 ) -> pd.DataFrame:
     """Classify and explain the views into a plate of maps; return the ledger."""
     contract, source = classifier.contract, plate.source
     readings = read_views(source, seen.views, contract.input, 1, seen.known)
     calls = classify_views(classifier, seen.views, readings, ClassifySettings().batch_size)
     views = select_views(seen.table, calls, seen.views, settings)
-    job = Job(contract, lambda: classifier, settings.methods[0], settings, source, maps, REVISIONS["attribute"], 1)
+    job = AttributeJob(
+        contract, lambda: classifier, settings.methods[0], settings, source, maps, REVISIONS["attribute"], 1
+    )
     rows = explain(job, views, seen.table, calls, Journal(ledger), Spool(ledger), seen.known)
     table = pd.DataFrame(rows, columns=LEDGER_COLUMNS)
     written: dict[str, list[str]] = {}
@@ -234,7 +241,9 @@ def _explained(  # noqa: PLR0913, PLR0917 - what the rows rest on
     return table
 
 
-def _read(plate: Plate, classifier: Classifier, seen: _Seen, ledger: pd.DataFrame, maps: MapPlate) -> Maps:
+def _read(
+    plate: Plate, classifier: Classifier, seen: _SelectedFields, ledger: pd.DataFrame, maps: AttributionPlate
+) -> Maps:
     """Read the maps of a ledger's views, and the images that they explain."""
     contract = classifier.contract.input
     paths = {tuple(row[name] for name in FIELD_COLUMNS): row["path"] for row in rows_of(seen.table)}

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from pcim.classifiers.forward import Scores
+    from pcim.classifiers.forward import OutputKind
     from pcim.config.methods import Background
 
 
@@ -43,7 +43,7 @@ def evaluate(  # noqa: PLR0913 - a public function with defaults
     *,
     objects: NDArray[np.bool_] | Tensor | str | None = None,
     background: Background = "auto",
-    scores: Scores = "logits",
+    scores: OutputKind = "logits",
     settings: EvaluateSettings | None = None,
 ) -> pd.DataFrame:
     """Measure whether the classifier follows its maps (fidelity), where they lie (localization), and how spread they are.

@@ -12,7 +12,7 @@ from pcim.attribution.blending import drop, keep
 from pcim.attribution.forward_only import SMALLEST_BUDGET, estimate
 from pcim.attribution.maps import Maps
 from pcim.attribution.optimiser import Blend, learn, learn_each, learn_literal, read_out
-from pcim.attribution.result import Answer, Learned
+from pcim.attribution.result import Answer, PcimResult
 from pcim.classifiers.contract import Contract
 from pcim.classifiers.forward import as_forward, checked_images, key_of, resolve_targets
 from pcim.classifiers.log_odds import target_probability
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from jaxtyping import Float, Int
 
-    from pcim.classifiers.forward import Forward, Scores
+    from pcim.classifiers.forward import Forward, OutputKind
     from pcim.composites.baselines import Backgrounds
     from pcim.config.methods import Background
 
@@ -77,7 +77,7 @@ class PCIM:
         preset: Literal["default", "literal"] = "default",
         background: Background | float | Tensor = "auto",
         blur: float = 0.125,
-        scores: Scores = "logits",
+        scores: OutputKind = "logits",
         batch_size: int | None = None,
         budget: int = 1000,
         precision: Precision = "auto",
@@ -131,7 +131,7 @@ class PCIM:
         *,
         keys: Sequence[int] | None = None,
         segments: Int[Tensor, "b h w"] | None = None,
-    ) -> Learned:
+    ) -> PcimResult:
         """Learn the blend of each image and return the whole record.
 
         An image's result depends on that image, the classifier and the settings alone. `keys` and `segments` matter without
@@ -156,7 +156,7 @@ class PCIM:
 
     def learn_each(
         self, images: Float[Tensor, "b c h w"], targets: Int[Tensor, " b"]
-    ) -> Iterator[tuple[list[int], Learned]]:
+    ) -> Iterator[tuple[list[int], PcimResult]]:
         """Learn as `learn` does, and yield images (their numbers) with their record as they are done.
 
         At most one batch of images is begun and not yet handed over. Where the device's memory is too small, the images that are left
@@ -167,7 +167,7 @@ class PCIM:
         with forward.held():
             size = self.batch_size or views_that_fit(forward, images, self.settings)
 
-            def work(items: list[int], size: int) -> Iterator[tuple[list[int], Learned]]:
+            def work(items: list[int], size: int) -> Iterator[tuple[list[int], PcimResult]]:
                 if self.preset == "default" and forward.differentiable:
                     found = self._learn_each(forward, images[items], targets[items], size)
                     yield from (([items[n] for n in numbers], learned) for numbers, learned in found)
@@ -179,7 +179,7 @@ class PCIM:
 
     def _learn_each(
         self, forward: Forward, images: Tensor, targets: Tensor, size: int
-    ) -> Iterator[tuple[list[int], Learned]]:
+    ) -> Iterator[tuple[list[int], PcimResult]]:
         backgrounds = self._backgrounds(images)
         for views, blend in learn_each(forward, images, backgrounds, targets, self.settings, size, at_risk=size):
             these, wanted = images[views], targets[views]
@@ -196,7 +196,7 @@ class PCIM:
 
     def _learn(  # noqa: PLR0913, PLR0917 - what `learn` was given
         self, forward: Forward, images: Tensor, target: Any, keys: Any, segments: Any, size: int
-    ) -> Learned:
+    ) -> PcimResult:
         logits = forward.in_batches(images, 2 * size, checked=True)
         targets = resolve_targets(target, logits)
         backgrounds = self._backgrounds(images)
@@ -217,12 +217,12 @@ class PCIM:
         logits: Tensor,
         answer: Answer,
         size: int,
-    ) -> Learned:
+    ) -> PcimResult:
         kept, rest = keep(images, backgrounds[0], answer.weights), drop(images, backgrounds[1], answer.weights)
         asked = torch.cat([kept, rest, *backgrounds])
         p = target_probability(forward.in_batches(asked, 2 * size), targets.repeat(4)).view(4, -1)
         of_channels = answer.channel_maps.sum((2, 3))
-        return Learned(
+        return PcimResult(
             maps=answer.channel_maps.sum(1, keepdim=True),
             channel_maps=answer.channel_maps,
             channel_importance=of_channels / of_channels.sum(1, keepdim=True).clamp(min=1e-30),

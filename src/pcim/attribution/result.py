@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Learned:
+class PcimResult:
     """What PCIM has learnt of b images (b, c, h, w).
 
     maps : (b, 1, h, w), >= 0

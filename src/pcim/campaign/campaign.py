@@ -11,13 +11,13 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from pcim.campaign import layout
-from pcim.campaign.consistency import Inputs
+from pcim.campaign.consistency import CampaignInputs
 from pcim.campaign.input_tables import CampaignError, PlateEntry
 from pcim.campaign.plan import plan_plates
 from pcim.campaign.plan_file import Plans, PlatePlan, read_plan
-from pcim.campaign.workload import Expected
+from pcim.campaign.workload import Workload
 from pcim.config.methods import method_read
-from pcim.config.yaml_lines import Written
+from pcim.config.yaml_lines import YamlSource
 from pcim.core.plate_source import Source
 from pcim.plates.vendors import OMEZARR
 
@@ -39,7 +39,7 @@ class Campaign:
     plans: Mapping[str, PlatePlan]
 
     @classmethod
-    def load(cls, values: Mapping[str, Any] | Written, *, look_at_plates: bool = True) -> Campaign:
+    def load(cls, values: Mapping[str, Any] | YamlSource, *, look_at_plates: bool = True) -> Campaign:
         """Read what `config.yaml` names and check it; with a `Written`, faults say the lines.
 
         `look_at_plates` also reads every plate map and every plate's own metadata (small files) and plans what is not planned
@@ -51,8 +51,8 @@ class Campaign:
             With every fault found: place, value, what is allowed.
         """
         faults: list[str] = []
-        written = values if isinstance(values, Written) else Written(values)
-        inputs = Inputs.read(written, faults, platemaps=look_at_plates)
+        written = values if isinstance(values, YamlSource) else YamlSource(values)
+        inputs = CampaignInputs.read(written, faults, platemaps=look_at_plates)
         if inputs is None:
             raise CampaignError(faults)
         campaign = cls.of(inputs, faults, look_at_plates=look_at_plates)
@@ -61,7 +61,7 @@ class Campaign:
         return campaign
 
     @classmethod
-    def of(cls, inputs: Inputs, faults: list[str], *, look_at_plates: bool = True) -> Campaign:
+    def of(cls, inputs: CampaignInputs, faults: list[str], *, look_at_plates: bool = True) -> Campaign:
         """Plan the campaign and check that its inputs agree; with faults, it is what the sound ones make."""
         config, plates = inputs.config, inputs.plates
         faults.extend(inputs.of_classifiers())
@@ -89,9 +89,9 @@ class Campaign:
         """Plate -> chunk -> its wells."""
         return {name: plan.chunks for name, plan in self.plans.items()}
 
-    def expected(self, model: str) -> Expected:
+    def expected(self, model: str) -> Workload:
         """Return what a classifier sees and what of it is explained."""
-        return Expected.of(self.config, model, self.contracts[model])
+        return Workload.of(self.config, model, self.contracts[model])
 
     @cached_property
     def sources(self) -> dict[str, Source]:

@@ -10,7 +10,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from pcim.campaign.layout import RESULTS, find_benchmarks, jobs_per
-from pcim.campaign.workload import Expected
+from pcim.campaign.workload import Workload
 from pcim.core.identity import well_order
 from pcim.plates.vendors import OMEZARR
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Measured:
+class TimedJob:
     """A finished job of `attribute`: whose it was, its time with start-up, and how many maps it was to make."""
 
     model: str
@@ -41,7 +41,7 @@ def finished_jobs(
     plates: Mapping[str, PlateEntry],
     plans: Mapping[str, PlatePlan],
     results: Path = RESULTS,
-) -> Iterator[Measured]:
+) -> Iterator[TimedJob]:
     """Yield the finished jobs of `attribute`, read from Snakemake's benchmark files."""
     found: dict[tuple[str, str, str], int] = {}
     for file, names in find_benchmarks(results / config.campaign, "attribute"):
@@ -51,14 +51,14 @@ def finished_jobs(
         if chunk not in plans[plate].chunks:
             continue
         if of_chunk not in found:
-            expected = Expected.of(config, model, contracts[model])
+            expected = Workload.of(config, model, contracts[model])
             found[of_chunk], _ = expected.maps(plates[plate], plans[plate].survey, plans[plate].chunks[chunk])
         with file.open(newline="") as handle:
             seconds = sum(float(row["s"]) for row in csv.DictReader(handle, delimiter="\t"))
-        yield Measured(model, names["method"], seconds, found[of_chunk])
+        yield TimedJob(model, names["method"], seconds, found[of_chunk])
 
 
-def slowest(jobs: Iterator[Measured]) -> dict[str, float]:
+def slowest(jobs: Iterator[TimedJob]) -> dict[str, float]:
     """Return classifier -> seconds a map of its slowest method, the median of that method's jobs: all methods share chunks."""
     rates: dict[tuple[str, str], list[float]] = {}
     for job in jobs:
@@ -97,7 +97,7 @@ class ChunkSizes:
         """Return maps a well, seconds a map, and what that rests on, of the classifier whose jobs will last longest."""
         assumed, found = self.config.budget.seconds_per_view, []
         for model in self._seeing(entry):
-            maps, _ = Expected.of(self.config, model, self.contracts[model]).maps(entry, survey, wells)
+            maps, _ = Workload.of(self.config, model, self.contracts[model]).maps(entry, survey, wells)
             seconds = self.seconds().get(model)
             basis = "measured" if seconds else "assumed (budget.seconds_per_view)"
             rate = seconds or assumed

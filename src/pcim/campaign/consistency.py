@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
     from pcim.classifiers.contract import Contract
     from pcim.config.classifier import ClassifierSettings
-    from pcim.config.yaml_lines import Written
+    from pcim.config.yaml_lines import YamlSource
 
 
 @dataclass(frozen=True)
-class Inputs:
+class CampaignInputs:
     """What a campaign is made of, as it was read; a classifier whose contract has faults has none."""
 
     config: Config
-    written: Written
+    written: YamlSource
     plates: Mapping[str, PlateEntry]
     contracts: Mapping[str, Contract | None]
 
     @classmethod
-    def read(cls, written: Written, faults: list[str], *, platemaps: bool = True) -> Inputs | None:
+    def read(cls, written: YamlSource, faults: list[str], *, platemaps: bool = True) -> CampaignInputs | None:
         """Read all that a config names but the plates themselves; None where it says too little for that."""
         config, found = parse(Config, written)
         faults.extend(found)

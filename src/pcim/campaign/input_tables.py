@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pcim.classifiers.contract import Contract, read_contract
 from pcim.config.base import is_name
 from pcim.config.errors import absent, nearest
-from pcim.config.yaml_lines import Written, read_together
+from pcim.config.yaml_lines import YamlSource, read_together
 from pcim.core.identity import GIVEN_COLUMNS, parse_well
 from pcim.core.plate_source import PROJECTIONS, Source, holds_secret
 from pcim.core.safe_read import is_printable, printable, read_table, read_text
@@ -42,7 +42,7 @@ class CampaignError(ValueError):
         super().__init__("\n".join([head, *(f"  {number}. {fault}" for number, fault in enumerate(self.faults, 1))]))
 
 
-def read_config(files: Iterable[Path]) -> Written:
+def read_config(files: Iterable[Path]) -> YamlSource:
     """Read config files as Snakemake does: each key of a later one takes the place of an earlier one's.
 
     Raises

@@ -22,7 +22,7 @@ OBJECTS_A_FIELD = 100
 
 
 @dataclass(frozen=True)
-class Expected:
+class Workload:
     """What one classifier sees, which of its views are explained, and for how many targets."""
 
     contract: InputContract
@@ -30,7 +30,7 @@ class Expected:
     targets: int
 
     @classmethod
-    def of(cls, config: Config, model: str, contract: Contract) -> Expected:
+    def of(cls, config: Config, model: str, contract: Contract) -> Workload:
         """Read it from a campaign's config and a classifier's contract."""
         select = config.classifiers[model].select or config.attribute.select
         return cls(contract.input, select, len(config.attribute.targets))

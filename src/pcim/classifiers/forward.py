@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from jaxtyping import Float
 
-Scores = Literal["logits", "probabilities"]
-Kind = Literal["module", "torchscript", "exported", "converted", "onnx", "callable"]
+OutputKind = Literal["logits", "probabilities"]
+ClassifierKind = Literal["module", "torchscript", "exported", "converted", "onnx", "callable"]
 
 ACCEPTED = (
     "a torch.nn.Module, a TorchScript module, a torch.export program, an onnxruntime.InferenceSession, "
@@ -43,9 +43,9 @@ class Forward:
     """
 
     call: Callable[[Tensor], Any]
-    kind: Kind
+    kind: ClassifierKind
     network: nn.Module | None = None
-    scores: Scores = "logits"
+    scores: OutputKind = "logits"
     autocast: torch.dtype | None = None
 
     @property
@@ -132,7 +132,7 @@ class Forward:
                 parameter.requires_grad_(flag)
 
 
-def as_forward(classifier: Any, *, scores: Scores = "logits") -> Forward:
+def as_forward(classifier: Any, *, scores: OutputKind = "logits") -> Forward:
     """Return any accepted classifier as a `Forward`.
 
     `scores` says what the classifier returns: ``logits``, or ``probabilities`` whose rows sum to 1.
@@ -159,13 +159,13 @@ def as_forward(classifier: Any, *, scores: Scores = "logits") -> Forward:
     raise TypeError(f"classifier is a {type(classifier).__name__}; accepted: {ACCEPTED}")
 
 
-def _kind(network: nn.Module, contract: Any) -> Kind:
+def _kind(network: nn.Module, contract: Any) -> ClassifierKind:
     """Return what kind a network is; that of a `pcim.classifiers.classifier.Classifier` is what its contract says."""
     if not isinstance(contract, Contract):
         return "torchscript" if isinstance(network, torch.jit.ScriptModule) else "module"
     if not contract.differentiable:
         return "onnx" if contract.format == "onnx" else "callable"
-    kinds: dict[str, Kind] = {"torchscript": "torchscript", "torch_export": "exported", "onnx": "converted"}
+    kinds: dict[str, ClassifierKind] = {"torchscript": "torchscript", "torch_export": "exported", "onnx": "converted"}
     return kinds.get(contract.format, "module")
 
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pcim.campaign.layout import log_of, results_of
-from pcim.operations.job_states import STATES, Found
+from pcim.operations.job_states import STATES, JobReport
 from pcim.operations.status import Row
 
 if TYPE_CHECKING:
@@ -157,12 +157,12 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
-def _job_name(found: Found) -> str:
+def _job_name(found: JobReport) -> str:
     job = found.job
     return " ".join(filter(None, (job.rule, job.model, job.method, job.plate, job.chunk)))
 
 
-def _show_running(console: Console, running: Sequence[Found]) -> None:
+def _show_running(console: Console, running: Sequence[JobReport]) -> None:
     table = _table("At work", "job", "done")
     for name in ("per s", "left", "on", "as", ""):
         table.add_column(name, overflow="fold")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from pcim.campaign.scaffold.campaign_files import Draft
+    from pcim.campaign.scaffold.campaign_files import CampaignDraft
     from pcim.campaign.scaffold.discover import FoundPlate
     from pcim.operations.validate import Validation
 
@@ -67,7 +67,7 @@ def _show_alike(console: Console, what: str, of_plates: Mapping[str, Sequence[st
         console.print(f"{what}{whose}: {names}", soft_wrap=True)
 
 
-def show_draft(console: Console, draft: Draft, files: Iterable[Path]) -> None:
+def show_draft(console: Console, draft: CampaignDraft, files: Iterable[Path]) -> None:
     """Print what was written, and what to do next, to be copied."""
     console.print("Written:", style="bold")
     for file in files:

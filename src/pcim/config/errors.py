@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
 
-    from pcim.config.yaml_lines import Written
+    from pcim.config.yaml_lines import YamlSource
 
 Model = TypeVar("Model", bound=BaseModel)
 _DEPTH = 4
 """So many groups one in another may lose a key that they need before there is no rest to check."""
 
 
-def parse(model: type[Model], written: Written) -> tuple[Model | None, list[str]]:
+def parse(model: type[Model], written: YamlSource) -> tuple[Model | None, list[str]]:
     """Validate what is written; return the model, and every fault as one line naming place, key, value and what is allowed.
 
     With faults, the model is what the rest of the values make, so that the inputs they name can be checked as well; None
@@ -72,7 +72,7 @@ def nearest(word: str, allowed: Sequence[str], least: float = 0.6) -> str:
     return f" (did you mean {match[0]!r}?)" if match else ""
 
 
-def _fault(item: ErrorDetails, model: type[BaseModel], written: Written) -> str:
+def _fault(item: ErrorDetails, model: type[BaseModel], written: YamlSource) -> str:
     """Turn one pydantic error into one line: place, what is wrong, the value, what is allowed."""
     place = [str(part) for part in item["loc"] if part != "[key]"]
     where, value = written.at(*place), item["input"]

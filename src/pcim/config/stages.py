@@ -30,7 +30,9 @@ class ClassifySettings(Settings):
 
 
 Substitute = Literal["mean", "blur", "median", "noise", "road"]
-Verdict = Literal["empty", "saturated", "clipped", "constant", "out_of_focus", "suspect", "missing", "truncated", "nan"]
+QualityVerdict = Literal[
+    "empty", "saturated", "clipped", "constant", "out_of_focus", "suspect", "missing", "truncated", "nan"
+]
 
 
 class IngestSettings(Settings):

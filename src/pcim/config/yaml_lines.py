@@ -1,4 +1,4 @@
-"""Written: YAML as people write it, every key with the line that gives it.
+"""YamlSource: YAML as people write it, every key with the line that gives it.
 
 PyYAML keeps the last of two equal keys and follows any alias in silence: here both are faults.
 """
@@ -45,7 +45,7 @@ class _Loader(yaml.SafeLoader):
 
 
 @dataclass(frozen=True)
-class Written:
+class YamlSource:
     """Values, and where each of their keys stands: keys from the top -> ``file:line``. `source`: what gives the others."""
 
     values: Any
@@ -58,7 +58,7 @@ class Written:
         known = (self.places.get(path[:depth]) for depth in range(len(path), 0, -1))
         return f"{next(filter(None, known), self.source)}: {'.'.join(path) or 'the file'}"
 
-    def over(self, values: Any, elsewhere: str = "--config") -> Written:
+    def over(self, values: Any, elsewhere: str = "--config") -> YamlSource:
         """Return the values that a run was given, with these places; what no file says came from `elsewhere`."""
         told = dict(_walk(self.values))
         other = {
@@ -66,7 +66,7 @@ class Written:
             for path, value in _walk(values)
             if path not in told or (told[path] != value and not isinstance(value, dict | list))
         }
-        return Written(values, {**self.places, **other}, self.source)
+        return YamlSource(values, {**self.places, **other}, self.source)
 
 
 def _walk(values: Any, path: Keys = ()) -> Iterator[tuple[Keys, Any]]:
@@ -77,7 +77,7 @@ def _walk(values: Any, path: Keys = ()) -> Iterator[tuple[Keys, Any]]:
         yield from _walk(value, (*path, str(key)))
 
 
-def read_yaml(file: Path, faults: list[str]) -> Written | None:
+def read_yaml(file: Path, faults: list[str]) -> YamlSource | None:
     """Read a YAML file; None and a fault where it cannot be read, a fault for every key that stands twice."""
     try:
         text = read_text(file, MAX_BYTES)
@@ -90,13 +90,13 @@ def read_yaml(file: Path, faults: list[str]) -> Written | None:
     return None
 
 
-def yaml_of(text: str, file: object, faults: list[str]) -> Written | None:
+def yaml_of(text: str, file: object, faults: list[str]) -> YamlSource | None:
     """Return what the text of a file says; None and a fault as `read_yaml`."""
     try:
         loader = _Loader(text)
         root = loader.get_single_node()
         if root is None:
-            return Written(None, {}, str(file))
+            return YamlSource(None, {}, str(file))
         _count(root, {})
         faults.extend(f"{file}:{fault}" for fault in dict.fromkeys(_twice(root)))
         values = loader.construct_document(root)  # also puts merged keys (<<) where they belong
@@ -110,11 +110,11 @@ def yaml_of(text: str, file: object, faults: list[str]) -> Written | None:
         # beside its own errors PyYAML raises what a tag makes of a text that it does not fit: !!int of nothing
         faults.append(f"{file}: not readable as YAML: {' '.join(str(error).split())}")
     else:
-        return Written(values, {path: f"{file}:{line}" for path, line in _lines(root)}, str(file))
+        return YamlSource(values, {path: f"{file}:{line}" for path, line in _lines(root)}, str(file))
     return None
 
 
-def read_together(files: Sequence[Path], faults: list[str]) -> Written:
+def read_together(files: Sequence[Path], faults: list[str]) -> YamlSource:
     """Read config files as Snakemake does: each key of a later one takes the place of an earlier one's. No values where one cannot be read."""
     values: dict[str, Any] = {}
     places: dict[Keys, str] = {}
@@ -128,7 +128,7 @@ def read_together(files: Sequence[Path], faults: list[str]) -> Written:
         elif told is not None:
             found = "nothing" if told.values is None else f"a {type(told.values).__name__}"
             faults.append(f"{file}: expected keys and values, got {found}")
-    return Written(values if is_read else None, places, ", ".join(map(str, files)))
+    return YamlSource(values if is_read else None, places, ", ".join(map(str, files)))
 
 
 def _merge(values: dict[str, Any], told: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ from pcim.metrics.fidelity import (
     road,
     sufficiency,
 )
-from pcim.metrics.imputation import Fill, Fixed, Imputed, impute, noise_matched
+from pcim.metrics.imputation import Fill, FixedFill, ImputedFill, impute, noise_matched
 from pcim.metrics.localization import (
     auprc,
     auroc,
@@ -36,7 +36,7 @@ from pcim.metrics.random_removal import Removals, faithfulness_correlation, infi
 from pcim.metrics.robustness import agreement, max_sensitivity, parameter_randomisation, random_target
 
 __all__ = [
-    "SHARES", "Classify", "Curves", "Fill", "Fixed", "Imputed", "MorfLerf", "Probe", "Removals",
+    "SHARES", "Classify", "Curves", "Fill", "FixedFill", "ImputedFill", "MorfLerf", "Probe", "Removals",
     "agreement", "auprc", "auroc", "chance", "comprehensiveness", "curves", "deletion_auc", "effective_area", "entropy",
     "faithfulness_correlation", "gini", "impute", "infidelity", "insertion_auc", "iou", "lift", "max_sensitivity", "morf_lerf",
     "noise_matched", "parameter_randomisation", "pointing_game", "random_target", "randomised", "ranking",

@@ -26,7 +26,7 @@ _STEPS_A_LOOK = 8
 
 
 @dataclass(frozen=True)
-class Fixed:
+class FixedFill:
     """Removed pixels become those of a second image of the same view."""
 
     images: Float[Tensor, "b c h w"]
@@ -43,7 +43,7 @@ class Fixed:
 
 
 @dataclass(frozen=True)
-class Imputed:
+class ImputedFill:
     """Removed pixels become noisy linear interpolations of those that are left (ROAD; Rong et al. 2022, arXiv 2202.00449).
 
     A removed patch then tells little by its own shape. The noise is `noise` times the standard deviation of each channel,

@@ -33,7 +33,7 @@ CELLS = 16
 TOP_SHARE = 0.05
 """Share of a view that `top_k_intersection` takes for the top of a map."""
 
-Measured = tuple[str, str, Tensor | float, Tensor]
+MetricValues = tuple[str, str, Tensor | float, Tensor]
 """Metric, substitute ("" where none), chance (NaN where none) and value of every map."""
 
 Rows = list[dict[str, Any]]
@@ -135,7 +135,7 @@ def _as_list(level: Tensor | float, length: int) -> list[float]:
     return level.tolist() if isinstance(level, Tensor) else [level] * length
 
 
-def _localization(maps: Tensor, objects: NDArray[np.bool_] | None) -> Iterator[Measured]:
+def _localization(maps: Tensor, objects: NDArray[np.bool_] | None) -> Iterator[MetricValues]:
     """Score where the maps (method, y, x) lie."""
     if objects is None:
         return
@@ -154,7 +154,7 @@ def _localization(maps: Tensor, objects: NDArray[np.bool_] | None) -> Iterator[M
         yield metric, "", metrics.chance(masks, metric), of_maps
 
 
-def _complexity(maps: Tensor, names: list[str], read: str) -> Iterator[Measured]:
+def _complexity(maps: Tensor, names: list[str], read: str) -> Iterator[MetricValues]:
     """Say over how much of the view the maps (method, y, x) are spread, and how far their ranks agree with those of the one that is read."""
     for metric in (metrics.gini, metrics.entropy, metrics.effective_area):
         yield metric.__name__, "", float("nan"), metric(maps)
@@ -164,7 +164,7 @@ def _complexity(maps: Tensor, names: list[str], read: str) -> Iterator[Measured]
 
 def _fidelity(  # noqa: PLR0913, PLR0917 - what scores rest on
     classify: metrics.Classify, images: Tensor, target: Tensor, view: ViewKey, maps: Tensor, settings: EvaluateSettings
-) -> tuple[dict[str, metrics.Curves], list[Measured]]:
+) -> tuple[dict[str, metrics.Curves], list[MetricValues]]:
     """Score whether the classifier follows the maps (method, y, x), with every substitute; the curves, and what is read from them."""
     key = torch.tensor([view.number("ties")], device=images.device)
     views, ties = torch.zeros(len(maps), dtype=torch.long, device=maps.device), key.expand(len(maps))
@@ -183,7 +183,7 @@ def _fidelity(  # noqa: PLR0913, PLR0917 - what scores rest on
     return curves, [*measured, *_of_removals(kind, maps, views, removals)]
 
 
-def _of_curves(kind: str, found: metrics.Curves) -> Iterator[Measured]:
+def _of_curves(kind: str, found: metrics.Curves) -> Iterator[MetricValues]:
     """Read every metric of the curves with one substitute."""
     yield "deletion_auc", kind, float("nan"), metrics.deletion_auc(found)
     yield "insertion_auc", kind, float("nan"), metrics.insertion_auc(found)
@@ -192,7 +192,7 @@ def _of_curves(kind: str, found: metrics.Curves) -> Iterator[Measured]:
     yield "sufficiency", kind, float("nan"), metrics.sufficiency(found)
 
 
-def _of_removals(kind: str, maps: Tensor, views: Tensor, removals: metrics.Removals) -> Iterator[Measured]:
+def _of_removals(kind: str, maps: Tensor, views: Tensor, removals: metrics.Removals) -> Iterator[MetricValues]:
     """Read every metric of the random sets."""
     middle = removals.sizes[len(removals.sizes) // 2]
     yield "sensitivity_n", kind, 0.0, metrics.sensitivity_n(maps, views, removals)
@@ -203,7 +203,7 @@ def _of_removals(kind: str, maps: Tensor, views: Tensor, removals: metrics.Remov
 def fill_of(images: Tensor, keys: Tensor, kind: Substitute, blur: float) -> metrics.Fill:
     """Return what removed pixels of normalised views become, by the name that the config gives it."""
     if kind == "road":
-        return metrics.Imputed(images, keys)
+        return metrics.ImputedFill(images, keys)
     if kind == "noise":
-        return metrics.Fixed(images, metrics.noise_matched(images, keys))
-    return metrics.Fixed(images, make_background(images, kind, blur))
+        return metrics.FixedFill(images, metrics.noise_matched(images, keys))
+    return metrics.FixedFill(images, make_background(images, kind, blur))

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pcim.core.tiling import Box
-    from pcim.plates.attribution_plate import MapPlate
+    from pcim.plates.attribution_plate import AttributionPlate
 
-State = Literal["equal", "close", "different", "unknown"]
+ComparisonState = Literal["equal", "close", "different", "unknown"]
 
 LOGITS = 1e-3
 """Two logits are close when they differ by no more than this."""
@@ -34,7 +34,7 @@ the last bits of every step, most in a network of shuffled weights. ``benchmarks
 
 
 @dataclass(frozen=True)
-class Compared:
+class Comparison:
     """One call or map, as recorded and as made again. `largest` is the largest absolute difference of a logit, or of a map's pixel in
     units of the map's mean; NaN, like `pearson`, where there is none. `unknown`: it could not be made again, and `why`.
     """  # noqa: D205 - one thought
@@ -47,7 +47,7 @@ class Compared:
     field: str
     view: str
     layer: str
-    state: State
+    state: ComparisonState
     largest: float = float("nan")
     pearson: float = float("nan")
     why: str = ""
@@ -63,7 +63,7 @@ class Change:
 
 
 def calls_differ(row: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """Compare the recorded logits of a view with those that were found again; return what `Compared` says of it."""
+    """Compare the recorded logits of a view with those that were found again; return what `Comparison` says of it."""
     largest = float(np.abs(np.asarray(row["logits"]) - np.asarray(other["logits"])).max())
     if largest == 0:
         return {"state": "equal", "largest": 0.0}
@@ -73,7 +73,7 @@ def calls_differ(row: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, 
 
 
 def stored_maps(
-    store: MapPlate, path: str, layer: str, boxes: Mapping[str, Box]
+    store: AttributionPlate, path: str, layer: str, boxes: Mapping[str, Box]
 ) -> dict[str, list[NDArray[np.float64]]]:
     """Return what is stored of the views of a field, by name: the map as it is scored, as it is shown, and weights where there are some.
 
@@ -104,7 +104,7 @@ def maps_differ(
     before: Mapping[str, Sequence[NDArray[np.float64]]],
     now: Mapping[str, Sequence[NDArray[np.float64]]],
 ) -> dict[str, Any]:
-    """Compare what is stored of a view, and the ledgers' digests of what was computed; return what `Compared` says of it."""
+    """Compare what is stored of a view, and the ledgers' digests of what was computed; return what `Comparison` says of it."""
     one, two = before.get(row["view"]), now.get(row["view"])
     if one is None or two is None:
         return {"state": "different" if one is None else "unknown", "why": "the stored map cannot be read"}

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from pcim.campaign.job_list import PlannedJob
 
-State = Literal["done", "running", "failed", "stopped", "waiting"]
-STATES: tuple[State, ...] = ("done", "running", "failed", "stopped", "waiting")
+JobState = Literal["done", "running", "failed", "stopped", "waiting"]
+STATES: tuple[JobState, ...] = ("done", "running", "failed", "stopped", "waiting")
 """`stopped`: a job that began, has no table and is not at work any more: killed, or out of time. The next run goes on with it."""
 
 UNREAD = {"missing", "truncated", "nan"}
@@ -44,11 +44,11 @@ class Bad:
 
 
 @dataclass(frozen=True)
-class Found:
+class JobReport:
     """What was found of one job. Units (fields, views, or the job itself) are done, failed, unfit (skipped: its field's verdict) or waiting."""
 
     job: PlannedJob
-    state: State
+    state: JobState
     total: int
     done: int = 0
     failed: int = 0
@@ -64,24 +64,24 @@ class Found:
         return max(0, self.total - self.done - self.failed - self.unfit)
 
 
-def look(root: Path, job: PlannedJob, accept: Sequence[str], now: float) -> Found:
+def look(root: Path, job: PlannedJob, accept: Sequence[str], now: float) -> JobReport:
     """Return what is found of one job: whatever cannot be read is a reason, never an exception."""
     table = root / job.table
     if table.exists():
         try:
             return _finished(table, job, accept)
         except Exception as error:  # noqa: BLE001 - pyarrow has many of its own for a broken file
-            return Found(job, "failed", job.expected, why=f"the table cannot be read: {str(error).splitlines()[0]}")
+            return JobReport(job, "failed", job.expected, why=f"the table cannot be read: {str(error).splitlines()[0]}")
     known = read_progress(progress_file(table))
     told = known if known and known.total and job.unit != "job" else None
     total, done, failed = (told.total, told.done, told.failed) if told else (job.expected, 0, 0)
     if known is None and job.rule == "attribute":
         done = len(_journalled(table))
     state, why = _unfinished(root, job, known, now)
-    return Found(job, state, max(total, done + failed), done, failed, why=why, progress=known)
+    return JobReport(job, state, max(total, done + failed), done, failed, why=why, progress=known)
 
 
-def _unfinished(root: Path, job: PlannedJob, known: Progress | None, now: float) -> tuple[State, str]:
+def _unfinished(root: Path, job: PlannedJob, known: Progress | None, now: float) -> tuple[JobState, str]:
     """Return what became of a job that has no table, and why."""
     silent_s = _silence_s(progress_file(root / job.table), known, now) if known else 0.0
     if known and known.state == "running" and silent_s < SILENT_S:
@@ -114,26 +114,26 @@ def _silence_s(file: Path, known: Progress, now: float) -> float:
     return max(0.0, now - heard)
 
 
-def _finished(table: Path, job: PlannedJob, accept: Sequence[str]) -> Found:
+def _finished(table: Path, job: PlannedJob, accept: Sequence[str]) -> JobReport:
     """Count what a finished table says; of tables without a state a unit, that it is there and whole."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     if table.suffix != ".parquet":
-        return Found(job, "done", 1, 1)
+        return JobReport(job, "done", 1, 1)
     file = pq.ParquetFile(table)  # reads the end of the file: a table that was cut off is found
     if job.rule == "ingest":
         verdicts = Counter(file.read(columns=["qc"])["qc"].to_pylist())
         unfit = Counter({verdict: n for verdict, n in verdicts.items() if verdict not in {"ok", *accept}})
         total = verdicts.total()
         bad = _bad(file, pc.is_in(file.read(columns=["qc"])["qc"], pa.array(list(unfit), pa.string())), "qc")
-        return Found(job, "done", total, total - unfit.total(), unfit=unfit.total(), reasons=unfit, bad=bad)
+        return JobReport(job, "done", total, total - unfit.total(), unfit=unfit.total(), reasons=unfit, bad=bad)
     if job.rule == "evaluate" and "fingerprint" in file.schema_arrow.names:
         views = pc.count_distinct(file.read(columns=["fingerprint"])["fingerprint"]).as_py()
-        return Found(job, "done", views, views)
+        return JobReport(job, "done", views, views)
     if job.rule not in {"classify", "attribute"}:
-        return Found(job, "done", job.expected, job.expected)
+        return JobReport(job, "done", job.expected, job.expected)
     names = ["status", "reason", *(["scored"] if job.rule == "attribute" else [])]
     rows = file.read(columns=names)
     is_view = rows["scored"] if job.rule == "attribute" else pc.is_valid(rows["status"])
@@ -145,7 +145,7 @@ def _finished(table: Path, job: PlannedJob, accept: Sequence[str]) -> Found:
         states[row["status"]] += row["count_all"]
         if row["status"] != "ok":
             reasons[_short(row["status"], row["reason"])] += row["count_all"]
-    return Found(job, "done", states.total(), states["ok"], states["failed"], states["skipped"], reasons, bad)
+    return JobReport(job, "done", states.total(), states["ok"], states["failed"], states["skipped"], reasons, bad)
 
 
 def _bad(file: Any, chosen: Any, group: str) -> tuple[Bad, ...]:

@@ -25,15 +25,15 @@ from pcim.core.plate_source import Source
 from pcim.core.tiling import Box
 from pcim.operations.differences import (
     Change,
-    Compared,
-    State,
+    Comparison,
+    ComparisonState,
     calls_differ,
     changes,
     devices,
     maps_differ,
     stored_maps,
 )
-from pcim.plates.attribution_plate import MapPlate
+from pcim.plates.attribution_plate import AttributionPlate
 from pcim.runtime.progress import progress_bar
 from pcim.runtime.provenance import file_digest, read_record
 from pcim.runtime.tables import rows_of
@@ -53,14 +53,14 @@ class Reproduction:
     """What came of making a part of a campaign again."""
 
     campaign: str
-    compared: list[Compared] = field(default_factory=list)
+    compared: list[Comparison] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
 
     @property
-    def state(self) -> State:
+    def state(self) -> ComparisonState:
         """The worst that was found: a difference, else what is not known, else what is only close."""
         found = {one.state for one in self.compared}
-        order: tuple[State, ...] = ("different", "unknown", "close", "equal")
+        order: tuple[ComparisonState, ...] = ("different", "unknown", "close", "equal")
         return next((state for state in order if state in found), "unknown")
 
     def plain(self) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class Selection:
     """What is made again; empty: all of it."""
 
     plate: str = ""
@@ -90,7 +90,7 @@ class Chosen:
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedTable:
     """A finished table of calls or ledger, what its job was told, and which of its wells are made again."""
 
     table: Path
@@ -138,7 +138,7 @@ def write_model(made: Mapping[str, Any], folder: Path) -> Path:
     return model
 
 
-def find_recorded(root: Path, chosen: Chosen) -> list[Recorded]:
+def find_recorded(root: Path, chosen: Selection) -> list[RecordedTable]:
     """Return the tables of calls and ledgers of the chosen part of the campaign with results in `root`, calls before their maps.
 
     Raises
@@ -172,13 +172,13 @@ def find_recorded(root: Path, chosen: Chosen) -> list[Recorded]:
             if not made:
                 raise ValueError(f"{file}: says nothing of how it was made; it is of an earlier version of PCIM")
             wells = [name for name in made["job"]["wells"] if well in {"", name}]
-            found += [Recorded(file, model, method, plate, made, wells)] if wells else []
+            found += [RecordedTable(file, model, method, plate, made, wells)] if wells else []
     if not found:
         raise ValueError(f"{root}: no finished table of calls or maps{f' has well {well}' if well else ''}")
     return found
 
 
-def reproduce(root: Path, chosen: Chosen, keep: Path | None = None, trusted: Sequence[str] = ()) -> Reproduction:
+def reproduce(root: Path, chosen: Selection, keep: Path | None = None, trusted: Sequence[str] = ()) -> Reproduction:
     """Make a part of the campaign with results in `root` again, in `keep` or a folder that goes, and compare.
 
     `trusted` is the code beside PCIM's own that may be run for it: packages by name, programs by their SHA-256.
@@ -207,7 +207,7 @@ def reproduce(root: Path, chosen: Chosen, keep: Path | None = None, trusted: Seq
     return found
 
 
-def _refuse_strangers(recorded: Sequence[Recorded], trusted: Sequence[str]) -> None:
+def _refuse_strangers(recorded: Sequence[RecordedTable], trusted: Sequence[str]) -> None:
     """Refuse to run code that the records name and nobody here has trusted."""
     asked = {one.model: Contract.model_validate(one.made["classifier"]).code for one in recorded}
     strange = {model: code for model, code in asked.items() if code and code not in trusted}
@@ -217,7 +217,7 @@ def _refuse_strangers(recorded: Sequence[Recorded], trusted: Sequence[str]) -> N
         raise ValueError(f"{told}, which would be run: give {flags}, if you know who made it")
 
 
-def again(one: Recorded, root: Path, scratch: Path, trusted: Sequence[str] = ()) -> Path:
+def again(one: RecordedTable, root: Path, scratch: Path, trusted: Sequence[str] = ()) -> Path:
     """Make a table again, its maps beside it, and return it: by the stage's own function, as its job did."""
     made = scratch / one.table.relative_to(root)
     job = one.job(scratch / "models" / one.model, trusted)
@@ -237,11 +237,11 @@ def again(one: Recorded, root: Path, scratch: Path, trusted: Sequence[str] = ())
     return made
 
 
-def _maps(one: Recorded, root: Path) -> Path:
+def _maps(one: RecordedTable, root: Path) -> Path:
     return maps_of(root, one.model, one.plate, one.method)
 
 
-def compare(one: Recorded, root: Path, made: Path) -> Iterator[Compared]:
+def compare(one: RecordedTable, root: Path, made: Path) -> Iterator[Comparison]:
     """Yield how each call or map of a table compares with the one that was made again."""
     by = [*KEY_COLUMNS, *(["layer"] if one.method else [])]
     before = pd.read_parquet(one.table)
@@ -249,7 +249,7 @@ def compare(one: Recorded, root: Path, made: Path) -> Iterator[Compared]:
     now = {tuple(row[name] for name in by): row for row in rows_of(pd.read_parquet(made))}
     seen = pd.read_parquet(one.made["fields"], columns=["well", "field", "path"])
     paths = {(row["well"], row["field"]): row["path"] for row in rows_of(seen)}
-    stores = [MapPlate(_maps(one, place)) for place in (root, made.parents[4])] if one.method else []
+    stores = [AttributionPlate(_maps(one, place)) for place in (root, made.parents[4])] if one.method else []
     for _, of_field in before.groupby(["well", "field", "layer"], sort=False):
         first = of_field.iloc[0]
         path, layer = str(paths[first["well"], first["field"]]), str(first["layer"])
@@ -261,9 +261,9 @@ def compare(one: Recorded, root: Path, made: Path) -> Iterator[Compared]:
             about = {"kind": "map" if one.method else "call", "model": one.model, "method": one.method, **told}
             if other["status"] != row["status"]:
                 why = f"{other['status']}: {other['reason']}; it was {row['status']}"
-                yield Compared(**about, state="unknown", why=why)
+                yield Comparison(**about, state="unknown", why=why)
             elif row["status"] != "ok":
-                yield Compared(**about, state="equal", why=row["reason"])
+                yield Comparison(**about, state="equal", why=row["reason"])
             else:
                 found = maps_differ(row, other, *stored) if one.method else calls_differ(row, other)
-                yield Compared(**about, **found)
+                yield Comparison(**about, **found)

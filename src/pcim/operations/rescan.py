@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pcim.core.plate_source import Source
 
 FORM = 1
-Kind = Literal["changed", "new", "missing"]
+ChangeKind = Literal["changed", "new", "missing"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Difference:
     well: str
     field: str
     path: str
-    kind: Kind
+    kind: ChangeKind
     why: str
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pcim.campaign import layout
 from pcim.campaign.job_list import PlannedJob, read_job_list, rerun_command, rescan_command
-from pcim.operations.job_states import STATES, UNREAD, Bad, Found, State, look
+from pcim.operations.job_states import STATES, UNREAD, Bad, JobReport, JobState, look
 from pcim.runtime.locks import is_held
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 FORM = 1
 
-Kind: TypeAlias = tuple[str, str, str]
+JobKind: TypeAlias = tuple[str, str, str]
 """A job's rule, classifier and method: what takes about the same time on every plate."""
 
 _SAMPLES = 8
@@ -46,7 +46,7 @@ class Row:
     waiting: int
     rate: float
     left_s: float | None
-    jobs: dict[State, int]
+    jobs: dict[JobState, int]
     reasons: dict[str, int]
 
     @property
@@ -63,8 +63,8 @@ class Status:
     asked: float
     is_working: bool
     rows: list[Row]
-    troubles: list[Found]
-    running: list[Found]
+    troubles: list[JobReport]
+    running: list[JobReport]
     bad: list[tuple[PlannedJob, Bad]]
     left_s: float | None
     unmeasured: list[str]
@@ -113,13 +113,13 @@ def campaign_status(root: Path, now: float | None = None) -> Status:
     )
 
 
-def _kind(job: PlannedJob) -> Kind:
+def _kind(job: PlannedJob) -> JobKind:
     return job.rule, job.model, job.method
 
 
-def rows_of(found: Iterable[Found]) -> list[Row]:
+def rows_of(found: Iterable[JobReport]) -> list[Row]:
     """Sum up jobs by plate, stage, classifier and method; plates in their own order, what is of no one plate last."""
-    groups: dict[tuple[str, Kind], list[Found]] = {}
+    groups: dict[tuple[str, JobKind], list[JobReport]] = {}
     for one in found:
         groups.setdefault((one.job.plate, _kind(one.job)), []).append(one)
     rules = list(layout.RULES)
@@ -128,7 +128,7 @@ def rows_of(found: Iterable[Found]) -> list[Row]:
     return [_row(groups[key]) for key in ordered]
 
 
-def _row(members: Sequence[Found]) -> Row:
+def _row(members: Sequence[JobReport]) -> Row:
     job = members[0].job
     at_work = [one.progress for one in members if one.progress and one.state == "running" and job.unit != "job"]
     rate = sum(progress.rate for progress in at_work)
@@ -153,10 +153,10 @@ def _row(members: Sequence[Found]) -> Row:
     )
 
 
-def _seconds_a_unit(root: Path, found: Sequence[Found]) -> dict[Kind, float]:
+def _seconds_a_unit(root: Path, found: Sequence[JobReport]) -> dict[JobKind, float]:
     """Return what a unit of each kind of job takes, s: of finished jobs, start-up included, else of those at work."""
-    seconds: dict[Kind, float] = {}
-    kinds: dict[Kind, list[Found]] = {}
+    seconds: dict[JobKind, float] = {}
+    kinds: dict[JobKind, list[JobReport]] = {}
     for one in found:
         kinds.setdefault(_kind(one.job), []).append(one)
     for kind, members in kinds.items():
@@ -180,7 +180,7 @@ def _spent_s(benchmark: Path) -> float | None:
         return None
 
 
-def _left(found: Sequence[Found], speeds: dict[Kind, float]) -> tuple[float | None, list[str]]:
+def _left(found: Sequence[JobReport], speeds: dict[JobKind, float]) -> tuple[float | None, list[str]]:
     """Return when the campaign will be done with as many jobs side by side as now, s, and the kinds of job never measured."""
     ahead = [one for one in found if one.state != "done"]
     unmeasured = list(
@@ -219,7 +219,7 @@ def _plain_bad(campaign: str, job: PlannedJob, bad: Bad) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _plain_job(campaign: str, found: Found) -> dict[str, Any]:
+def _plain_job(campaign: str, found: JobReport) -> dict[str, Any]:
     job, known = found.job, found.progress
     return {
         "plate": job.plate, "stage": job.rule, "model": job.model, "method": job.method, "chunk": job.chunk,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pcim.campaign import cost
 from pcim.campaign.campaign import Campaign
-from pcim.campaign.consistency import Inputs
+from pcim.campaign.consistency import CampaignInputs
 from pcim.campaign.input_tables import CampaignError
 from pcim.config.yaml_lines import read_together
 from pcim.operations.doctor import machine
@@ -64,7 +64,7 @@ def validate(files: Sequence[Path]) -> Validation:
     if written.values is None:
         return told
     try:
-        inputs = Inputs.read(written, told.faults)
+        inputs = CampaignInputs.read(written, told.faults)
         campaign = Campaign.of(inputs, told.faults) if inputs else None
     except CampaignError as error:  # a secret: nothing more is read
         told.faults = error.faults
@@ -84,7 +84,7 @@ def validate(files: Sequence[Path]) -> Validation:
     return told
 
 
-def _try_classifiers(inputs: Inputs) -> Iterator[Check]:
+def _try_classifiers(inputs: CampaignInputs) -> Iterator[Check]:
     """Load every classifier on the CPU, as a job does: its digest, its architecture, the logits of its stored test input."""
     from pcim.classifiers.classifier import load_classifier, pick_device
 
@@ -110,7 +110,7 @@ def _try_classifiers(inputs: Inputs) -> Iterator[Check]:
         sys.dont_write_bytecode = kept
 
 
-def _of_places(inputs: Inputs) -> Iterator[str]:
+def _of_places(inputs: CampaignInputs) -> Iterator[str]:
     """Yield what is wrong in the tables of places that crops are cut around."""
     from pcim.views.objects import read_places
 
@@ -125,7 +125,7 @@ def _of_places(inputs: Inputs) -> Iterator[str]:
                 break
 
 
-def _look_for_files(inputs: Inputs) -> Iterator[Check]:
+def _look_for_files(inputs: CampaignInputs) -> Iterator[Check]:
     """Tell which files of exports are not there or empty: no fault, as each becomes a row with a reason and the plate goes on."""
     left = MAX_LOOKED_AT
     for name, entry in inputs.plates.items():

@@ -39,7 +39,7 @@ _COLOURS = ((255, 128, 0), (0, 114, 178), (204, 121, 167), (0, 158, 115), (240, 
 
 
 @dataclass(frozen=True)
-class MapPlate:
+class AttributionPlate:
     """A plate of attribution maps. Fields are named by their path in the source plate, ``A/01/0``.
 
     A field appears in one step (it is written under a hidden name and moved); the plate's own metadata comes last.

@@ -32,7 +32,7 @@ _BAND = sum(sign * bell / bell.sum() for sign, bell in ((1, np.exp(-(_REACH**2) 
 
 @dataclass(frozen=True)
 class Quality:
-    """A field's verdict, one of `pcim.config.stages.Verdict` or ``ok``, and its reason in words with numbers."""
+    """A field's verdict, one of `pcim.config.stages.QualityVerdict` or ``ok``, and its reason in words with numbers."""
 
     verdict: str
     reason: str = ""

@@ -63,8 +63,8 @@ def open_array(path: Place, document: dict[str, Any], plate: Place) -> zarr.Arra
     metadata = (ArrayV3Metadata if form == 3 else ArrayV2Metadata).from_dict(document)  # noqa: PLR2004
     chunk, part = _sizes(metadata)
     if isinstance(metadata, ArrayV2Metadata):
-        filters = tuple(_Guarded(codec, chunk) for codec in metadata.filters or ()) or None
-        compressor = _Guarded(metadata.compressor, chunk) if metadata.compressor else None
+        filters = tuple(_SizeCheckedCodec(codec, chunk) for codec in metadata.filters or ()) or None
+        compressor = _SizeCheckedCodec(metadata.compressor, chunk) if metadata.compressor else None
         metadata = replace(metadata, filters=filters, compressor=compressor)
     store = (
         _PlateStore(path, os.path.realpath(str(plate)), room(chunk), room(part))
@@ -198,7 +198,7 @@ def _zstd_size(head: bytes) -> int | None:
     return field + 256 * (flag == 1) if length else None
 
 
-class _Guarded(numcodecs.abc.Codec):  # type: ignore[misc]
+class _SizeCheckedCodec(numcodecs.abc.Codec):  # type: ignore[misc]
     """A compressor or filter of a zarr 2 array, whose chunks have `most` bytes."""
 
     codec_id = "guarded"

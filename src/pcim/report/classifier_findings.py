@@ -13,10 +13,10 @@ from pcim.config.report import DoubtSettings, ReadingSettings
 from pcim.core.identity import KEY_COLUMNS, well_order
 from pcim.report.analysis import dose_and_position, findings
 from pcim.report.analysis.confounding import accuracy_by_level, confounding_table
-from pcim.report.analysis.method_scores import Scores, curve_table, is_control, method_table
+from pcim.report.analysis.method_scores import MethodScores, curve_table, is_control, method_table
 from pcim.report.analysis.review import doubtful, failures
 from pcim.report.wording.method_trust import method_sentence
-from pcim.report.wording.verdict import Reading, read_classifier
+from pcim.report.wording.verdict import ClassifierVerdict, read_classifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -38,7 +38,7 @@ class Evidence:
     calls: pd.DataFrame
     ledger: pd.DataFrame
     shares: pd.DataFrame
-    scores: Scores
+    scores: MethodScores
     curves: Iterable[pd.DataFrame]
     interventions: pd.DataFrame
     pairs: pd.DataFrame
@@ -217,7 +217,7 @@ class ClassifierFindings:
         return failures(self.evidence.fields, views, self.accept)
 
     @cached_property
-    def by_class(self) -> dict[str, Reading]:
+    def by_class(self) -> dict[str, ClassifierVerdict]:
         """What the exchanges of the views of each call say: class -> reading, in the order of the contract."""
         done = self.evidence.interventions
         classes = [name for name in self.evidence.contract.classes if (done["call_before"] == name).any()]
@@ -228,11 +228,11 @@ class ClassifierFindings:
         }
 
     @cached_property
-    def reading(self) -> Reading:
+    def reading(self) -> ClassifierVerdict:
         """The words."""
         return self._read(self.exchanges, self.by_call)
 
-    def _read(self, exchanges: pd.DataFrame, by_call: pd.DataFrame) -> Reading:
+    def _read(self, exchanges: pd.DataFrame, by_call: pd.DataFrame) -> ClassifierVerdict:
         ledger = self.evidence.ledger
         return read_classifier(
             regions=self.regions,

@@ -11,7 +11,7 @@ import pandas as pd
 from pcim.classifiers.contract import load_contract
 from pcim.core.identity import KEY_COLUMNS
 from pcim.core.vocabulary import HOW, PAIR_COLUMNS
-from pcim.report.analysis.method_scores import READ, Scores
+from pcim.report.analysis.method_scores import READ, MethodScores
 from pcim.report.classifier_findings import Evidence
 from pcim.runtime.tables import read_tables
 
@@ -34,7 +34,7 @@ class Tables:
 
 
 @dataclass(frozen=True)
-class Inputs:
+class ReportInputs:
     """What the campaign wrote, of all classifiers: the field tables read, the rest as paths by what they hold."""
 
     root: Path
@@ -58,7 +58,7 @@ class Inputs:
             calls=read_tables(self.of("calls", name), job=True).drop(columns=[*HOW, "fingerprint"], errors="ignore"),
             ledger=_in_order(ledger, self.methods),
             shares=_in_order(read_tables(self.of("shares", name)), self.methods),
-            scores=Scores.of(pd.read_parquet(path, columns=READ) for path in self.of("scores", name)).in_order(
+            scores=MethodScores.of(pd.read_parquet(path, columns=READ) for path in self.of("scores", name)).in_order(
                 self.methods
             ),
             curves=Tables(self.of("curves", name)),

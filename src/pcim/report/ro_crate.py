@@ -54,7 +54,7 @@ KINDS = {bool: "Boolean", int: "Integer", float: "Float"}
 
 
 @dataclass(frozen=True)
-class Told:
+class CrateInput:
     """What a crate says: the campaign's settings, what it was made of (`outline.read_made`), what ingest found, and when it `ended`."""
 
     config: Config
@@ -75,7 +75,7 @@ def copy_workflow(folder: Path) -> None:
         shutil.copyfile(workflow_folder() / part, folder / part)
 
 
-def write_crate(path: Path, workflow: Path, told: Told) -> None:
+def write_crate(path: Path, workflow: Path, told: CrateInput) -> None:
     """Write ``ro-crate-metadata.json`` at `path`, whole or not at all; `workflow` is the folder of the copied workflow, beside it."""
     content = _Crate(path.parent, told).described(workflow.name)
     with whole_file(path) as partial:
@@ -87,7 +87,7 @@ class _Crate:
     """A crate that grows, entity by entity. References to entities are ``{"@id": …}``."""
 
     root: Path
-    told: Told
+    told: CrateInput
     crate: Any = field(default_factory=lambda: ROCrate(version="1.1"))
     collections: list[Reference] = field(default_factory=list)
 

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger("pcim")
-_job_log: list[Told] = []
+_job_log: list[TeeStream] = []
 _LOGGED = 20
 
 
-class Stopped(SystemExit):
+class JobStopped(SystemExit):
     """A job that was asked to stop, by a file or a signal, has stopped, with all that is finished saved.
 
     It ends the process with exit code 75 ("try again later") and no traceback; `how_far` says in words how far it came.
@@ -35,7 +35,7 @@ class Stopped(SystemExit):
         return self.how_far
 
 
-class Told:
+class TeeStream:
     """Several text streams as one; what would overwrite a line on a terminal is a line of its own."""
 
     def __init__(self, streams: Sequence[TextIO]) -> None:
@@ -52,7 +52,7 @@ class Told:
             stream.flush()
 
 
-def job_log() -> Told | None:
+def job_log() -> TeeStream | None:
     """Return where the job that is running writes its log, if one is."""
     return _job_log[-1] if _job_log else None
 
@@ -65,12 +65,12 @@ class _Printable(logging.Formatter):
 
 
 def _stop(number: int, _: object) -> NoReturn:
-    raise Stopped(f"stopped by {signal.Signals(number).name}; a rerun goes on from what is saved")
+    raise JobStopped(f"stopped by {signal.Signals(number).name}; a rerun goes on from what is saved")
 
 
 @contextlib.contextmanager
 def _heeding_signals() -> Iterator[None]:
-    """Let SIGINT and SIGTERM end the job by `Stopped`, where they are not ignored."""
+    """Let SIGINT and SIGTERM end the job by `JobStopped`, where they are not ignored."""
     heeded = [each for each in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(each) != signal.SIG_IGN]
     before = [(each, signal.signal(each, _stop)) for each in heeded]
     try:
@@ -90,7 +90,7 @@ def log_to(path: str | Path) -> Iterator[None]:
     file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w", encoding="utf-8") as stream:
-        told = Told([stream, sys.stderr] if "SLURM_JOB_ID" in os.environ else [stream])
+        told = TeeStream([stream, sys.stderr] if "SLURM_JOB_ID" in os.environ else [stream])
         handler = logging.StreamHandler(told)
         handler.setFormatter(_Printable("%(asctime)s %(levelname)s %(message)s"))
         loggers = (log, logging.getLogger("py.warnings"))
@@ -102,7 +102,7 @@ def log_to(path: str | Path) -> Iterator[None]:
         try:
             with _heeding_signals():
                 yield
-        except Stopped as stop:
+        except JobStopped as stop:
             log.warning("%s", stop)
             raise
         except Exception:

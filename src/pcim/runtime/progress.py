@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pcim.runtime.atomic_file import whole_file
-from pcim.runtime.job_log import Stopped, Told, job_log
+from pcim.runtime.job_log import JobStopped, TeeStream, job_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,7 +102,7 @@ def telling(snakemake: Any) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        teller.tell(now=True, state="stopped" if isinstance(error, Stopped) else "failed", left_s=None)
+        teller.tell(now=True, state="stopped" if isinstance(error, JobStopped) else "failed", left_s=None)
         raise
     else:
         teller.path.unlink(missing_ok=True)
@@ -120,7 +120,7 @@ def progress_bar(total: int, what: str, unit: str, initial: int = 0) -> Any:
         initial=initial,
         desc=what,
         unit=unit,
-        file=sys.stderr if moves else job_log() or Told([sys.stderr]),
+        file=sys.stderr if moves else job_log() or TeeStream([sys.stderr]),
         mininterval=0.5 if moves else 30,
         ascii=not moves,
     )
@@ -156,7 +156,7 @@ class Meter:
         if asked and self.done + self.failed < self.total and Path(asked).exists():
             self._bar.close()
             told = f"{self.done} of {self.total} {self.unit}s are done, {self.failed} failed"
-            raise Stopped(f"stopped as {STOP_FILE} asks: {self.what}: {told}; a rerun goes on from there")
+            raise JobStopped(f"stopped as {STOP_FILE} asks: {self.what}: {told}; a rerun goes on from there")
 
     def __enter__(self) -> Meter:
         return self

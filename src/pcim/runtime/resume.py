@@ -1,4 +1,4 @@
-"""Kept: what a job has made of its views, each under the fingerprint of all that it depends on; it outlives the job."""
+"""ResultCache: what a job has made of its views, each under the fingerprint of all that it depends on; it outlives the job."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def fingerprint(parts: Mapping[str, Any]) -> str:
     return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
-class Kept:
+class ResultCache:
     """The views that a job has finished, by fingerprint, for the job's own rerun.
 
     While the job runs, every finished view is a line of a journal. Then the tables hold the rows, in which a column `fingerprint` says

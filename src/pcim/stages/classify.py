@@ -13,10 +13,10 @@ from pcim.classifiers.contract import load_contract
 from pcim.core.identity import KEY_COLUMNS
 from pcim.runtime.job_log import log
 from pcim.runtime.progress import progress
-from pcim.runtime.resume import Kept, fingerprint
+from pcim.runtime.resume import ResultCache, fingerprint
 from pcim.runtime.tables import rows_of
 from pcim.stages.chunk_job import check_failures, of_chunk
-from pcim.views.intensity import Known
+from pcim.views.intensity import FieldRecords
 from pcim.views.objects import read_objects
 from pcim.views.reader import Waiting, batches, read_views
 from pcim.views.view import View, views_of_wells
@@ -89,7 +89,7 @@ def classify_chunk(job: ChunkJob, *, fields: str, table: str, settings: Classify
     """Classify every view of a chunk's wells and write the table of calls; views that an earlier run called are not asked again."""
     contract, seen = load_contract(job.model), pd.read_parquet(fields)
     views = views_of_wells(seen, job.wells, contract.input, job.accept, read_objects(job.objects))
-    known, kept = Known.of(seen, job.intensities), Kept(table)
+    known, kept = FieldRecords.of(seen, job.intensities), ResultCache(table)
     marks = _fingerprints(views, seen, known, contract, settings.batch_size, job.revision)
     called = kept.find()
     found: Calls = {
@@ -118,7 +118,7 @@ def classify_chunk(job: ChunkJob, *, fields: str, table: str, settings: Classify
 
 
 def _fingerprints(  # noqa: PLR0913, PLR0917 - what a call depends on
-    views: Sequence[View], fields: pd.DataFrame, known: Known, contract: Contract, batch_size: int, revision: int
+    views: Sequence[View], fields: pd.DataFrame, known: FieldRecords, contract: Contract, batch_size: int, revision: int
 ) -> dict[View, str]:
     """Return the fingerprint of all that its call depends on, of every view that can be called."""
     digests = {row["path"]: row["digest"] for row in rows_of(fields)}

@@ -15,7 +15,7 @@ from pcim.core.vocabulary import PAIR_COLUMNS
 from pcim.metrics import agreement
 from pcim.metrics.pixel_ranks import highest
 from pcim.metrics.score_view import TOP_SHARE
-from pcim.plates.attribution_plate import MapPlate
+from pcim.plates.attribution_plate import AttributionPlate
 from pcim.runtime.job_log import log
 from pcim.runtime.locks import sole_writer
 from pcim.runtime.provenance import record
@@ -49,7 +49,7 @@ def compare_classifiers(  # noqa: PLR0913 - a job's inputs
     with sole_writer(table):
         seen = pd.read_parquet(fields)
         both = shared_views(explained_views(ledgers, seen, calls), explained_views(other_ledgers, seen, other_calls))
-        stores = [MapPlate(Path(place)) for place in maps]
+        stores = [AttributionPlate(Path(place)) for place in maps]
         rows: list[dict[str, Any]] = []
         for path, of_field in both.groupby("path", sort=True):
             boxes = {str(row["view"]): Box.of(row) for row in rows_of(of_field)}

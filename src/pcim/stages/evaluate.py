@@ -16,15 +16,15 @@ from pcim.config.methods import method_read
 from pcim.core.identity import KEY_COLUMNS, ViewKey
 from pcim.core.tiling import Box
 from pcim.core.vocabulary import HOW
-from pcim.plates.attribution_plate import MapPlate
+from pcim.plates.attribution_plate import AttributionPlate
 from pcim.plates.field_image import FieldImage
 from pcim.runtime.job_log import log
 from pcim.runtime.progress import progress
-from pcim.runtime.resume import Kept, Rows, fingerprint
+from pcim.runtime.resume import ResultCache, Rows, fingerprint
 from pcim.runtime.tables import rows_of
 from pcim.stages.chunk_job import of_chunk
 from pcim.views.explained import explained_views
-from pcim.views.intensity import Known
+from pcim.views.intensity import FieldRecords
 from pcim.views.reader import read_regions
 from pcim.views.resize import fit, fit_mask
 
@@ -69,14 +69,14 @@ def evaluate_chunk(  # noqa: PLR0913 - a job's inputs
     scoring = Scoring(
         job=job,
         contract=load_contract(job.model),
-        known=Known.of(seen, job.intensities),
-        stores={method: MapPlate(Path(place)) for method, place in maps.items()},
+        known=FieldRecords.of(seen, job.intensities),
+        stores={method: AttributionPlate(Path(place)) for method, place in maps.items()},
         regions=regions,
         objects=objects,
         background=background,
         settings=settings,
     )
-    asked, kept = scoring.asked(explained_views(ledgers, seen), seen), Kept(table, curves)
+    asked, kept = scoring.asked(explained_views(ledgers, seen), seen), ResultCache(table, curves)
     found = {mark: rows for mark, rows in kept.find().items() if mark in {one.fingerprint for one in asked}}
     waiting = [one for one in asked if one.fingerprint not in found]
     log.info("%d of %d views are scored already", len(found), len(asked))
@@ -103,7 +103,7 @@ def evaluate_chunk(  # noqa: PLR0913 - a job's inputs
 
 
 @dataclass(frozen=True)
-class Asked:
+class ScoringTask:
     """A view to score: its maps' ledger rows by method, the row of the view whose map is its control, and its fingerprint."""
 
     rows: Mapping[str, Mapping[str, Any]]
@@ -132,8 +132,8 @@ class Scoring:
 
     job: ChunkJob
     contract: Contract
-    known: Known
-    stores: Mapping[str, MapPlate]
+    known: FieldRecords
+    stores: Mapping[str, AttributionPlate]
     regions: Mapping[str, Region]
     objects: str | None
     background: Background
@@ -151,7 +151,7 @@ class Scoring:
         """The method whose maps are read."""
         return method_read(list(self.stores))
 
-    def asked(self, explained: pd.DataFrame, fields: pd.DataFrame) -> list[Asked]:
+    def asked(self, explained: pd.DataFrame, fields: pd.DataFrame) -> list[ScoringTask]:
         """Return the views to score, field by field, each with the fingerprint of all that its scores depend on."""
         digests = {row["path"]: row["digest"] for row in rows_of(fields)}
         shared = {
@@ -169,7 +169,7 @@ class Scoring:
         ]
         others = other_views([rows.get(self.read) for rows in views], [next(iter(rows.values())) for rows in views])
         return [
-            Asked(rows, other, fingerprint(shared | self._own(rows, other, digests)))
+            ScoringTask(rows, other, fingerprint(shared | self._own(rows, other, digests)))
             for rows, other in zip(views, others, strict=True)
         ]
 
@@ -188,7 +188,7 @@ class Scoring:
             "other": None if other is None else [str(ViewKey.of(other)), other["digest"], other["fingerprint"]],
         }
 
-    def scored(self, classifier: Classifier, asked: Sequence[Asked]) -> Iterator[tuple[Asked, list[Rows]]]:
+    def scored(self, classifier: Classifier, asked: Sequence[ScoringTask]) -> Iterator[tuple[ScoringTask, list[Rows]]]:
         """Score views; yield each with its rows of scores and of curves."""
         from pcim.classifiers.out_of_memory import halving_when_out_of_memory  # torch is not needed before
 
@@ -206,7 +206,7 @@ class Scoring:
         settings = self.settings.model_copy(update={"batch_size": batch_size})
         return score(classifier, case, settings, self.background)
 
-    def _cases(self, asked: Sequence[Asked]) -> Iterator[tuple[Asked, Case]]:
+    def _cases(self, asked: Sequence[ScoringTask]) -> Iterator[tuple[ScoringTask, Case]]:
         """Read pixels, objects and maps of views, a field once."""
         from pcim.metrics.score_view import Case
 
@@ -247,8 +247,8 @@ class _One:
         return self._known[1]
 
 
-def _by_field(asked: Sequence[Asked]) -> dict[str, list[Asked]]:
-    fields: dict[str, list[Asked]] = {}
+def _by_field(asked: Sequence[ScoringTask]) -> dict[str, list[ScoringTask]]:
+    fields: dict[str, list[ScoringTask]] = {}
     for one in asked:
         fields.setdefault(str(one.view["path"]), []).append(one)
     return fields

@@ -19,14 +19,14 @@ from pcim.core.identity import KEY_COLUMNS, ViewKey
 from pcim.core.tiling import Box
 from pcim.interventions.experiment import COLUMNS, Subject, exchange_regions
 from pcim.metrics.pixel_ranks import highest
-from pcim.plates.attribution_plate import MapPlate
+from pcim.plates.attribution_plate import AttributionPlate
 from pcim.plates.field_image import FieldImage
 from pcim.runtime.job_log import log
 from pcim.runtime.provenance import pixels_of, record
-from pcim.runtime.resume import Kept, fingerprint
+from pcim.runtime.resume import ResultCache, fingerprint
 from pcim.runtime.tables import read_tables, rows_of
 from pcim.views.explained import explained_views
-from pcim.views.intensity import Known
+from pcim.views.intensity import FieldRecords
 from pcim.views.reader import read_regions
 from pcim.views.regions import widen
 from pcim.views.resize import fit, fit_mask
@@ -68,7 +68,9 @@ def intervene(  # noqa: PLR0913 - a job's inputs
     contract, plate_maps, keys = load_contract(model), read_tables(fields), list(KEY_COLUMNS)
     called = read_tables(calls)[[*keys, "call", "probabilities"]]
     explained = explained_views(ledgers, plate_maps).merge(called, on=keys, validate="one_to_one")
-    known = {str(plate): Known.of(of, _of_plate(intensities, str(plate))) for plate, of in plate_maps.groupby("plate")}
+    known = {
+        str(plate): FieldRecords.of(of, _of_plate(intensities, str(plate))) for plate, of in plate_maps.groupby("plate")
+    }
     sample = _sample(explained, settings.intervention_views)
     marks = _fingerprints(
         sample,
@@ -81,7 +83,7 @@ def intervene(  # noqa: PLR0913 - a job's inputs
             "revision": revision,
         },
     )
-    kept = Kept(table)
+    kept = ResultCache(table)
     earlier = kept.find()
     found = {key: earlier[mark][0] for key, mark in marks.items() if mark in earlier}
     log.info("%d of %d views have exchanged already", len(found), len(marks))
@@ -128,7 +130,7 @@ def _with_p_before(
     return [row | {"p_before": float(probabilities[str(ViewKey.of(row))][row["partner_call"]])} for row in rows]
 
 
-def _taking_part(sample: pd.DataFrame, fields: pd.DataFrame, known: Mapping[str, Known]) -> list[list[Any]]:
+def _taking_part(sample: pd.DataFrame, fields: pd.DataFrame, known: Mapping[str, FieldRecords]) -> list[list[Any]]:
     """Return what is known of the views that exchange, in plain form: each may depend on all, by partners and means."""
     digests = {(row["plate"], row["path"]): row["digest"] for row in rows_of(fields)}
     return [
@@ -167,7 +169,7 @@ class _Reader:
     regions: Mapping[str, Region]
     objects: str | None
     halo_px: float
-    known: Mapping[str, Known]
+    known: Mapping[str, FieldRecords]
     settings: EvaluateSettings
 
     def subjects(self, rows: Sequence[Mapping[str, Any]]) -> Iterator[Subject]:
@@ -177,7 +179,7 @@ class _Reader:
         whole = self.known[plate].scaled(path, image.read(self.classifier.contract.input.channels))
         regions = read_regions(image, self.regions)
         boxes = {str(row["view"]): Box.of(row) for row in rows}
-        maps = MapPlate(Path(self.maps[plate])).read_views(path, boxes)
+        maps = AttributionPlate(Path(self.maps[plate])).read_views(path, boxes)
         for row in rows:
             key, seen = ViewKey.of(row), boxes[str(row["view"])].slices
             cut = {name: mask[seen] for name, mask in regions.items()}

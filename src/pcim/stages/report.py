@@ -14,12 +14,12 @@ import pandas as pd
 from pcim.campaign.job_list import read_made
 from pcim.config.config import Config
 from pcim.core.plate_source import Source
-from pcim.report.inputs import Inputs
+from pcim.report.inputs import ReportInputs
 from pcim.report.json_csv import as_csv, summary_json
 from pcim.report.page.campaign_page import Pages
 from pcim.report.page.classifier_page import ClassifierPage
 from pcim.report.page.figures import Album
-from pcim.report.ro_crate import Told, copy_workflow, write_crate
+from pcim.report.ro_crate import CrateInput, copy_workflow, write_crate
 from pcim.runtime.atomic_file import whole_file
 from pcim.runtime.job_log import log
 from pcim.runtime.provenance import record
@@ -65,7 +65,7 @@ def report_campaign(  # noqa: PLR0913 - a job's inputs
     starts the campaign.
     """
     settings = Config.model_validate(config)
-    inputs = Inputs(
+    inputs = ReportInputs(
         root=Path(page).parent.parent,
         methods=settings.attribute.methods,
         fields=read_tables(fields),
@@ -95,7 +95,7 @@ def _write_crate(  # noqa: PLR0913 - what it says
     crate: Path,
     workflow: Path,
     settings: Config,
-    inputs: Inputs,
+    inputs: ReportInputs,
     pages: Sequence[ClassifierPage],
     *,
     software: Mapping[str, str],
@@ -104,7 +104,7 @@ def _write_crate(  # noqa: PLR0913 - what it says
     """Write the campaign as an RO-Crate."""
     contracts = {shown.name: shown.evidence.contract for shown in pages}
     copy_workflow(workflow)
-    told = Told(
+    told = CrateInput(
         settings,
         contracts,
         inputs.stores,
@@ -117,7 +117,9 @@ def _write_crate(  # noqa: PLR0913 - what it says
     write_crate(crate, workflow, told)
 
 
-def _classifier_pages(settings: Config, inputs: Inputs, models: Sequence[str], album: Album) -> list[ClassifierPage]:
+def _classifier_pages(
+    settings: Config, inputs: ReportInputs, models: Sequence[str], album: Album
+) -> list[ClassifierPage]:
     """Return what the page asks about each classifier, in the order of the config."""
     return [
         ClassifierPage(

@@ -42,7 +42,7 @@ def percentile(counts: NDArray[np.int64], percent: float, dtype: str) -> float:
 
 
 @dataclass(frozen=True)
-class Known:
+class FieldRecords:
     """What is known of a plate's fields before they are read: digests by channel, and the ends of their intensities."""
 
     digests: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class Known:
     are_scaled: bool = False
 
     @classmethod
-    def of(cls, fields: pd.DataFrame, intensities: Sequence[str] = ()) -> Known:
+    def of(cls, fields: pd.DataFrame, intensities: Sequence[str] = ()) -> FieldRecords:
         """Read it from the table of fields and, where the contract asks for percentiles, the tables of intensities."""
         digests = {row["path"]: dict(zip(row["channels"], row["digests"], strict=False)) for row in rows_of(fields)}
         rows = [row for path in intensities for row in rows_of(pd.read_parquet(path))]

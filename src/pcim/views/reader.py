@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pcim.classifiers.contract import InputContract
     from pcim.config.classifier import Region
     from pcim.core.plate_source import Source
-    from pcim.views.intensity import Known
+    from pcim.views.intensity import FieldRecords
     from pcim.views.view import View
 
 
@@ -32,15 +32,15 @@ _BYTES_AHEAD = 2**25
 """Pixels that may be read before the network asks for them."""
 
 Item = TypeVar("Item")
-Reading: TypeAlias = "tuple[View, NDArray[Any] | str]"
+ViewPixels: TypeAlias = "tuple[View, NDArray[Any] | str]"
 
 
 def read_views(
-    plate: Source, views: Sequence[View], contract: InputContract, workers: int, known: Known
-) -> Iterator[Reading]:
+    plate: Source, views: Sequence[View], contract: InputContract, workers: int, known: FieldRecords
+) -> Iterator[ViewPixels]:
     """Return an iterator of (view, raw pixels (channel, y, x) of the classifier's size or why there are none), of views that are ok.
 
-    Reading begins with the call, so that what follows, loading a classifier say, takes no time of its own. Pixels are scaled as
+    ViewPixels begins with the call, so that what follows, loading a classifier say, takes no time of its own. Pixels are scaled as
     `known` says; those that are not what it says (the plate changed after it was ingested) are no pixels.
     """
     waiting: dict[str, list[View]] = {}
@@ -48,20 +48,20 @@ def read_views(
         if view.status == "ok":
             waiting.setdefault(view.path, []).append(view)
 
-    def read(path: str) -> list[Reading]:
+    def read(path: str) -> list[ViewPixels]:
         return _read_views_of(plate, path, waiting[path], contract, known)
 
     return chain.from_iterable(_in_order(read, list(waiting), workers, _fields_ahead(waiting, contract)))
 
 
 def _in_order(
-    read: Callable[[str], list[Reading]], paths: Sequence[str], workers: int, ahead: int
-) -> Iterator[list[Reading]]:
+    read: Callable[[str], list[ViewPixels]], paths: Sequence[str], workers: int, ahead: int
+) -> Iterator[list[ViewPixels]]:
     """Return an iterator over `read` of each path; threads stay up to `ahead` paths in front of whoever takes them."""
     pool = ThreadPoolExecutor(workers, thread_name_prefix="read-ahead")
     coming = deque(pool.submit(read, path) for path in paths[:ahead])
 
-    def take() -> Iterator[list[Reading]]:
+    def take() -> Iterator[list[ViewPixels]]:
         try:
             for number in range(len(paths)):
                 found = coming.popleft().result()
@@ -81,8 +81,8 @@ def _fields_ahead(waiting: Mapping[str, Sequence[View]], contract: InputContract
 
 
 def _read_views_of(
-    plate: Source, path: str, views: Sequence[View], contract: InputContract, known: Known
-) -> list[Reading]:
+    plate: Source, path: str, views: Sequence[View], contract: InputContract, known: FieldRecords
+) -> list[ViewPixels]:
     """Read one field and cut its views out."""
     try:
         pixels = FieldImage.open(plate, path).read(contract.channels)
@@ -133,7 +133,7 @@ class Waiting:
 
 
 def batches(
-    readings: Iterable[Reading], size: int
+    readings: Iterable[ViewPixels], size: int
 ) -> Iterator[tuple[list[View], list[NDArray[Any]], list[tuple[View, str]]]]:
     """Group readings into (views, their pixels (channel, y, x), views that could not be read), at most `size` at a time."""
     views: list[View] = []

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
     from pcim.classifiers.contract import InputContract
-    from pcim.classifiers.forward import Scores
+    from pcim.classifiers.forward import OutputKind
     from pcim.config.methods import Background
 
 
@@ -81,7 +81,7 @@ class Peer:
         background: Background | float | Tensor = "mean",
         blur: float = 0.125,
         settings: PeerSettings | None = None,
-        scores: Scores = "logits",
+        scores: OutputKind = "logits",
         batch_size: int | None = None,
     ) -> None:
         if method not in METHODS:

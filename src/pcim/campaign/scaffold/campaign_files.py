@@ -15,7 +15,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from pcim.campaign.input_tables import SOURCE_COLUMNS
-from pcim.campaign.scaffold.platemap_template import Given, platemap_text
+from pcim.campaign.scaffold.platemap_template import ExistingPlateMap, platemap_text
 from pcim.classifiers.contract import PROGRAMS
 from pcim.config.base import PlainName, is_name
 from pcim.config.classifier import ClassifierSettings
@@ -53,7 +53,7 @@ _MEANINGS = {
 
 
 @dataclass(frozen=True)
-class Draft:
+class CampaignDraft:
     """What a campaign is to be made of. `given` is a plate map that there is; `objects` the label that holds the biology."""
 
     folder: Path
@@ -61,7 +61,7 @@ class Draft:
     plates: list[FoundPlate]
     model: Path
     contract: Contract
-    given: Given = field(default_factory=Given)
+    given: ExistingPlateMap = field(default_factory=ExistingPlateMap)
     objects: str = ""
     places: Path | None = None
     trusted: tuple[str, ...] = ()

@@ -40,7 +40,7 @@ _NAMED = 5
 
 
 @dataclass(frozen=True)
-class Given:
+class ExistingPlateMap:
     """A plate map that somebody had: plate, as its column ``plate`` calls it -> well -> row. Without the column the one plate is "": all.
 
     `renamed` has the columns that were read under another name: theirs -> ours.
@@ -104,23 +104,23 @@ class Given:
             )
 
 
-def read_given(path: Path, faults: list[str]) -> Given:
+def read_given(path: Path, faults: list[str]) -> ExistingPlateMap:
     """Read a plate map as a spreadsheet writes it: commas, semicolons or tabs, ``Well`` for ``well_position``, ``plate`` for several."""
     try:
         text = read_text(path)
     except UnicodeDecodeError:
         faults.append(f"{path}: not text in UTF-8; export it as CSV (UTF-8)")
-        return Given()
+        return ExistingPlateMap()
     except (OSError, ValueError) as error:
         faults.append(f"{path}: {absent(path) if isinstance(error, FileNotFoundError) else error}")
-        return Given()
+        return ExistingPlateMap()
     head, _, body = text.partition("\n")
     delimiter = delimiter_of(text)
     try:
         theirs, _ = read_table(io.StringIO(head.strip()), path, delimiter)
     except ValueError as error:
         faults.append(str(error))
-        return Given()
+        return ExistingPlateMap()
     ours = [_ours(name) for name in theirs]
     line = io.StringIO()
     csv.writer(line, delimiter=delimiter, lineterminator="\n").writerow(ours)
@@ -131,7 +131,7 @@ def read_given(path: Path, faults: list[str]) -> Given:
             faults.append(f"{path}:{number}: the plate's name is missing in column 'plate'")
         of_plates.setdefault(plate, []).append((number, row))
     maps = {plate: platemap_of(path, rows, faults) for plate, rows in of_plates.items()}
-    return Given(maps, {old: new for old, new in zip(theirs, ours, strict=True) if old != new})
+    return ExistingPlateMap(maps, {old: new for old, new in zip(theirs, ours, strict=True) if old != new})
 
 
 def _ours(name: str) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from pcim.classifiers.contract import Format, InputContract, ModelError
 from pcim.classifiers.formats.safe_arrays import array_of
-from pcim.classifiers.packaging.model_folder import Draft
+from pcim.classifiers.packaging.model_folder import ModelFolderDraft
 from pcim.config.yaml_lines import MAX_BYTES, yaml_of
 from pcim.core.safe_read import MAX_TEXT_BYTES, MAX_WEIGHTS_BYTES, read_bytes
 
@@ -25,7 +25,7 @@ PACKED = 100  # a file of a package takes so many times as much as its archive a
 _RTOL = 1e-3  # the zoo's own, of its reproducibility tests
 
 
-def read_package(path: Path, chosen: Format | None, told: dict[str, Any]) -> Draft:
+def read_package(path: Path, chosen: Format | None, told: dict[str, Any]) -> ModelFolderDraft:
     """Read an rdf.yaml or a zipped package; `told` overrides what it says, `chosen` picks one of its weights.
 
     Raises
@@ -53,7 +53,7 @@ def read_package(path: Path, chosen: Format | None, told: dict[str, Any]) -> Dra
     values = {"size": list(images.shape[2:])} | values
     softmax = _softmax(path, answer)
     all_told, file = draft | network | of_model | {"input": values}, Path(f"weights{suffix}")
-    return Draft(all_told, weights, file, images, expected, softmax, _RTOL)
+    return ModelFolderDraft(all_told, weights, file, images, expected, softmax, _RTOL)
 
 
 def _describe(path: Path) -> Any:

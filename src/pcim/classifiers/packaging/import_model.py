@@ -9,7 +9,7 @@ from safetensors.numpy import load_file
 from pcim.classifiers.contract import PROGRAMS, SUFFIXES, Contract, Format, InputContract, ModelError
 from pcim.classifiers.formats.safe_arrays import read_array, read_content
 from pcim.classifiers.packaging.bioimage_zoo import read_package
-from pcim.classifiers.packaging.model_folder import Draft, write_model
+from pcim.classifiers.packaging.model_folder import ModelFolderDraft, write_model
 from pcim.config.methods import METHODS, NEEDS
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def make(  # noqa: PLR0913, PLR0917 - what `adopt` was told
     if form == "onnx":
         of_model.setdefault("differentiable", True)
     values, softmax = {**of_model, "format": form, "input": seen | of_input}, told.get("scores") == "probabilities"
-    draft = Draft(values, read_content(source), source, pixels, expected, softmax, tolerance=tolerance)
+    draft = ModelFolderDraft(values, read_content(source), source, pixels, expected, softmax, tolerance=tolerance)
     return write_model(into, draft, trust, trust_code=trust_code)
 
 

@@ -16,7 +16,7 @@ from pcim.classifiers.classifier import Classifier, check_behaviour, load_classi
 from pcim.classifiers.contract import PROGRAMS, Contract, ModelError
 from pcim.classifiers.formats.weights import load_network
 from pcim.config.errors import parse
-from pcim.config.yaml_lines import Written
+from pcim.config.yaml_lines import YamlSource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
-class Draft:
+class ModelFolderDraft:
     """What a model folder is made of.
 
     `told` is its model.yaml but for weights, sha256 and test; `weights` the content of the file `source`; `images` (n, c, h, w) are raw, as
@@ -45,7 +45,7 @@ class Draft:
     tolerance: float = 1e-4
 
 
-def write_model(into: Path, draft: Draft, trusted: Sequence[str], *, trust_code: bool = False) -> Contract:
+def write_model(into: Path, draft: ModelFolderDraft, trusted: Sequence[str], *, trust_code: bool = False) -> Contract:
     """Write the folder `into`, whole or not at all: weights, the logits of the images, model.yaml; load it as a job does.
 
     `trusted` are packages whose code may be run; `trust_code` lets the weights' own be.
@@ -84,7 +84,7 @@ def write_model(into: Path, draft: Draft, trusted: Sequence[str], *, trust_code:
 
 
 def _logits(
-    contract: Contract, draft: Draft, images: NDArray[np.float32], trusted: Sequence[str]
+    contract: Contract, draft: ModelFolderDraft, images: NDArray[np.float32], trusted: Sequence[str]
 ) -> NDArray[np.float32]:
     """Return the network's logits; of an ONNX model those that ONNX Runtime gives, which every job compares with its own."""
     if contract.format == "onnx":
@@ -95,10 +95,10 @@ def _logits(
     return _compared(draft, classifier.logits_of(images, len(images)), contract)
 
 
-def _contract(into: Path, draft: Draft) -> Contract:
+def _contract(into: Path, draft: ModelFolderDraft) -> Contract:
     digest = hashlib.sha256(draft.weights).hexdigest()
     beside = {"weights": f"weights{draft.source.suffix}", "sha256": digest, "test": {"file": "test.safetensors"}}
-    contract, faults = parse(Contract, Written(draft.told | beside, {}, str(into / "model.yaml")))
+    contract, faults = parse(Contract, YamlSource(draft.told | beside, {}, str(into / "model.yaml")))
     if contract is None or faults:
         raise ModelError("\n".join(faults))
     return contract
@@ -116,7 +116,7 @@ def _images(contract: Contract, images: NDArray[Any]) -> NDArray[np.float32]:
     return np.ascontiguousarray(images, np.float32)
 
 
-def _compared(draft: Draft, logits: NDArray[np.float32], contract: Contract) -> NDArray[np.float32]:
+def _compared(draft: ModelFolderDraft, logits: NDArray[np.float32], contract: Contract) -> NDArray[np.float32]:
     """Return the logits, once they are what another program gives for the same images."""
     if logits.shape[1] != len(contract.classes):
         raise ModelError(f"the network gives {logits.shape[1]} scores; classes names {len(contract.classes)}")

@@ -12,7 +12,7 @@ import typer
 from pcim.cli.terminal import console, refuse
 
 if TYPE_CHECKING:
-    from pcim.campaign.scaffold.campaign_files import Draft
+    from pcim.campaign.scaffold.campaign_files import CampaignDraft
 
 _NO_MODEL = "--model MODEL.YAML: the classifier's contract. There is none yet? pcim adopt makes one of weights (docs/own-model.md)"
 
@@ -100,25 +100,25 @@ def init(  # noqa: PLR0913, PLR0917 - a command's options
     show_draft(screen, draft, files)
 
 
-def _look(folder: Path, plates: list[str], model: Path, platemap: Path | None, row: dict[str, str]) -> Draft:
+def _look(folder: Path, plates: list[str], model: Path, platemap: Path | None, row: dict[str, str]) -> CampaignDraft:
     """Read the contract, the plate map and the plates; return a draft."""
     from pcim.campaign.input_tables import read_source
-    from pcim.campaign.scaffold.campaign_files import Draft
+    from pcim.campaign.scaffold.campaign_files import CampaignDraft
     from pcim.campaign.scaffold.discover import survey_plates
-    from pcim.campaign.scaffold.platemap_template import Given, read_given
+    from pcim.campaign.scaffold.platemap_template import ExistingPlateMap, read_given
     from pcim.classifiers.contract import read_contract
 
     model = model / "model.yaml" if model.is_dir() else model
     contract, unfit = read_contract(model)
     faults = [f"--model: {fault}" for fault in unfit]
-    given = read_given(platemap, faults) if platemap else Given()
+    given = read_given(platemap, faults) if platemap else ExistingPlateMap()
     planes = read_source(row, "--z, --t, --channels, --acquisition", faults)
     found = survey_plates(plates, planes, contract.input.channels if contract else (), faults)
     if not found and not faults:
         faults.append(_no_plate(plates))
     if faults or contract is None:
         _stop(faults)
-    return Draft(folder, "", found, model, contract, given)
+    return CampaignDraft(folder, "", found, model, contract, given)
 
 
 def _no_plate(places: list[str]) -> str:
@@ -166,7 +166,7 @@ def _sole_model(folder: Path | None) -> Path | None:
     return there[0] if len(there) == 1 else None
 
 
-def _ask(draft: Draft) -> Draft:
+def _ask(draft: CampaignDraft) -> CampaignDraft:
     """Ask what no option said and more than one answer fits."""
     objects, trusted, package = draft.objects, draft.trusted, draft.contract.code
     if not objects and draft.labels and draft.places is None:
@@ -177,7 +177,7 @@ def _ask(draft: Draft) -> Draft:
     return replace(draft, objects=objects, trusted=trusted)
 
 
-def _sole_objects(draft: Draft) -> Draft:
+def _sole_objects(draft: CampaignDraft) -> CampaignDraft:
     """Take the one label that there is for the one that holds the biology."""
     is_clear = len(draft.labels) == 1 and not draft.objects and draft.places is None
     return replace(draft, objects=draft.labels[0]) if is_clear else draft

@@ -43,11 +43,11 @@ def reproduce(  # noqa: PLR0913, PLR0917 - options
         2  it cannot be told: an input is gone or changed, or nothing was recorded
     """
     from pcim.cli.output import show_reproduction
-    from pcim.operations.reproduce import Chosen
+    from pcim.operations.reproduce import Selection
     from pcim.operations.reproduce import reproduce as make_again
 
     try:
-        found = make_again(results, Chosen(plate, well, model, method), keep, trust or [])
+        found = make_again(results, Selection(plate, well, model, method), keep, trust or [])
     except (ValueError, RuntimeError, OSError) as error:
         refuse(error)
     if as_json:

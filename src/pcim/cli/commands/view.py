@@ -13,7 +13,7 @@ import typer
 from pcim.cli.terminal import Results, refuse
 
 if TYPE_CHECKING:
-    from pcim.operations.viewer.plate_view import View
+    from pcim.operations.viewer.plate_view import ViewerPlate
     from pcim.operations.viewer.server import Server
 
 
@@ -71,7 +71,7 @@ def view(  # noqa: PLR0913, PLR0917 - a parameter an option
         typer.echo("")
 
 
-def _serve(server: Server, found: View, *, opens: bool) -> None:
+def _serve(server: Server, found: ViewerPlate, *, opens: bool) -> None:
     """Tell where the page is, open it where it is to be opened, and serve for ever."""
     count = f"{len(found.maps)} plate{'s' * (len(found.maps) > 1)} of maps"
     typer.echo(f"Plate {found.plate} of campaign {found.campaign}, {count}. {found.why}".strip())

@@ -23,7 +23,7 @@ from pcim.core.plate_source import REMOTE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-State = Literal["ok", "skipped", "warning", "failed"]
+CheckState = Literal["ok", "skipped", "warning", "failed"]
 LEAST_PYTHON = (3, 11)
 SHARED = {
     "nfs", "nfs3", "nfs4", "lustre", "gpfs", "beegfs", "beegfs_nodev", "fhgfs", "ceph", "fuse.ceph", "fuse.glusterfs", "glusterfs",
@@ -42,7 +42,7 @@ class Check:
     """One thing that was looked at: its name, how it is, what was found, and what to do about it."""
 
     name: str
-    state: State
+    state: CheckState
     found: str
     cure: str = ""
 
@@ -61,7 +61,7 @@ def call(*command: str, timeout_s: float = _TIMEOUT_S) -> tuple[int, str, str]:
 def check_python(clone: Path) -> Iterator[Check]:
     """Compare Python and the packages with what the tests ran on."""
     version = ".".join(map(str, sys.version_info[:3]))
-    state: State = "ok" if sys.version_info >= LEAST_PYTHON else "failed"
+    state: CheckState = "ok" if sys.version_info >= LEAST_PYTHON else "failed"
     yield Check(
         "Python", state, f"{version}, {sys.executable}", "PCIM needs Python 3.11 or newer" if state == "failed" else ""
     )
@@ -248,7 +248,7 @@ def mount_of(place: Path, known: Iterable[Mount]) -> Mount:
 
 def check_shared(places: Mapping[str, Path], known: Sequence[Mount]) -> Iterator[Check]:
     """Tell whether other nodes can see the places under the same paths, as far as their file systems tell: a check for each of these."""
-    groups: dict[tuple[Mount, State, str], list[str]] = {}
+    groups: dict[tuple[Mount, CheckState, str], list[str]] = {}
     for name, place in places.items():
         where = place.resolve()
         mount = mount_of(where, known)
@@ -261,7 +261,7 @@ def check_shared(places: Mapping[str, Path], known: Sequence[Mount]) -> Iterator
         yield Check("shared", state, told, "" if state == "ok" else cure)
 
 
-def _is_shared(mount: Mount, where: Path, *, is_locked: bool) -> tuple[State, str]:
+def _is_shared(mount: Mount, where: Path, *, is_locked: bool) -> tuple[CheckState, str]:
     if any(where.is_relative_to(top) for top in _OF_ONE_NODE) or mount.kind in _OF_MEMORY:
         return "warning", "this machine's own"
     if mount.kind not in SHARED:

@@ -14,7 +14,7 @@ from pcim.campaign import layout
 from pcim.campaign.job_list import read_job_list
 from pcim.campaign.plan_file import read_plan
 from pcim.core.plate_source import REMOTE
-from pcim.operations.viewer.server import Served
+from pcim.operations.viewer.server import SharedFiles
 from pcim.plates import ngff
 from pcim.plates.colours import channel_colours
 from pcim.plates.ngff_json import attributes
@@ -46,7 +46,7 @@ class MapStore:
 
 
 @dataclass(frozen=True)
-class View:
+class ViewerPlate:
     """A plate as it is shown: its plan, where its images lie on this machine (None: `why` not), and its maps."""
 
     campaign: str
@@ -121,7 +121,7 @@ def _is_window(window: Any) -> bool:
     return isinstance(low, int | float) and isinstance(high, int | float) and low < high
 
 
-def find_view(results: Path, plate: str = "", models: Sequence[str] = (), methods: Sequence[str] = ()) -> View:
+def find_view(results: Path, plate: str = "", models: Sequence[str] = (), methods: Sequence[str] = ()) -> ViewerPlate:
     """Find a plate of the campaign with results in `results`, and its plates of maps by some classifiers and methods; empty: the first, all.
 
     Raises
@@ -148,7 +148,7 @@ def find_view(results: Path, plate: str = "", models: Sequence[str] = (), method
     plan = read_plan(layout.plan_file(results, plate))
     if plan is None:
         raise ValueError(f"{layout.plan_file(results, plate)}: no such file; a run writes it before its first job")
-    return View(job_list.campaign, plate, plan, *_source(results, plate, plan), maps)
+    return ViewerPlate(job_list.campaign, plate, plan, *_source(results, plate, plan), maps)
 
 
 def _first_plate(results: Path, job_list: JobList) -> str:
@@ -210,7 +210,7 @@ def _grid(plate: Path, field: str) -> dict[str, Any] | None:
             "width": shape[-1], "channels": prod(shape[:-2])}  # fmt: skip
 
 
-def served(view: View, begin: str = "") -> Served:
+def served(view: ViewerPlate, begin: str = "") -> SharedFiles:
     """Return what a browser gets of a view: the page with its scripts, and the plates below ``source`` and ``maps/{number}``."""
     nonce = secrets.token_urlsafe(16)
     pages = {
@@ -222,4 +222,4 @@ def served(view: View, begin: str = "") -> Served:
     pages |= {"": html.encode(), "view.json": json.dumps(view.plain(begin)).encode()}
     folders = {f"maps/{number}": one.path for number, one in enumerate(view.maps)}
     folders |= {"source": view.source} if view.source else {}
-    return Served(secrets.token_urlsafe(24), pages, folders, _POLICY.format(nonce=nonce))
+    return SharedFiles(secrets.token_urlsafe(24), pages, folders, _POLICY.format(nonce=nonce))

@@ -28,7 +28,7 @@ _NO_PAGE = "default-src 'none'; sandbox"
 
 
 @dataclass(frozen=True)
-class Served:
+class SharedFiles:
     """What is given away below the token: `pages`, by path, which may run in the browser; `folders`, by the beginning of their paths.
 
     `policy` is the content security policy of the pages. Whatever lies in a folder is data; what does not is answered by 204.
@@ -211,7 +211,7 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, served: Served, port: int = 0) -> None:
+    def __init__(self, served: SharedFiles, port: int = 0) -> None:
         self.served = served
         super().__init__(("127.0.0.1", port), _Handler)
 

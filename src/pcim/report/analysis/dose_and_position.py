@@ -15,7 +15,7 @@ from scipy.stats import rankdata
 from pcim.core.identity import KEY_COLUMNS, keyed_number
 from pcim.report.analysis.confounding import factors
 from pcim.report.analysis.intervals import bootstrap_means, holm, long_means
-from pcim.report.analysis.permutation_tests import ROUNDING, Tested, effects, permutations
+from pcim.report.analysis.permutation_tests import ROUNDING, PermutationTest, effects, permutations
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -132,7 +132,7 @@ def _trend(doses: Floats, values: Floats, strata: NDArray[Any], draws: int, seed
     ranks = [rankdata(each)[order] for each in (doses, values)]
     first, second = ((each - each.mean()) / each.std() / np.sqrt(len(each)) for each in ranks)
     rho = float(first @ second)
-    tested = Tested(abs(rho) - ROUNDING)
+    tested = PermutationTest(abs(rho) - ROUNDING)
     for permuted in permutations(second, homes[order], draws, seed):
         tested.meet(np.abs(permuted @ first))
         if not tested.is_open:

@@ -1,4 +1,4 @@
-"""Scores: every view's scores as one wide table, and what is read from it: the table of methods, curves, one view's fidelity."""
+"""MethodScores: every view's scores as one wide table, and what is read from it: the table of methods, curves, one view's fidelity."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ GAINS = ("morf_lerf", "road")
 
 
 @dataclass(frozen=True)
-class Scores:
+class MethodScores:
     """`wide`: a row a view (index: the key), a column a method, metric and substitute, NaN where not defined; `known`: a row a column
     of it, with `seen` (the method was given a background of this kind) and `chance` (NaN where there is none).
     """  # noqa: D205 - both parts at once
@@ -38,7 +38,7 @@ class Scores:
     known: pd.DataFrame
 
     @classmethod
-    def of(cls, parts: Iterable[pd.DataFrame]) -> Scores:
+    def of(cls, parts: Iterable[pd.DataFrame]) -> MethodScores:
         """Put together tables of the evaluate stage, one after another: of a campaign only the wide form is ever held whole."""
         wides, levels = [], []
         for part in parts:
@@ -64,11 +64,11 @@ class Scores:
         """The well of each view, the unit of resampling."""
         return self.wide.index.get_level_values("plate") + "/" + self.wide.index.get_level_values("well")
 
-    def in_order(self, methods: Sequence[str]) -> Scores:
+    def in_order(self, methods: Sequence[str]) -> MethodScores:
         """Return the same, the methods in this order, and after each of them what was made of its maps."""
         rank = {method: number for number, method in enumerate(methods)}
         columns = sorted(self.columns, key=lambda column: rank.get(column[0], len(rank)))
-        return Scores(self.wide[columns], self.known.loc[columns])
+        return MethodScores(self.wide[columns], self.known.loc[columns])
 
     def fidelity(self, method: str) -> pd.Series[float]:
         """Return what the order of one method's map is worth on each view, in [-1, 1]: mean gain with substitutes it has not seen."""
@@ -92,7 +92,7 @@ def _widened(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(values, index=index, columns=pd.MultiIndex.from_frame(first_columns.astype(str)))
 
 
-def method_table(scores: Scores, *, reference: str, draws: int) -> pd.DataFrame:
+def method_table(scores: MethodScores, *, reference: str, draws: int) -> pd.DataFrame:
     """Return each method's mean score in each metric, and its paired differences to `reference` and to the controls.
 
     A difference is method - other on the same views, in the metric's own direction. `above_blurred` and `above_contrast`: its interval

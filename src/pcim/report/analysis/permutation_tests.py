@@ -36,7 +36,7 @@ ROUNDING = 1e-9
 
 
 @dataclass
-class Tested:
+class PermutationTest:
     """A statistic that is compared with permutations: `reached` is the observed one; `above` of `total` were at least that."""
 
     reached: float
@@ -128,14 +128,14 @@ def effects(
     total, within = float(own @ own), len(own) - int(homes[-1]) - 1
     if total <= ROUNDING**2 * float(values @ values):
         return found
-    asked: dict[str, tuple[Projection, Tested]] = {}
+    asked: dict[str, tuple[Projection, PermutationTest]] = {}
     for name, levels in factors.items():
         projection = Projection.of(np.unique(np.asarray(levels)[kept], return_inverse=True)[1], homes)
         if 1 <= projection.told < within:
             between = float(projection.between(own[np.newaxis])[0])
             error = (total - between) / (within - projection.told)
             found[name] = ((between - projection.told * error) / (total + error), np.nan)
-            asked[name] = projection, Tested(between - ROUNDING * total)
+            asked[name] = projection, PermutationTest(between - ROUNDING * total)
     for permuted in permutations(own, homes, draws, seed):
         still = [(projection, tested) for projection, tested in asked.values() if tested.is_open]
         if not still:

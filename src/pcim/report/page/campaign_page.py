@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pcim.config.config import Config
-    from pcim.report.inputs import Inputs
+    from pcim.report.inputs import ReportInputs
     from pcim.report.page.classifier_page import ClassifierPage
 
 
@@ -33,7 +33,7 @@ class Pages:
 
     settings: Config
     classifiers: Sequence[ClassifierPage]
-    inputs: Inputs
+    inputs: ReportInputs
     command: str
     revisions: Mapping[str, int]
     software: Mapping[str, str]

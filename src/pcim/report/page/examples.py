@@ -9,7 +9,7 @@ import numpy as np
 
 from pcim.core.identity import ViewKey
 from pcim.core.tiling import Box
-from pcim.plates.attribution_plate import MapPlate
+from pcim.plates.attribution_plate import AttributionPlate
 from pcim.plates.field_image import FieldImage
 from pcim.views.reader import read_regions
 from pcim.views.resize import fit
@@ -79,7 +79,7 @@ def read_example(
     found = {}
     for method, place in maps.items():
         try:
-            field = fit(MapPlate(place).read_views(path, {name: box})[name], (box.height, box.width))
+            field = fit(AttributionPlate(place).read_views(path, {name: box})[name], (box.height, box.width))
         except (OSError, ValueError, KeyError):
             continue
         if not np.isnan(field).all():

@@ -1,4 +1,4 @@
-"""Reading: from the findings to words. What a classifier looks at is decided by the exchanges, never by a map.
+"""ClassifierVerdict: from the findings to words. What a classifier looks at is decided by the exchanges, never by a map.
 
 Maps propose, interventions decide, and the words say so when the two disagree. Nothing is written because somebody
 expects it: the same sentences come out with any names of regions, and "cannot tell" is an answer.
@@ -20,7 +20,7 @@ from pcim.report.wording.map_location import map_sentence, pointed_regions
 if TYPE_CHECKING:
     import pandas as pd
 
-Verdict = Literal["looks at the biology", "looks elsewhere", "looks at both", "cannot tell"]
+VerdictWord = Literal["looks at the biology", "looks elsewhere", "looks at both", "cannot tell"]
 
 JUDGED = ("label", "geometry")
 """Families of regions that say where a classifier looks; the map's highest pixels and channels are only told."""
@@ -33,10 +33,10 @@ _NAMES = {
 
 
 @dataclass(frozen=True)
-class Reading:
+class ClassifierVerdict:
     """What the numbers say of one classifier: a verdict, a headline, and sentences for each part of the page."""
 
-    verdict: Verdict
+    verdict: VerdictWord
     headline: str
     map_sentence: str
     channels: str
@@ -123,7 +123,7 @@ def read_classifier(  # noqa: PLR0913 - the findings and how to read them
     halo_px: float = 0.0,
     named: bool = True,
     channels: pd.DataFrame | None = None,
-) -> Reading:
+) -> ClassifierVerdict:
     """Read one classifier from its findings (see `pcim.report.analysis.findings`).
 
     `calls` = how many classes it ever called; `halo_px` = how much around them the objects are exchanged with; `named` = has it
@@ -135,7 +135,7 @@ def read_classifier(  # noqa: PLR0913 - the findings and how to read them
     directions = records(by_call) if by_call is not None else []
     deciding = [row for row in rows if decides(row, settings)]
     verdict, headline = _verdict(rows, objects, calls, settings)
-    return Reading(
+    return ClassifierVerdict(
         verdict=verdict,
         headline=headline,
         map_sentence=map_sentence(regions, objects, method, named=named),
@@ -162,7 +162,7 @@ def read_classifier(  # noqa: PLR0913 - the findings and how to read them
 
 def _verdict(  # noqa: PLR0911 - one return a case, in the order of the argument
     rows: list[Row], objects: str | None, calls: int, settings: ReadingSettings
-) -> tuple[Verdict, str]:
+) -> tuple[VerdictWord, str]:
     if not rows:
         one = calls <= 1
         why = "every view got the same call, so there was nothing to exchange" if one else "no region was exchanged"

@@ -12,7 +12,7 @@ from pcim.config.methods import method_read
 from pcim.core.identity import KEY_COLUMNS, ViewKey
 from pcim.core.tiling import Box
 from pcim.plates import ngff
-from pcim.plates.attribution_plate import MapPlate
+from pcim.plates.attribution_plate import AttributionPlate
 from pcim.plates.field_image import FieldImage
 from pcim.runtime.job_log import log
 from pcim.runtime.provenance import KEY, pixels_of, record
@@ -87,7 +87,7 @@ def aggregate_plate(  # noqa: PLR0913 - a job's inputs
     write_dataset(plate.around.dataset().assign_attrs({KEY: made}), object_maps)
     for method, place in maps.items():
         written = set(explained.loc[explained["method"] == method, "path"])
-        MapPlate(place).finish(ngff.read_plate(store.place), _by_well(written), place.stem)
+        AttributionPlate(place).finish(ngff.read_plate(store.place), _by_well(written), place.stem)
     log.info("%s: %d views, %d methods", store.name, len(explained) // max(1, len(maps)), len(maps))
 
 
@@ -115,7 +115,7 @@ class _Gathering:
         pixels = image.read(self.around.channels) if any(map(len, windows.values())) else None
         for method, of_method in views.groupby("method", sort=False):
             boxes = {str(row["view"]): Box.of(row) for row in rows_of(of_method)}
-            stored = MapPlate(self.maps[str(method)]).read_views(path, boxes)
+            stored = AttributionPlate(self.maps[str(method)]).read_views(path, boxes)
             is_read = method == method_read(list(self.maps))
             for view in rows_of(of_method):
                 maps, seen = np.nan_to_num(stored[view["view"]]), boxes[view["view"]].slices

@@ -13,7 +13,7 @@ from pcim.classifiers.contract import load_contract
 from pcim.config.base import CALL
 from pcim.core.identity import KEY_COLUMNS
 from pcim.plates import ngff
-from pcim.plates.attribution_plate import MapPlate
+from pcim.plates.attribution_plate import AttributionPlate
 from pcim.plates.quality import digest_pixels
 from pcim.runtime.job_log import log
 from pcim.runtime.journal import Journal
@@ -21,9 +21,9 @@ from pcim.runtime.tables import rows_of, write_table
 from pcim.stages.attribute.field_assembly import Assembly
 from pcim.stages.attribute.spool import Spool
 from pcim.stages.attribute.tally import Tally
-from pcim.stages.attribute.tasks import Job, Task, finished_fields, key_of
+from pcim.stages.attribute.tasks import AttributeJob, ExplainTask, finished_fields, key_of
 from pcim.stages.chunk_job import check_failures, of_chunk
-from pcim.views.intensity import Known
+from pcim.views.intensity import FieldRecords
 from pcim.views.objects import read_objects
 from pcim.views.reader import Waiting, batches, read_views
 from pcim.views.selection import is_selected, thin_wells
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from pcim.config.stages import AttributeSettings
     from pcim.stages.attribute.spool import Done
     from pcim.stages.chunk_job import ChunkJob
-    from pcim.views.reader import Reading
+    from pcim.views.reader import ViewPixels
 
 LEDGER_COLUMNS = [
     *KEY_COLUMNS, "top", "left", "height", "width", "status", "reason", "method", "layer", "scored", "target", "steps", "stop",
@@ -69,20 +69,20 @@ def attribute_chunk(  # noqa: PLR0913 - a job's inputs
     chunk: ChunkJob, *, fields: str, calls: str, method: str, maps: str, ledger: str, settings: AttributeSettings
 ) -> None:
     """Explain the selected views of a chunk by one method: maps into the plate of maps, the ledger last."""
-    job = Job(
+    job = AttributeJob(
         load_contract(chunk.model),
         chunk.load_classifier,
         method,
         settings,
         chunk.store,
-        MapPlate(Path(maps)),
+        AttributionPlate(Path(maps)),
         chunk.revision,
         chunk.workers,
     )
     fields_table, calls_table = pd.read_parquet(fields), pd.read_parquet(calls)
     views = views_of_wells(fields_table, chunk.wells, job.contract.input, chunk.accept, read_objects(chunk.objects))
     views = select_views(fields_table, calls_table, views, settings)
-    known, spool = Known.of(fields_table, chunk.intensities), Spool(ledger)
+    known, spool = FieldRecords.of(fields_table, chunk.intensities), Spool(ledger)
     rows = explain(job, views, fields_table, calls_table, Journal(ledger), spool, known)
     table = pd.DataFrame(rows, columns=LEDGER_COLUMNS)
     log.info("%s: %s", ledger, table["status"].value_counts().to_dict())
@@ -95,19 +95,19 @@ def attribute_chunk(  # noqa: PLR0913 - a job's inputs
 
 
 def explain(  # noqa: PLR0913, PLR0917 - what the rows rest on
-    job: Job,
+    job: AttributeJob,
     views: Sequence[View],
     fields: pd.DataFrame,
     calls: pd.DataFrame,
     journal: Journal,
     spool: Spool,
-    known: Known,
+    known: FieldRecords,
 ) -> list[dict[str, Any]]:
     """Explain views and return a ledger row each and layer, in the given order; what journal and spool know is not redone."""
     digests = {(r["well"], r["field"]): r["digest"] for r in rows_of(fields)}
     call_of = {tuple(r[c] for c in KEY_COLUMNS): r["call"] for r in rows_of(calls)}
     shapes = {r["path"]: (int(r["height"]), int(r["width"])) for r in rows_of(fields)}
-    tasks: dict[str, list[Task]] = {}
+    tasks: dict[str, list[ExplainTask]] = {}
     for view in (view for view in views if view.status == "ok"):
         call, digest = call_of[tuple(view.key.columns().values())], digests[view.key.well, view.key.field]
         tasks.setdefault(view.path, []).extend(job.tasks(view, call, digest, known.ends.get(view.path)))
@@ -124,11 +124,11 @@ def explain(  # noqa: PLR0913, PLR0917 - what the rows rest on
 
 
 def _explain_fields(  # noqa: PLR0913, PLR0917 - what fields are made of
-    job: Job,
-    waiting: dict[str, list[Task]],
+    job: AttributeJob,
+    waiting: dict[str, list[ExplainTask]],
     shapes: dict[str, tuple[int, int]],
     spool: Spool,
-    known: Known,
+    known: FieldRecords,
     tally: Tally,
 ) -> Iterator[list[dict[str, Any]]]:
     """Explain the tasks as their views are read; when the last view of a field is done, store the field and yield its rows."""
@@ -152,7 +152,7 @@ def _explain_fields(  # noqa: PLR0913, PLR0917 - what fields are made of
     log.info("%d views of unfinished fields are explained already", tally.done - tally.kept)
     if not left:
         return
-    of_view: dict[View, list[Task]] = {}
+    of_view: dict[View, list[ExplainTask]] = {}
     for task in left:
         of_view.setdefault(task.view, []).append(task)
     readings = read_views(job.plate, list(of_view), job.contract.input, job.workers, known)
@@ -165,7 +165,7 @@ def _explain_fields(  # noqa: PLR0913, PLR0917 - what fields are made of
             bar.update(*tally.new())
 
 
-def _load(job: Job) -> Classifier:
+def _load(job: AttributeJob) -> Classifier:
     """Load the classifier that the job's method asks."""
     classifier = job.load_classifier()
     from pcim.attribution.explain import asked_by  # torch is not needed before
@@ -174,7 +174,10 @@ def _load(job: Job) -> Classifier:
 
 
 def _explain_views(
-    job: Job, classifier: Classifier, of_view: Mapping[View, Sequence[Task]], readings: Iterable[Reading]
+    job: AttributeJob,
+    classifier: Classifier,
+    of_view: Mapping[View, Sequence[ExplainTask]],
+    readings: Iterable[ViewPixels],
 ) -> Iterator[list[Done]]:
     """Explain views as they are read; yield what is done, some views at a time, arrays in units of their view's mean."""
     from pcim.attribution.explain import explain_each  # torch is not needed before
@@ -203,8 +206,8 @@ def _explain_views(
 
 
 def _done(  # noqa: PLR0913, PLR0917 - what the ledger says of some views
-    job: Job,
-    tasks: Sequence[Task],
+    job: AttributeJob,
+    tasks: Sequence[ExplainTask],
     attribution: Attribution,
     arrays: Mapping[str, NDArray[np.float32]],
     seconds: float,
@@ -236,7 +239,7 @@ def _arrays(attribution: Attribution) -> dict[str, NDArray[np.float32]]:
     return {name: tensor.detach().cpu().numpy().astype(np.float32) for name, tensor in tensors.items()}
 
 
-def _shares(job: Job, channel_maps: NDArray[np.float32]) -> list[float]:
+def _shares(job: AttributeJob, channel_maps: NDArray[np.float32]) -> list[float]:
     """Return each channel's share of the attribution; NaN for a method that has one map for all channels."""
     channels = job.contract.input.channels
     totals = channel_maps.sum(axis=(1, 2), dtype=np.float64)
@@ -245,7 +248,9 @@ def _shares(job: Job, channel_maps: NDArray[np.float32]) -> list[float]:
     return [float(share) for share in totals / totals.sum()]
 
 
-def _rows(job: Job, view: View, layers: Sequence[str], ended: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+def _rows(
+    job: AttributeJob, view: View, layers: Sequence[str], ended: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
     """Return a view's ledger rows, one a layer: what is known before it is explained, and how that `ended`."""
     nothing = dict.fromkeys((*RECORDED, "mean_attribution", "seconds"), float("nan"))
     before = {
@@ -268,7 +273,7 @@ def _rows(job: Job, view: View, layers: Sequence[str], ended: Mapping[str, Any] 
     return [before | dict(ended or {}) | {"layer": layer, "scored": layer == first} for layer in layers]
 
 
-def _store(job: Job, path: str, assembly: Assembly, tasks: Sequence[Task]) -> list[dict[str, Any]]:
+def _store(job: AttributeJob, path: str, assembly: Assembly, tasks: Sequence[ExplainTask]) -> list[dict[str, Any]]:
     """Write a finished field in one step and return its rows."""
     if assembly.done:
         arrays = assembly.stitched()

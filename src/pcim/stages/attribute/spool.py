@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pcim.stages.attribute.tasks import Task
+    from pcim.stages.attribute.tasks import ExplainTask
 
-Done: TypeAlias = "tuple[Task, dict[str, Any], Mapping[str, NDArray[np.float32]]]"
+Done: TypeAlias = "tuple[ExplainTask, dict[str, Any], Mapping[str, NDArray[np.float32]]]"
 """A map that is made: of which task, how that ended for the ledger, and its arrays (channel, y, x)."""
 
 
@@ -36,7 +36,7 @@ class Spool:
         self._of_field: dict[str, list[Path]] = {}
         self._next = 0
 
-    def find(self, tasks: Mapping[str, Iterable[Task]]) -> Iterator[Done]:
+    def find(self, tasks: Mapping[str, Iterable[ExplainTask]]) -> Iterator[Done]:
         """Yield what is kept of these tasks (field -> tasks); what is kept of others is deleted."""
         wanted = {(path, task.fingerprint): task for path, members in tasks.items() for task in members}
         for file in sorted(self.folder.glob("*.npz")):

@@ -11,7 +11,7 @@ from pcim.runtime.progress import Meter, progress
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from pcim.stages.attribute.tasks import Task
+    from pcim.stages.attribute.tasks import ExplainTask
     from pcim.views.view import View
 
 
@@ -28,7 +28,7 @@ class Tally:
     _told: tuple[int, int] = (0, 0)
 
     @classmethod
-    def of(cls, views: Sequence[View], waiting: Mapping[str, Iterable[Task]]) -> Tally:
+    def of(cls, views: Sequence[View], waiting: Mapping[str, Iterable[ExplainTask]]) -> Tally:
         """Count the views of which no map is `waiting` (field -> tasks)."""
         to_come = Counter(task.view for members in waiting.values() for task in members)
         unfit = sum(view.status == "failed" for view in views)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pcim.classifiers.contract import Contract
     from pcim.config.stages import AttributeSettings
     from pcim.core.plate_source import Source
-    from pcim.plates.attribution_plate import MapPlate
+    from pcim.plates.attribution_plate import AttributionPlate
     from pcim.runtime.journal import Journal
     from pcim.views.view import View
 
@@ -26,7 +26,7 @@ Key = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Task:
+class ExplainTask:
     """One map to make: of which view and class, in which layers, the fingerprint of all it depends on, the digest of its field."""
 
     view: View
@@ -37,7 +37,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Job:
+class AttributeJob:
     """What every view of one job shares. The classifier is loaded when the first views are being read, and only if there are any."""
 
     contract: Contract
@@ -45,21 +45,21 @@ class Job:
     method: str
     settings: AttributeSettings
     plate: Source
-    maps: MapPlate
+    maps: AttributionPlate
     revision: int
     workers: int
 
-    def tasks(self, view: View, call: str, image_digest: str, ends: Any = None) -> list[Task]:
+    def tasks(self, view: View, call: str, image_digest: str, ends: Any = None) -> list[ExplainTask]:
         """Return what is to be made of a view that was called `call`: a class that several layers show is explained once."""
         shown: dict[str, list[str]] = {}
         for layer in self.settings.targets:
             shown.setdefault(call if layer == CALL else layer, []).append(layer)
         return [
-            Task(view, target, tuple(layers), self.fingerprint(image_digest, view, target, ends), image_digest)
+            ExplainTask(view, target, tuple(layers), self.fingerprint(image_digest, view, target, ends), image_digest)
             for target, layers in shown.items()
         ]
 
-    def provenance(self, tasks: Sequence[Task]) -> dict[str, Any]:
+    def provenance(self, tasks: Sequence[ExplainTask]) -> dict[str, Any]:
         """Return what a field's maps say of themselves. No time, no host: equal maps are equal bytes."""
         return {
             "method": self.method,
@@ -96,7 +96,9 @@ def key_of(row: dict[str, Any]) -> Key:
     return str(ViewKey.of(row)), row["layer"]
 
 
-def finished_fields(job: Job, tasks: dict[str, list[Task]], journal: Journal) -> dict[str, dict[Key, dict[str, Any]]]:
+def finished_fields(
+    job: AttributeJob, tasks: dict[str, list[ExplainTask]], journal: Journal
+) -> dict[str, dict[Key, dict[str, Any]]]:
     """Return the rows of the fields whose stored maps are whole and made of exactly these tasks: path -> key -> row."""
     rows = [row for row in journal.rows() if row["revision"] == job.revision]
     known = {(key_of(row), row["fingerprint"]): row for row in rows}
@@ -110,7 +112,7 @@ def finished_fields(job: Job, tasks: dict[str, list[Task]], journal: Journal) ->
     return finished
 
 
-def made_from(tasks: Iterable[Task]) -> dict[str, dict[str, dict[str, str]]]:
+def made_from(tasks: Iterable[ExplainTask]) -> dict[str, dict[str, dict[str, str]]]:
     """Return what a field's maps say of where they come from: by layer and view, the class and the fingerprint."""
     made: dict[str, dict[str, dict[str, str]]] = {"targets": {}, "fingerprints": {}}
     for task in tasks:
