@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 import yaml
@@ -487,6 +488,18 @@ def test_an_archive_whose_names_are_no_text_is_refused(kind: str, tmp_path: Path
     file.write_bytes(content)
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"sha256": digest_of(file)}))
     with pytest.raises(ModelError, match="no archive of torch"):
+        load(path)
+
+
+def test_an_onnx_model_whose_input_has_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    """ONNX's own checker passes it; ONNX Runtime loads it, and raises UnicodeDecodeError when it is asked for its inputs."""
+    path = write_form(tmp_path, "onnx", differentiable=False)
+    file = tmp_path / load_contract(path).weights
+    content = file.read_bytes()
+    name = onnx.load_model_from_string(content).graph.input[0].name.encode()
+    file.write_bytes(content.replace(name, bytes([name[0] ^ 0x80]) + name[1:]))
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"sha256": digest_of(file)}))
+    with pytest.raises(ModelError, match=r"net\.onnx: "):
         load(path)
 
 

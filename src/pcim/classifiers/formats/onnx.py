@@ -43,7 +43,11 @@ def load_onnx(contract: Contract, file: Path, weights: bytes) -> nn.Module:
     model = read_onnx(file, weights)
     least, most = _batches(contract, file, model)
     if not contract.differentiable:
-        return Session(_session(file, weights))
+        session = _session(file, weights)
+        try:
+            return Session(session)
+        except Exception as error:  # a name that is no text, an input of another type
+            raise ModelError(f"{file}: inputs and outputs cannot be used: {type(error).__name__}: {error}") from error
     convert = needed("onnx2torch", file, "; without it, differentiable: false asks it for scores alone").convert
     try:
         return Program(convert(model), least, most)
