@@ -47,21 +47,23 @@ RUNS_PROGRAMS = {"src/pcim/classifiers/formats/weights.py"}
 
 
 PARSERS = {
-    "csv.reader": {"bounded.py"}, "TiffFile": {"exports/tiffs.py"}, "Image.open": {"exports/images.py"}, "ET.iterparse": {"exports/export.py"},
-    "ET.parse": {"exports/ometiff.py"}, "ET.fromstring": {"exports/imagexpress.py"}, "tomllib.loads": {"exports/tiles.py"},
-    "np.lib.format.read_array": {"arrays.py"}, "safetensors.numpy.load": {"arrays.py"}, "safetensors.torch.load": {"weights.py"},
+    "csv.reader": {"core/safe_read.py"}, "TiffFile": {"plates/vendors/safe_tiff.py"}, "Image.open": {"plates/vendors/decode.py"},
+    "ET.iterparse": {"plates/vendors/export.py"}, "ET.parse": {"plates/vendors/ometiff.py"},
+    "ET.fromstring": {"plates/vendors/imagexpress.py"}, "tomllib.loads": {"plates/vendors/tiles.py"},
+    "np.lib.format.read_array": {"classifiers/formats/safe_arrays.py"}, "safetensors.numpy.load": {"classifiers/formats/safe_arrays.py"},
+    "safetensors.torch.load": {"classifiers/formats/weights.py"},
     # of the command line, and of the profile of who runs the campaign
-    "yaml.safe_load": {"commands/adopt.py", "siteprofile.py"},
+    "yaml.safe_load": {"cli/commands/adopt.py", "operations/doctor/cluster_profile.py"},
     # of what PCIM wrote itself: Snakemake's benchmarks, the spool of a job, a model folder that was just made or loaded
-    "csv.DictReader": {"pace.py", "status.py"}, "np.load": {"attribute/spool.py"}, "load_file": {"adopt.py", "probe.py"},
+    "csv.DictReader": {"campaign/chunk_size.py", "operations/status.py"}, "np.load": {"stages/attribute/spool.py"},
+    "load_file": {"classifiers/packaging/import_model.py", "operations/doctor/node_probe.py"},
     "pd.read_csv": set(), "pd.read_excel": set(), "pd.read_json": set(), "pd.read_xml": set(), "tomllib.load": set(), "json.load": set(),
 }  # fmt: skip
 """Parser -> the only modules that call it: each bounds what it is given, or is given what is trusted."""
 READS_INPUTS = (
-    "adopt", "arrays", "bioimage", "config", "contract", "exports/", "inputs", "modelfolder", "models", "ngff", "ngff_json", "platemaps", "scaffold", "source",
-    "stores", "survey", "weights", "written",
+    "core/", "config/", "classifiers/", "plates/", "campaign/input_tables", "campaign/scaffold/",
 )  # fmt: skip
-"""Modules that are given what others wrote: none reads Parquet."""
+"""Folders and modules that are given what others wrote: none reads Parquet."""
 PARQUET = {
     "pd.read_parquet",
     "pq.ParquetFile",

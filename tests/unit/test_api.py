@@ -77,7 +77,7 @@ def test_the_page_about_python_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     text = page.read_text(encoding="utf-8")
     assert all(f"| `{name}(" in text for name in named)
     assert {"worms", "rim", "background"} <= set(found["exchanged"]["region"])
-    told = re.findall(r"^\| `pcim\.(\w+)\.(\w+)\((.*?)\)`", text, re.MULTILINE)
+    told = re.findall(r"^\| `pcim\.([\w.]+)\.(\w+)\((.*?)\)`", text, re.MULTILINE)
     assert len(told) == 7
     for module, name, parameters in told:
         known = inspect.signature(getattr(importlib.import_module(f"pcim.{module}"), name)).parameters

@@ -12,7 +12,8 @@ from makers import write_campaign, write_model, write_plate
 
 from pcim.campaign.campaign import Campaign
 from pcim.campaign.input_tables import CampaignError
-from pcim.campaign.plan_file import plan_file
+from pcim.campaign.layout import plan_file, results_of
+from pcim.campaign.rule_inputs import RuleInputs
 from pcim.plates.ngff import NgffError
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ def test_jobs_do_not_look_at_the_plates_again(
     (tmp_path / "plate1.zarr").rename(tmp_path / "elsewhere.zarr")
     (tmp_path / "plate2.csv").unlink()
     job = Campaign.load(values, look_at_plates=False)
-    plan_file("planted", "plate2").unlink()
+    plan_file(results_of("planted"), "plate2").unlink()
     assert list(job.plans["plate1"].chunks) == ["A01-A04", "B01-B04"], "no plate map, and no plan but the one asked for"
 
 
@@ -204,9 +205,9 @@ def test_a_method_does_not_depend_on_the_settings_of_another(values: dict[str, A
         model = "spots"
 
     Wildcards.method = method  # type: ignore[attr-defined]
-    before = Campaign.load(values).attribute_settings(Wildcards)
+    before = RuleInputs(Campaign.load(values)).attribute_settings(Wildcards)
     values["attribute"]["pcim"]["steps"] = 77
-    assert Campaign.load(values).attribute_settings(Wildcards) == before
+    assert RuleInputs(Campaign.load(values)).attribute_settings(Wildcards) == before
 
 
 def test_classifiers_that_see_the_same_views_of_a_plate_are_pairs_in_the_order_of_the_config(
@@ -227,7 +228,7 @@ def test_classifiers_that_see_the_same_views_of_a_plate_are_pairs_in_the_order_o
         ("again", "plate2", "third"),
     ]
     assert (
-        campaign.of_pairs("{campaign}/{model}/{plate}/{other}")({"campaign": "planted"})[0]
+        RuleInputs(campaign).of_pairs("{campaign}/{model}/{plate}/{other}")({"campaign": "planted"})[0]
         == "planted/spots/plate2/again"
     )
 

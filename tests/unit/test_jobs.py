@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -21,9 +21,6 @@ from pcim.runtime.locks import hold_results, sole_writer
 from pcim.runtime.process import importing
 from pcim.runtime.tables import write_table
 from pcim.stages.chunk_job import gpus_of
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_a_log_holds_what_was_said_and_the_traceback_of_what_failed(tmp_path: Path) -> None:
@@ -78,7 +75,7 @@ def test_a_journal_survives_a_line_that_was_cut_off(tmp_path: Path) -> None:
 def test_the_campaign_is_free_again_when_its_process_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    code = "import pcim.runtime.job_log, time; pcim.runtime.locks.hold_results('demo'); print('held', flush=True); time.sleep(60)"
+    code = "import pathlib, time; from pcim.runtime.locks import hold_results; hold_results(pathlib.Path('results/demo/.lock')); print('held', flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"

@@ -3,44 +3,34 @@
 from __future__ import annotations
 
 import ast
+import collections
+import pkgutil
+import re
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import pcim
+from pcim.campaign import layout
 from pcim.revisions import REVISIONS
 
 ROOT = Path(__file__).parents[2]
-LIGHT = (
-    "plate",
-    "config",
-    "faults",
-    "contract",
-    "inputs",
-    "campaign",
-    "chunks",
-    "ngff",
-    "jobs",
-    "progress",
-    "revisions",
-    "source",
-    "plan",
-    "survey",
-    "exports",
-    "settings",
-    "budget",
-    "budget_settings",
-    "expected",
-    "pace",
-    "outline",
-    "provenance",
-)
+CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+"""What may import what; `make check` holds the package to it."""
+(LIGHT,) = [one["source_modules"] for one in CONTRACTS if one["name"] == "What the Snakefile imports stays light"]
+MOST_MODULES = 12  # in one folder: more are not found by their names
+MOST_LINES = 50  # of a body: what one screen shows
 HEAVY = {"torch", "zarr", "dask", "captum", "pandas", "scipy", "matplotlib"}
 
 
 def test_the_snakefile_which_every_job_reads_again_imports_nothing_heavy() -> None:
-    code = f"import sys, {', '.join(f'pcim.{name}' for name in LIGHT)}; print(*sys.modules)"
+    modules = [one.name for one in pkgutil.walk_packages(pcim.__path__, "pcim.") if one.name.startswith(tuple(LIGHT))]
+    assert len(modules) > len(LIGHT)
+    code = f"import sys, {', '.join(modules)}; print(*sys.modules)"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert not HEAVY & {name.partition(".")[0] for name in output.split()}
 
@@ -73,18 +63,88 @@ def test_a_script_is_an_adapter_with_one_call_and_no_branch(script: Path) -> Non
     assert not any(isinstance(node, ast.For | ast.While | ast.Try) for node in ast.walk(tree))
 
 
+def blocks_of(file: Path) -> dict[str, dict[str, list[str]]]:
+    """Return rule -> directive -> the paths below the results that it names, as in a file of rules."""
+    rules: dict[str, dict[str, list[str]]] = {}
+    for name, body in re.findall(
+        r"^rule (\w+):\n((?:    .*\n|\n)+)", file.read_text(encoding="utf-8") + "\n", re.MULTILINE
+    ):
+        for directive, text in re.findall(r"^    (\w+):\n((?:        .*\n|\n)+)", body, re.MULTILINE):
+            paths = re.findall(r'"results/\{+campaign\}+/([^"]+)"', text)
+            rules.setdefault(name, {})[directive] = [path.replace("{{", "{").replace("}}", "}") for path in paths]
+    return rules
+
+
+RULE_FILES = {path.stem: blocks_of(path) for path in sorted((ROOT / "workflow/rules").glob("*.smk"))}
+
+
+def test_the_rules_write_what_the_layout_says_and_nothing_else() -> None:
+    found = {rule: (stage, of) for stage, rules in RULE_FILES.items() for rule, of in rules.items()}
+    assert found.keys() == layout.RULES.keys()
+    for name, (stage, of) in found.items():
+        rule = layout.RULES[name]
+        assert (stage, of["output"]) == (rule.stage, list(rule.outputs.values())), name
+        assert of["log"] == [layout.log_of(Path(), rule.place).as_posix()]
+        assert of["benchmark"] == [layout.benchmark_of(Path(), rule.place).as_posix()]
+
+
+def test_the_rules_read_what_other_rules_write() -> None:
+    written = {path for rule in layout.RULES.values() for path in rule.outputs.values()}
+    written |= {layout.MAPS, layout.converted_plate(Path(), "{plate}").as_posix()}
+    for rules in RULE_FILES.values():
+        for name, of in rules.items():
+            for path in [*of.get("input", []), *of.get("params", [])]:
+                of_either = path if path in written else path.replace("{other}", "{model}")  # two are compared
+                assert of_either in written, (name, path)
+
+
+def texts_of(tree: ast.Module) -> Iterator[str]:
+    """Yield every text of a module but its docstrings; what an f-string fills in is in braces, and a path ends with a slash."""
+    for node in ast.walk(tree):
+        for inner in ast.iter_child_nodes(node):
+            if isinstance(inner, ast.JoinedStr):
+                yield ast.unparse(inner)[2:-1]
+            elif isinstance(inner, ast.Constant) and isinstance(inner.value, str) and not isinstance(node, ast.Expr):
+                yield (
+                    f"{inner.value}/"
+                    if isinstance(node, ast.Call) and ast.unparse(node.func) == "Path"
+                    else inner.value
+                )
+
+
+def test_no_module_but_the_layout_spells_a_path_below_the_results() -> None:
+    folders = "|".join([*layout.RULES, "maps", "logs", "benchmarks", "plan"])
+    spelt = re.compile(rf"(?:results/\S+/)?(?:{folders})/\S*|results/(?:\S+/\S+)?")
+    for path in sorted((ROOT / "src/pcim").rglob("*.py")):
+        found = [text for text in texts_of(ast.parse(path.read_text(encoding="utf-8"))) if spelt.fullmatch(text)]
+        assert not found or path.name in {"layout.py", "plate_view.py"}, (path, found)  # the latter's are addresses
+
+
 def test_every_stage_has_its_rule_file_its_script_its_module_and_its_revision() -> None:
     for stage in ("ingest", "classify", "attribute", "aggregate", "evaluate", "report"):
-        assert (ROOT / f"workflow/rules/{stage}.smk").is_file()
-        assert (ROOT / f"workflow/scripts/{stage}.py").is_file()
-        # `pcim.evaluate` is the public function: a module of that name would take its place once it is imported
-        places = (f"{stage}.py", f"{stage}/stage.py", f"{stage}_stage.py")
-        assert any((ROOT / "src/pcim" / place).is_file() for place in places)
         assert REVISIONS[stage] >= 1
+    for name, rule in layout.RULES.items():
+        assert (ROOT / f"workflow/rules/{rule.stage}.smk").is_file()
+        assert (ROOT / f"workflow/scripts/{name}.py").is_file()
+        assert any((ROOT / "src/pcim/stages" / place).exists() for place in (f"{name}.py", f"{name}/job.py"))
 
 
-def test_modules_are_small_and_none_is_called_utils() -> None:
-    modules = list((ROOT / "src").rglob("*.py"))
-    too_long = {path.name: n for path in modules if (n := len(path.read_text().splitlines())) > 300}
-    assert not too_long
+def body_lines(function: ast.FunctionDef) -> int:
+    """Return the lines of a function's body, without its docstring."""
+    first, *rest = function.body
+    is_doc = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+    return (function.end_lineno or 0) - (rest[0] if is_doc and rest else first).lineno + 1
+
+
+def test_folders_and_functions_are_small_and_nothing_is_called_utils() -> None:
+    modules = sorted((ROOT / "src").rglob("*.py"))
+    folders = collections.Counter(path.parent for path in modules if path.name != "__init__.py")
+    assert {folder.name: count for folder, count in folders.items() if count > MOST_MODULES} == {}
+    too_long = {
+        f"{path.name}: {node.name}": lines
+        for path in modules
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and (lines := body_lines(node)) > MOST_LINES
+    }
+    assert too_long == {}
     assert not {"utils.py", "common.py", "helpers.py", "misc.py"} & {path.name for path in modules}

@@ -15,8 +15,9 @@ from makers import spot_field, write_campaign, write_plate
 from pcim.campaign import cost
 from pcim.campaign.campaign import Campaign
 from pcim.campaign.input_tables import CampaignError
+from pcim.campaign.layout import plan_file, results_of
 from pcim.campaign.plan import plan_plate
-from pcim.campaign.plan_file import plan_file, read_plan
+from pcim.campaign.plan_file import read_plan
 from pcim.config.classifier import Region
 from pcim.core.plate_source import Source
 from pcim.plates.inventory import Survey
@@ -49,11 +50,11 @@ def test_jobs_read_the_plan_that_the_run_wrote(values: dict[str, Any]) -> None:
 
 def test_chunks_that_are_planned_never_change(values: dict[str, Any]) -> None:
     Campaign.load(values).write_plans()
-    before = plan_file("planted", "plate1").read_bytes()
+    before = plan_file(results_of("planted"), "plate1").read_bytes()
     changed = Campaign.load(values | {"wells_per_chunk": 1})
     changed.write_plans()
     assert len(changed.chunks["plate1"]) == 2
-    assert plan_file("planted", "plate1").read_bytes() == before
+    assert plan_file(results_of("planted"), "plate1").read_bytes() == before
     shutil.rmtree("results")
     assert len(Campaign.load(values | {"wells_per_chunk": 1}).chunks["plate1"]) == 8
 
@@ -67,7 +68,7 @@ def test_a_new_plate_is_cut_by_what_was_measured_and_changes_no_other_plan(
     one = values | {"classifiers": {"spots": spots | {"plates": ["plate1"]}}, "plates": str(tmp_path / "one.tsv")}
     Path(one["plates"]).write_text("".join((tmp_path / "plates.tsv").read_text().splitlines(keepends=True)[:2]))
     Campaign.load(one).write_plans()
-    file = plan_file("planted", "plate1")
+    file = plan_file(results_of("planted"), "plate1")
     before = file.read_bytes()
     assert json.loads(before)["basis"] == [
         "4 wells a chunk, 0.267 minutes at 4 maps a well and 1 s a map, assumed (budget.seconds_per_view)"
@@ -98,7 +99,7 @@ def test_a_plate_that_gains_wells_gets_new_chunks_for_them_alone(tmp_path: Path)
 
 def test_a_plan_of_another_form_is_refused_not_guessed_at(values: dict[str, Any]) -> None:
     Campaign.load(values).write_plans()
-    file = plan_file("planted", "plate1")
+    file = plan_file(results_of("planted"), "plate1")
     for content in ('{"form": 0}', "{", "[]"):
         file.write_text(content)
         with pytest.raises(CampaignError, match=r"plate1\.json: .*delete it to plan the plate anew"):
@@ -176,7 +177,7 @@ def test_a_campaign_above_its_quota_is_refused_before_any_work(
     values: dict[str, Any], quota: dict[str, float], words: str
 ) -> None:
     with pytest.raises(CampaignError, match=words):
-        Campaign.load(values | {"budget": quota})
+        cost.refuse_over_budget(Campaign.load(values | {"budget": quota}))
 
 
 def test_a_source_column_with_a_wrong_value_or_name_is_refused(values: dict[str, Any], tmp_path: Path) -> None:
@@ -209,7 +210,7 @@ def test_an_address_with_a_secret_is_refused_and_not_repeated(
 
 def test_a_plan_is_text_that_a_person_can_read(values: dict[str, Any]) -> None:
     Campaign.load(values).write_plans()
-    content = json.loads(plan_file("planted", "plate2").read_text())
+    content = json.loads(plan_file(results_of("planted"), "plate2").read_text())
     assert content["survey"]["wells"]["A01"] == ["A/1", ["0"]]
     assert content["source"]["format"] == "omezarr"
 

@@ -151,7 +151,7 @@ def test_a_job_that_is_interrupted_ends_with_a_line_and_its_own_code(number: sig
 
 def test_in_a_file_or_a_pipe_progress_is_plain_lines_and_on_a_terminal_a_bar_that_moves(tmp_path: Path) -> None:
     code = (
-        "from pcim import progress\n"
+        "from pcim.runtime import progress\n"
         "with progress.progress_bar(3, 'rescan', 'field') as bar:\n    bar.mininterval = 0\n    [bar.update() for _ in range(3)]"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from pcim.campaign.campaign import Campaign
 from pcim.campaign.job_list import JobList, read_job_list
+from pcim.campaign.rule_inputs import RuleInputs
 from pcim.cli.main import app
 from pcim.cli.output import show_status
 from pcim.operations.job_states import progress_file
@@ -81,8 +82,8 @@ def test_before_the_first_job_everything_waits_as_planned(root: Path) -> None:
     assert {r.plate for r in status.rows} == {"plate1", "plate2", ""}
 
 
-def test_the_outline_names_the_jobs_that_the_rules_make(root: Path, inputs: dict[str, Any]) -> None:
-    campaign = Campaign.load(inputs)
+def test_the_list_of_jobs_names_the_jobs_that_the_rules_make(root: Path, inputs: dict[str, Any]) -> None:
+    inputs_of_rules = RuleInputs(Campaign.load(inputs))
     tables = {f"{root}/{job.table}" for job in read_job_list(root).jobs()}
     for pattern in (
         "results/{campaign}/classify/{model}/{plate}/{chunk}.parquet",
@@ -92,7 +93,7 @@ def test_the_outline_names_the_jobs_that_the_rules_make(root: Path, inputs: dict
         "results/{campaign}/ingest/{plate}/fields.parquet",
         "results/{campaign}/evaluate/{model}/interventions.parquet",
     ):
-        paths = set(campaign.everywhere(pattern)({"campaign": "planted"}))
+        paths = set(inputs_of_rules.everywhere(pattern)({"campaign": "planted"}))
         assert paths <= tables
         tables -= paths
     assert tables == {f"{root}/report/index.html"}

@@ -66,9 +66,9 @@ def find(package: Path) -> subprocess.CompletedProcess[str]:
 
 def test_an_installed_package_uses_the_workflow_that_it_carries_and_says_when_it_has_none(tmp_path: Path) -> None:
     package = tmp_path / "site/pcim"
-    package.mkdir(parents=True)
-    for name in ("__init__.py", "workflow_files.py"):
-        shutil.copy(ROOT / "src/pcim" / name, package)
+    (package / "core").mkdir(parents=True)
+    for name in ("__init__.py", "core/__init__.py", "core/workflow_files.py"):
+        shutil.copy(ROOT / "src/pcim" / name, package / name)
     assert f"FileNotFoundError: {package}: the workflow is neither" in find(package).stderr
     for folder in ("workflow", "profiles"):
         shutil.copytree(ROOT / folder, package / "_workflow" / folder)

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 def campaigns(incomplete: str) -> list[str]:
     """Return the folders of campaigns below ``results`` here, for a shell that completes."""
-    found = sorted(file.parent.as_posix() for file in Path("results").glob("*/campaign.json"))
+    from pcim.campaign.layout import RESULTS, job_list_file  # a shell that completes waits for what is imported
+
+    found = sorted(file.parent.as_posix() for file in RESULTS.glob(f"*/{job_list_file(Path()).name}"))
     return [folder for folder in found if folder.startswith(incomplete)]
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pcim.campaign.layout import results_of
 from pcim.core.workflow_files import find_profile, workflow_folder
 from pcim.operations.doctor import machine, slurm, trial_jobs
 from pcim.operations.doctor.cluster_profile import read_profile, rules_of
@@ -67,7 +68,7 @@ def _examine_cluster(
     if not with_jobs or campaign is None:
         yield Check("test job", "skipped", "--no-job" if not with_jobs else "the config has faults")
         return
-    root = Path("results") / campaign.name
+    root = results_of(campaign.name)
     root.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=".doctor-", dir=root))
     told = _told(campaign, clone)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 from pcim.campaign.campaign import Campaign
 from pcim.campaign.cost import Cost, costs, refuse_over_budget
 from pcim.campaign.input_tables import CampaignError, read_config
+from pcim.campaign.layout import RESULTS, results_of
 from pcim.core.plate_source import REMOTE
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def load_campaign(files: Sequence[Path]) -> tuple[Campaign | None, list[Check]]:
 
 def check_results(campaign: str) -> Iterator[Check]:
     """Write, lock and rename a file where the results go, and take it away again."""
-    root = Path("results") / campaign
+    root = results_of(campaign)
     made = [folder for folder in (root, root.parent) if not folder.exists()]
     file = root / f".doctor-{os.getpid()}"
     try:
@@ -154,7 +155,7 @@ def check_writers(places: Mapping[str, Path]) -> Iterator[Check]:
 
 def check_writable(campaign: str) -> Check:
     """Ask, writing nothing, whether the results may be written where they go."""
-    root = Path("results") / campaign
+    root = results_of(campaign)
     there = next(folder for folder in (root, *root.parents) if folder.exists())
     cure = "make it a folder that you may write to"
     if not there.is_dir():
@@ -167,7 +168,7 @@ def check_writable(campaign: str) -> Check:
 def check_space(campaign: Campaign) -> Iterator[Check]:
     """Compare what is free, and what a quota leaves, with what the campaign is still to write."""
     cost = sum(costs(campaign).values(), Cost())
-    place = next(path for path in (Path("results") / campaign.name, Path("results"), Path()) if path.exists())
+    place = next(path for path in (results_of(campaign.name), RESULTS, Path()) if path.exists())
     need = f"still to write: about {cost.gigabytes:,.1f} GB before compression and {cost.files:,} files"
     free_gb, files_left = shutil.disk_usage(place).free / 1e9, os.statvfs(place).f_favail
     short = cost.gigabytes > free_gb or (0 < files_left < cost.files)
@@ -276,7 +277,7 @@ def places_of(campaign: Campaign | None, clone: Path) -> dict[str, Path]:
     found = {
         "clone": clone,
         "environment": Path(sys.prefix),
-        "results": Path("results") / (campaign.name if campaign else ""),
+        "results": results_of(campaign.name) if campaign else RESULTS,
     }
     if campaign:
         found |= {
