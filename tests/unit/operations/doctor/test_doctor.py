@@ -23,7 +23,7 @@ from pcim.operations.doctor.node_probe import look_around
 from pcim.operations.doctor.slurm import minutes
 from pcim.operations.doctor.trial_jobs import Trial, judge
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[4]
 SINFO = "cpu*|up|1-00:00:00|8000+|(null)\ncpu*|up|1-00:00:00|16000|(null)\ngpu|up|12:00:00|64000|gpu:h200:2(S:0-1)"
 RUN_NOW = """#!/bin/sh
 for word; do case "$word" in --output=*) log="${word#--output=}";; esac; done

@@ -373,7 +373,7 @@ def test_the_package_imports_torch_only_when_the_method_is_asked_for() -> None:
 
 
 def test_the_readmes_lines_of_python_run(detector: nn.Module, images: torch.Tensor) -> None:
-    text = (Path(__file__).parents[2] / "README.md").read_text()
+    text = (Path(__file__).parents[3] / "README.md").read_text()
     (lines,) = [block.split("```")[0] for block in text.split("```python\n")[1:]]
     names: dict[str, Any] = {"classifier": detector, "images": images}
     exec(lines, names)

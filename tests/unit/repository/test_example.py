@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import ModuleType
 
-EXAMPLE = Path(__file__).parents[2] / "example"
+EXAMPLE = Path(__file__).parents[3] / "example"
 WELLS = {"bbbc013": 48, "bbbc010": 69}
 ROWS = [("bbbc013", row) for row in "ABEF"] + [("bbbc010", row) for row in "ACD"]
 MODELS = ["bbbc013_translocation", "bbbc010_rows", "bbbc010_columns"]

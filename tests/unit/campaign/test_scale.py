@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 HEAVY = {"torch", "zarr", "dask", "pandas", "scipy", "matplotlib", "captum", "pyarrow"}
 
 

@@ -9,7 +9,7 @@ from types import ModuleType, SimpleNamespace
 import nbformat
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")

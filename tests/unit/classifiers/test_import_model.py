@@ -23,7 +23,7 @@ from pcim.classifiers.contract import ModelError, load_contract
 from pcim.classifiers.packaging.bioimage_zoo import normalisation
 from pcim.cli.main import app
 
-GUIDE = Path(__file__).parents[2] / "docs/own-model.md"
+GUIDE = Path(__file__).parents[3] / "docs/own-model.md"
 TOLD = ["--channels", "DNA,Reporter", "--classes", "plain,spot", "--mean", "200,200", "--std", "100,100"]
 
 

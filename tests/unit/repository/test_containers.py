@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from lent import lent_python
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DOCKERFILE = (ROOT / "containers/Dockerfile").read_text()
 DEFINITION = (ROOT / "containers/pcim.def").read_text()
 SECTIONS = {"arguments", "files", "post", "environment", "runscript", "test", "help"}

@@ -22,7 +22,7 @@ from pcim.core.plate_source import Source
 from pcim.report.ro_crate import CrateInput, copy_workflow, write_crate
 from pcim.stages.report import report_campaign
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DATA = ROOT / "tests/data/crate"
 TOOLS = Path(os.environ.get("PCIM_TOOLS", ROOT / ".venv/tools")) / "bin"
 CONTEXT = "https://w3id.org/ro/crate/1.1/context"

@@ -16,7 +16,7 @@ from pcim.campaign.input_tables import CampaignError, read_config
 from pcim.config.yaml_lines import MAX_BYTES, YamlSource, read_together, read_yaml
 from pcim.operations.validate import validate
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def read(file: Path, text: str) -> tuple[YamlSource | None, list[str]]:

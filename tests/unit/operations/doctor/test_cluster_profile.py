@@ -9,7 +9,7 @@ import yaml
 
 from pcim.operations.doctor.cluster_profile import evaluate, read_profile, rules_of
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[4]
 RULES = rules_of(ROOT / "workflow/rules")
 
 

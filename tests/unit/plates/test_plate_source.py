@@ -28,7 +28,7 @@ from pcim.plates.field_image import FieldImage
 from pcim.plates.inventory import survey_plate
 from pcim.plates.ngff_json import MAX_JSON_BYTES
 
-SUITES = Path(__file__).parents[1] / "data" / "ngff"
+SUITES = Path(__file__).parents[2] / "data" / "ngff"
 CASES = [
     pytest.param(version, kind, case, id=f"{version} {case['formerly']}")
     for version in ("0.4", "0.5")

@@ -41,7 +41,7 @@ from pcim.operations.validate import validate
 from pcim.plates.inventory import Survey, survey_plate
 from pcim.plates.vendors import MARKS, READERS, read_export
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")

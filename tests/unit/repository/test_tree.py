@@ -5,11 +5,9 @@ from __future__ import annotations
 import ast
 import collections
 import pkgutil
-import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +16,7 @@ import pcim
 from pcim.campaign import layout
 from pcim.revisions import REVISIONS
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
 """What may import what; `make check` holds the package to it."""
 (LIGHT,) = [one["source_modules"] for one in CONTRACTS if one["name"] == "What the Snakefile imports stays light"]
@@ -61,63 +59,6 @@ def test_a_script_is_an_adapter_with_one_call_and_no_branch(script: Path) -> Non
     ]
     assert len(body) <= 20
     assert not any(isinstance(node, ast.For | ast.While | ast.Try) for node in ast.walk(tree))
-
-
-def blocks_of(file: Path) -> dict[str, dict[str, list[str]]]:
-    """Return rule -> directive -> the paths below the results that it names, as in a file of rules."""
-    rules: dict[str, dict[str, list[str]]] = {}
-    for name, body in re.findall(
-        r"^rule (\w+):\n((?:    .*\n|\n)+)", file.read_text(encoding="utf-8") + "\n", re.MULTILINE
-    ):
-        for directive, text in re.findall(r"^    (\w+):\n((?:        .*\n|\n)+)", body, re.MULTILINE):
-            paths = re.findall(r'"results/\{+campaign\}+/([^"]+)"', text)
-            rules.setdefault(name, {})[directive] = [path.replace("{{", "{").replace("}}", "}") for path in paths]
-    return rules
-
-
-RULE_FILES = {path.stem: blocks_of(path) for path in sorted((ROOT / "workflow/rules").glob("*.smk"))}
-
-
-def test_the_rules_write_what_the_layout_says_and_nothing_else() -> None:
-    found = {rule: (stage, of) for stage, rules in RULE_FILES.items() for rule, of in rules.items()}
-    assert found.keys() == layout.RULES.keys()
-    for name, (stage, of) in found.items():
-        rule = layout.RULES[name]
-        assert (stage, of["output"]) == (rule.stage, list(rule.outputs.values())), name
-        assert of["log"] == [layout.log_of(Path(), rule.place).as_posix()]
-        assert of["benchmark"] == [layout.benchmark_of(Path(), rule.place).as_posix()]
-
-
-def test_the_rules_read_what_other_rules_write() -> None:
-    written = {path for rule in layout.RULES.values() for path in rule.outputs.values()}
-    written |= {layout.MAPS, layout.converted_plate(Path(), "{plate}").as_posix()}
-    for rules in RULE_FILES.values():
-        for name, of in rules.items():
-            for path in [*of.get("input", []), *of.get("params", [])]:
-                of_either = path if path in written else path.replace("{other}", "{model}")  # two are compared
-                assert of_either in written, (name, path)
-
-
-def texts_of(tree: ast.Module) -> Iterator[str]:
-    """Yield every text of a module but its docstrings; what an f-string fills in is in braces, and a path ends with a slash."""
-    for node in ast.walk(tree):
-        for inner in ast.iter_child_nodes(node):
-            if isinstance(inner, ast.JoinedStr):
-                yield ast.unparse(inner)[2:-1]
-            elif isinstance(inner, ast.Constant) and isinstance(inner.value, str) and not isinstance(node, ast.Expr):
-                yield (
-                    f"{inner.value}/"
-                    if isinstance(node, ast.Call) and ast.unparse(node.func) == "Path"
-                    else inner.value
-                )
-
-
-def test_no_module_but_the_layout_spells_a_path_below_the_results() -> None:
-    folders = "|".join([*layout.RULES, "maps", "logs", "benchmarks", "plan"])
-    spelt = re.compile(rf"(?:results/\S+/)?(?:{folders})/\S*|results/(?:\S+/\S+)?")
-    for path in sorted((ROOT / "src/pcim").rglob("*.py")):
-        found = [text for text in texts_of(ast.parse(path.read_text(encoding="utf-8"))) if spelt.fullmatch(text)]
-        assert not found or path.name in {"layout.py", "plate_view.py"}, (path, found)  # the latter's are addresses
 
 
 def test_every_stage_has_its_rule_file_its_script_its_module_and_its_revision() -> None:

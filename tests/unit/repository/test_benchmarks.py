@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-_FILE = Path(__file__).parents[2] / "benchmarks/harness.py"
+_FILE = Path(__file__).parents[3] / "benchmarks/harness.py"
 _SPEC = importlib.util.spec_from_file_location("harness", _FILE)
 assert _SPEC is not None
 assert _SPEC.loader is not None

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from pcim.cli.main import app
 from pcim.core import workflow_files
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FIND = "from pcim.core.workflow_files import profile, snakefile; print(snakefile(), profile('slurm'))"
 
 
