@@ -1,4 +1,4 @@
-"""The campaign: config, plates, plate maps and contracts read together, every fault found before any work.
+"""Load a campaign: its config, plates, plate maps and contracts, checked before any work.
 
 The Snakefile loads it, and every job reads the Snakefile again, so this module stays light: no torch, no zarr, no pandas.
 """

@@ -1,4 +1,4 @@
-"""The size of chunks: how long a map takes, as far as this campaign has measured it, and how many wells a job gets by that."""
+"""How many wells a chunk gets, from the time per map that this campaign has measured."""
 
 from __future__ import annotations
 

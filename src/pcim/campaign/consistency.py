@@ -1,4 +1,4 @@
-"""Agreement: do a campaign's config, plate maps, contracts and plates fit one another? Every fault with its place."""
+"""Check that config, plate maps, contracts and plates fit together. Each fault names its place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The budget: what a campaign will cost before it costs anything, by plate, and whether that is allowed.
+"""What a campaign will cost before it starts, per plate, and whether its budget allows it.
 
 Every figure comes from the plans (the plates' metadata), so it can be had before any pixel is read: a field that ingest finds
 unfit will cost less.

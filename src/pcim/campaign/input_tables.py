@@ -1,4 +1,4 @@
-"""The inputs of a campaign: plates.tsv, plate maps, contracts and the plates' own metadata, with every fault found."""
+"""Read the inputs of a campaign: plates.tsv, plate maps and contracts. Each fault names its place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The list of jobs: the jobs of a campaign and what each will make, written beside its results.
+"""The jobs of a campaign and what each will write, kept beside its results.
 
 A run writes it before its first job; whoever asks for the campaign's status reads it and needs neither Snakemake nor a plate.
 """

@@ -1,4 +1,4 @@
-"""The plan: what each plate holds and which wells each job works on, written once and kept.
+"""Plan a plate: what it holds, and which wells each job works on. A plan is written once and kept.
 
 A first run plans from the plates' metadata; jobs and later runs read the plan. Chunks that are written never change: a plate
 that gains wells gets new chunks for them, and new settings hold for plates that are planned later.

@@ -1,4 +1,4 @@
-"""What the rules ask of a campaign: their inputs and parameters, each a function of Snakemake's wildcards.
+"""The inputs and parameters of the workflow's rules, each a function of Snakemake's wildcards.
 
 Snakemake compares what these functions return with the last run's: a changed value is what makes a job run again.
 """

@@ -1,4 +1,4 @@
-"""What is to be expected of a plate's wells before any pixel is read: views, maps of a method, and the fields that these lie in."""
+"""How many views, maps and fields a plate will have, estimated before any pixel is read."""
 
 from __future__ import annotations
 

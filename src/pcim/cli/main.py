@@ -1,4 +1,4 @@
-"""The command line, ``pcim``: its commands in the order of the work. Each is a module in `pcim.cli.commands`."""
+"""The command line ``pcim``. Each command is a module in `pcim.cli.commands`."""
 
 from __future__ import annotations
 

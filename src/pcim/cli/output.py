@@ -1,4 +1,4 @@
-"""Screens: what the command line prints for people. Values in, text out; the same words read well in a pipe."""
+"""Text that the commands print for people: status, scans, reproductions, checks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running: Snakemake in this process, as ``python -m pcim.cli.run_snakemake WORDS``, which Ctrl-C ends with a sentence."""
+"""Run Snakemake in this process (``python -m pcim.cli.run_snakemake WORDS``); Ctrl-C ends it with one sentence."""
 
 from __future__ import annotations
 

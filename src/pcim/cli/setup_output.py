@@ -1,4 +1,4 @@
-"""Screens of what comes before a run: what is wrong or right, what was found, what was written and what to do next."""
+"""Text that `pcim init` and `pcim validate` print: what was found, what is wrong, what to do next."""
 
 from __future__ import annotations
 

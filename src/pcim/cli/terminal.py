@@ -1,4 +1,4 @@
-"""What the commands share: options, where they print, and how they refuse."""
+"""What the commands share: their options, their console, and how they refuse."""
 
 from __future__ import annotations
 

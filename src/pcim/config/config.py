@@ -1,4 +1,4 @@
-"""Choices: every setting of a campaign, with its meaning, unit, default and bound. `config/README.md` is made from it.
+"""The config of a campaign: each setting with its meaning, unit, default and bound. `config/README.md` is made from it.
 
 The models are frozen and refuse unknown keys. Threads, memory, partitions and GPUs are no choices about the science: they
 live in the profiles.

@@ -1,4 +1,4 @@
-"""Faults in what a user wrote, each as one line that names the place, the value and what is allowed."""
+"""Faults in what a user wrote. Each is one line that names the place, the value and what is allowed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Methods: their names in the config, and the settings of each."""
+"""Names and settings of the attribution methods."""
 
 from __future__ import annotations
 

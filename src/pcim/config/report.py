@@ -1,4 +1,4 @@
-"""Reading settings: where a number of the report becomes a word, each threshold with its reason."""
+"""Settings of the report: the thresholds at which a number becomes a word, each with its reason."""
 
 from __future__ import annotations
 

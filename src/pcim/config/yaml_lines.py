@@ -1,4 +1,4 @@
-"""YamlSource: YAML as people write it, every key with the line that gives it.
+"""Read YAML with the line of each key. Duplicate keys and aliases are refused.
 
 PyYAML keeps the last of two equal keys and follows any alias in silence: here both are faults.
 """

@@ -1,4 +1,4 @@
-"""Identity: how a plate, a well, a field and a view are named. Nowhere else is a well name taken apart."""
+"""Names of plates, wells, fields and views. No other module takes a well name apart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Source plates: where one lies, on a disk or a server, and which of its planes the classifier sees. Nothing is opened here."""
+"""Where a source plate lies, on a disk or a server, and which of its planes the classifier sees. Nothing is opened here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading what others wrote: regular files of a bounded size, and words about them that a log or terminal may show."""
+"""Read files of unknown origin: bounded in size, with text that is safe to print in a log or a terminal."""
 
 from __future__ import annotations
 

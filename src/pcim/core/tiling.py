@@ -1,4 +1,4 @@
-"""Planning: integers in, plan out. Which tiles cover a field, which wells one job works on, which views are explained."""
+"""Tiles that cover a field, and boxes in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measured: the names in the tables of scores and exchanges: metrics and their direction, controls, regions without a label."""
+"""Names in the tables: metrics and their direction, controls, and regions that no label gives."""
 
 from __future__ import annotations
 

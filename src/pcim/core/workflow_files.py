@@ -1,4 +1,4 @@
-"""Where the workflow lies: in the package, if that was installed from a wheel, else in the clone that the package is part of."""
+"""Where the workflow lies: in the package if a wheel installed it, else in the clone around the package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Differences: how a call or a map that was made again differs from the recorded one, and what changed since."""
+"""How a prediction or a map that was computed again differs from the recorded one, and what changed since."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PlannedJob states: what became of one job, seen from outside: its table if there is one, else its progress, journal, lock and log."""
+"""The state of one job, seen from outside: from its table, else its progress, journal, lock and log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reproduce: make maps and calls again from what their tables record, elsewhere, and compare them with the campaign's, map by map.
+"""Compute maps and predictions again from what their tables record, and compare them with the stored ones.
 
 A table's record holds all that its job was told (`provenance.of_chunk`), so neither the config nor plates.tsv is asked: both may have
 changed. The campaign is only read.

@@ -1,4 +1,4 @@
-"""Rescan: do the plates still hold the pixels that were ingested? What changed is made to be done again, and nothing else.
+"""Compare the pixels of the plates with those that were ingested, and let a rerun redo what changed.
 
 Source plates count as immutable, so nobody looks at their pixels again unless asked; this looks at every one of them.
 """

@@ -1,4 +1,4 @@
-"""Status: how far a campaign is, what failed and why, and when it will end, from what lies in its folder. Nothing is started or changed."""
+"""How far a campaign is, what failed and why, and when it will end. Nothing is started or changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Validation: everything that can be wrong with a campaign, found before anything runs. No lock is taken and nothing is written.
+"""Find every fault of a campaign before anything runs. No lock is taken and nothing is written.
 
 The doctor asks whether this machine or cluster is able, this asks whether the campaign is right.
 """

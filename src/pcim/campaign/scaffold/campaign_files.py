@@ -1,4 +1,4 @@
-"""Scaffolding: the files of a campaign, from plates that were found and a classifier's contract. What they say passes `pcim validate`."""
+"""Write the files of a new campaign, from the plates and the contract that were found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Discovery: which plates lie in a folder, of which format, and what each holds. Metadata alone is read."""
+"""Find the plates in a folder: their format and what each holds. Only metadata is read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plate maps for people to fill in: every well of a layout in plate order, empty or from a table that they have."""
+"""Write plate maps to fill in: every well in plate order, empty or from an existing table."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The commands of ``pcim``, a module each; `pcim.cli.main` puts them together. Each computes elsewhere and prints here."""
+"""The commands of ``pcim``, one module per command. `pcim.cli.main` collects them."""

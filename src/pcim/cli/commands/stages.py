@@ -1,4 +1,4 @@
-"""A verb a stage: the workflow up to and including it, run by Snakemake, which takes this process's place."""
+"""One command per stage. It replaces this process with Snakemake and runs the workflow up to that stage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The site profile: what each rule will ask of a cluster, from the rules and a Snakemake profile. Nothing of a file is ever run."""
+"""What each rule will ask of a cluster, read from the rules and a Snakemake profile. Files are parsed and never run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Doctor: will this campaign run here? Each check is a line with what was found and what to do; nothing is changed."""
+"""Check whether a campaign will run here. Each check says what was found and what to do."""
 
 from __future__ import annotations
 

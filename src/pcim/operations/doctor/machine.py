@@ -1,4 +1,4 @@
-"""Checks of this machine: Python and packages, the config, the folder of the results, space and quota, and what other nodes can see."""
+"""Checks of this machine: Python and packages, config, folder of results, space and quota, file systems."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The probe: what `pcim doctor` runs on a node of a cluster. It looks around and writes down what it saw; whoever asked judges it."""
+"""Collect facts about a node of a cluster and write them as JSON; `pcim doctor` judges them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SLURM, asked from outside: whether it answers, and has what the profile asks for."""
+"""Checks of SLURM: whether it answers, and whether it has what the profile asks for."""
 
 from __future__ import annotations
 

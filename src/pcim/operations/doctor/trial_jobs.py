@@ -1,4 +1,4 @@
-"""Test jobs: a minute on a node of each partition that is used, to see what a campaign's jobs will see there."""
+"""Test jobs: one minute on a node of each partition, to see what the jobs of a campaign will see there."""
 
 from __future__ import annotations
 

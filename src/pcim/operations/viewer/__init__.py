@@ -1,1 +1,1 @@
-"""`pcim view`: a plate and its maps in the browser."""
+"""The command `pcim view`: a plate and its maps in the browser."""

@@ -1,4 +1,4 @@
-"""What a viewer shows of a campaign: one plate and its plates of maps, told from what lies in the results."""
+"""What the viewer shows: one plate and its plates of maps, found in the results of a campaign."""
 
 from __future__ import annotations
 

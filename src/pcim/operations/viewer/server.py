@@ -1,4 +1,4 @@
-"""A server of files for one browser on this machine: loopback only, read only, nothing without the token in the path."""
+"""Serve files to one browser on this machine: loopback only, read only, with a token in the path."""
 
 from __future__ import annotations
 
