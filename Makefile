@@ -60,7 +60,7 @@ check: .venv/.dev ## Lint, types, direction of imports, formats, freshness of ge
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/snakefmt --check Snakefile workflow/Snakefile workflow/rules
-	$(BIN)/python -m pcim.cli.reference --check
+	$(BIN)/python docs/make_reference.py --check
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --lint
 
 docs: .venv/.dev ## Build the documentation into site/
@@ -74,7 +74,7 @@ fuzz: .venv/.dev ## Try a million broken files on the readers of what others wro
 		PYTHONPATH=src $(BIN)/python tests/fuzz/run.py $$name --runs 91000 --seconds 1800 || failed=1; done; exit $${failed:-0}
 
 schema: .venv/.run ## Write config/config.schema.json and config/README.md anew
-	$(BIN)/python -m pcim.cli.reference
+	$(BIN)/python docs/make_reference.py
 
 bench: .venv/.dev ## Run the benchmarks and keep their figures (hours; it goes on where it was stopped)
 	for name in numerics io campaign jobs metrics report_page verdicts trained_verdicts step scaling methods ablation contrasts quality halo; do $(BIN)/python benchmarks/$$name.py || exit 1; done

@@ -1,6 +1,6 @@
-"""Settings and commands as documentation: config.schema.json, the tables in config/README.md, and docs/cli.md.
+"""Write the documentation of settings and commands: config.schema.json, the tables in config/README.md, and docs/cli.md.
 
-``python -m pcim.cli.reference`` writes them from `pcim.config.config` and `pcim.cli.main`, ``--check`` fails when they are stale.
+``python docs/make_reference.py`` writes them from `pcim.config.config` and `pcim.cli.main`, ``--check`` fails when they are stale.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pcim.config.config import Config
 
 _HEAD = """# Configuration
 
-Made from `src/pcim/config/config.py` by `make schema`; do not edit by hand. Unknown keys are refused, and the message names the
+Made from the settings in `src/pcim/config/` by `make schema`; do not edit by hand. Unknown keys are refused, and the message names the
 nearest right one. Threads, memory, partitions and GPUs are not here: they live in `profiles/`.
 
 Paths are relative to the folder that Snakemake runs in. `plates.tsv` is tab separated with the columns `plate` (name),
