@@ -66,14 +66,14 @@ class RefusedError(Exception):
     """SLURM will not take this job, however often it is asked."""
 
 
-class Seen(NamedTuple):
+class QueuedJob(NamedTuple):
     """A job as the queue shows it."""
 
     id: str
     state: str
 
 
-Queue = dict[str, list[Seen]]
+Queue = dict[str, list[QueuedJob]]
 """Name -> the jobs of that name, those that ended a short time ago too."""
 
 
@@ -89,7 +89,7 @@ def queue() -> Queue:
     # not by name: a list of thousands of names is longer than a command line may be
     for line in _run("squeue", "--noheader", "--me", "--states=all", "--format=%A|%T|%j").splitlines():
         number, state, name = line.strip().split("|", 2)
-        found.setdefault(name, []).append(Seen(number, state))
+        found.setdefault(name, []).append(QueuedJob(number, state))
     return found
 
 
@@ -108,7 +108,7 @@ def submit(script: str, name: str, log: str, options: Sequence[str]) -> str:
     return told.strip().partition(";")[0]
 
 
-def cancel(jobs: Iterable[Seen]) -> None:
+def cancel(jobs: Iterable[QueuedJob]) -> None:
     """Cancel jobs, as far as SLURM answers."""
     numbers = [job.id for job in jobs]
     for start in range(0, len(numbers), 500):

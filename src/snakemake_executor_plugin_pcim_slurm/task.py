@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from snakemake_executor_plugin_pcim_slurm.slurm import Queue, Seen
+    from snakemake_executor_plugin_pcim_slurm.slurm import Queue, QueuedJob
 
 ENDED = {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "LAUNCH_FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED",
          "RECONFIG_FAIL", "REVOKED", "SPECIAL_EXIT", "TIMEOUT"}  # fmt: skip
@@ -59,11 +59,11 @@ class Task:
     pause: float = 2.5
     avoided: set[str] = field(default_factory=set)
 
-    def live(self, queue: Queue) -> list[Seen]:
+    def live(self, queue: Queue) -> list[QueuedJob]:
         """Return its jobs that wait or run, the oldest first."""
         return sorted((job for job in queue.get(self.name, []) if job.state not in ENDED), key=lambda job: int(job.id))
 
-    def rivals(self, queue: Queue) -> list[Seen]:
+    def rivals(self, queue: Queue) -> list[QueuedJob]:
         """Return the live jobs that make the same outputs from something else."""
         stem = self.name.rpartition("-")[0] + "-"
         names = [name for name in queue if name.startswith(stem) and name != self.name]

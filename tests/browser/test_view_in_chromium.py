@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from shown import make_results
 
-from pcim.operations.viewer.plate_view import find_view, served
+from pcim.operations.viewer.plate_view import find_view, shared_files
 from pcim.operations.viewer.server import Server
 from pcim.plates.colours import channel_colours
 
@@ -99,7 +99,7 @@ def look(chromium: Any, results: Path) -> Iterator[Callable[..., Seen]]:
     opened: list[tuple[Seen, Server]] = []
 
     def open_page(plate: str, begin: str = "") -> Seen:
-        server = Server(served(find_view(results, plate), begin))
+        server = Server(shared_files(find_view(results, plate), begin))
         threading.Thread(target=server.serve_forever, daemon=True).start()
         seen = Seen(chromium.new_context(viewport={"width": 1200, "height": 700}).new_page(), server.address)
         opened.append((seen, server))
@@ -168,7 +168,7 @@ def test_channels_have_the_colours_of_the_report(
             pixels = np.zeros(array.shape, np.uint16)
             pixels[number] = np.random.default_rng(0).integers(20000, 40000, array.shape[1:])
             array[:] = pixels
-        server = Server(served(find_view(results, "p5")))
+        server = Server(shared_files(find_view(results, "p5")))
         threading.Thread(target=server.serve_forever, daemon=True).start()
         seen = Seen(chromium.new_context(viewport={"width": 1200, "height": 700}).new_page(), server.address)
         seen.page.goto(server.address)
@@ -243,7 +243,7 @@ def test_names_from_files_are_text(results: Path, look: Callable[..., Seen]) -> 
 
 
 def test_a_well_opens_on_a_field_that_has_a_map_and_the_list_says_which_have(chromium: Any, results: Path) -> None:
-    shown = served(find_view(results, "p5"))
+    shown = shared_files(find_view(results, "p5"))
     told = json.loads(shown.pages["view.json"])
     told["wells"][0]["fields"] = [["s1", "s1"], ["0", "0"], ["s3", "s3"]]
     shown.pages["view.json"] = json.dumps(told).encode()

@@ -69,7 +69,7 @@ rule interventions:
         halo_px=rule_inputs.halo_px,
         maps=rule_inputs.read_maps,
         stores=rule_inputs.stores,
-        trusted_packages=campaign.config.classify.trusted,
+        trusted_packages=campaign.config.classify.trusted_code,
         revision=REVISIONS["evaluate"],
     script:
         "../scripts/interventions.py"

@@ -40,7 +40,7 @@ class Campaign:
 
     @classmethod
     def load(cls, values: Mapping[str, Any] | YamlSource, *, look_at_plates: bool = True) -> Campaign:
-        """Read what `config.yaml` names and check it; with a `Written`, faults say the lines.
+        """Read what `config.yaml` names and check it; with a `YamlSource`, faults say the lines.
 
         `look_at_plates` also reads every plate map and every plate's own metadata (small files) and plans what is not planned
         yet: once a run. A job does not look: it reads the plans that the run has written, each when it is asked for.
@@ -89,7 +89,7 @@ class Campaign:
         """Plate -> chunk -> its wells."""
         return {name: plan.chunks for name, plan in self.plans.items()}
 
-    def expected(self, model: str) -> Workload:
+    def workload(self, model: str) -> Workload:
         """Return what a classifier sees and what of it is explained."""
         return Workload.of(self.config, model, self.contracts[model])
 

@@ -85,7 +85,7 @@ class ChunkSizes:
         maps, seconds, told = self._slowest(entry, survey, wells)
         target = 60 * self.config.minutes_per_chunk
         wanted = math.ceil(len(wells) / max(1, int(target / (maps * seconds)))) if maps else 1
-        allowed = self._allowed(entry, planned)
+        allowed = self._chunks_allowed(entry, planned)
         chunks = max(1, min(wanted, allowed))
         size = math.ceil(len(wells) / chunks)
         why = f"{size} wells a chunk, {size * maps * seconds / 60:.3g} minutes at {maps:.3g} maps a well and {told}"
@@ -107,7 +107,7 @@ class ChunkSizes:
     def _seeing(self, entry: PlateEntry) -> list[str]:
         return [name for name in self.contracts if entry.plate in self.config.classifiers[name].plates]
 
-    def _allowed(self, entry: PlateEntry, planned: int) -> int:
+    def _chunks_allowed(self, entry: PlateEntry, planned: int) -> int:
         """Return how many chunks more the plate may have."""
         models = self._seeing(entry)
         of_plate = jobs_per("plate", {"convert"} if entry.source.format != OMEZARR else ())

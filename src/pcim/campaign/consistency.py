@@ -70,7 +70,7 @@ class CampaignInputs:
         if crops is not None and crops.table is not None and not crops.table.is_file():
             yield f"{self.written.at('classifiers', name, 'crops', 'table')}: {crops.table}: {absent(crops.table)}"
 
-    def _mapped(self, entry: ClassifierSettings) -> Iterator[PlateEntry]:
+    def _plates_with_maps(self, entry: ClassifierSettings) -> Iterator[PlateEntry]:
         """Yield the classifier's plates whose plate map was read."""
         return (self.plates[plate] for plate in entry.plates if plate in self.plates and self.plates[plate].wells)
 
@@ -80,7 +80,7 @@ class CampaignInputs:
         place = (*own, "select") if entry.select else ("attribute", "select")
         named = {(*own, "truth"): entry.truth, (*own, "split"): entry.split}
         named |= {(*place, "where", c): c for c in (entry.select or self.config.attribute.select).where}
-        for plate in self._mapped(entry):
+        for plate in self._plates_with_maps(entry):
             columns = list(next(iter(plate.wells.values())))
             for keys, column in named.items():
                 if column is not None and column not in columns:
@@ -91,7 +91,7 @@ class CampaignInputs:
         contract = self.contracts[name]
         if not (contract and contract.input.percentiles and contract.input.percentiles.over == "negcon"):
             return
-        for plate in self._mapped(entry):
+        for plate in self._plates_with_maps(entry):
             if not any(row["control_type"] == "negcon" for row in plate.wells.values()):
                 told = f"percentiles over negcon, but {plate.platemap} has no well with control_type negcon"
                 yield f"{self.written.at('classifiers', name)}: {told}"
@@ -115,7 +115,7 @@ class CampaignInputs:
         """Yield the values of a column of the plate maps, if one is named, that are not allowed, each once a file."""
         if column is None:
             return
-        for file, wells in {plate.platemap: plate.wells for plate in self._mapped(entry)}.items():
+        for file, wells in {plate.platemap: plate.wells for plate in self._plates_with_maps(entry)}.items():
             for value in sorted({row.get(column, "") for row in wells.values()} - {"", *allowed}):
                 (line, well), *others = lines_with(file, column, value)
                 more = f" and {len(others)} more" * bool(others)

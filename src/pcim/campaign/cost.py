@@ -105,7 +105,7 @@ def _of_maps(campaign: Campaign, job: PlannedJob) -> Cost:
     settings, survey, expected = (
         campaign.config.attribute,
         campaign.plans[job.plate].survey,
-        campaign.expected(job.model),
+        campaign.workload(job.model),
     )
     wells = campaign.chunks[job.plate][job.chunk]
     maps, touched = expected.maps(campaign.plates[job.plate], survey, wells)

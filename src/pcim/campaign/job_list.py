@@ -136,11 +136,11 @@ class JobList:
 
     def _job(self, name: str, rule: layout.RuleFiles, wildcards: dict[str, str]) -> PlannedJob:
         known = {key: value for key, value in wildcards.items() if key != "other"}
-        expected = self._expected(name, rule.unit, wildcards)
+        expected = self._count_units(name, rule.unit, wildcards)
         table, place = rule.table(**wildcards), rule.place.format(**wildcards)
         return PlannedJob(name, table, place, rule.unit, expected, **known)
 
-    def _expected(self, rule: str, unit: layout.Unit, wildcards: dict[str, str]) -> int:
+    def _count_units(self, rule: str, unit: layout.Unit, wildcards: dict[str, str]) -> int:
         """Return how many units a job will do."""
         if unit == "view":
             classified, explained = self.classifiers[wildcards["model"]]["plates"][wildcards["plate"]][
@@ -227,6 +227,6 @@ def rescan_command(command: str, plates: Iterable[str]) -> str:
 def views_of_chunk(campaign: Campaign, model: str, plate: str, chunk: str) -> tuple[int, int]:
     """Return how many views of a chunk a classifier will call, and how many of them each method will explain, about."""
     survey, wells = campaign.plans[plate].survey, campaign.chunks[plate][chunk]
-    expected = campaign.expected(model)
+    expected = campaign.workload(model)
     maps, _ = expected.maps(campaign.plates[plate], survey, wells)
     return expected.views(survey, wells), maps // expected.targets

@@ -89,7 +89,7 @@ class RuleInputs:
         return {
             "store": self.store(wildcards),
             "wells": self.campaign.plans[wildcards.plate].chunks[wildcards.chunk],
-            "trusted_packages": self.campaign.config.classify.trusted,
+            "trusted_packages": self.campaign.config.classify.trusted_code,
             "accept": self.campaign.config.ingest.accept,
             "max_failed": self.campaign.config.max_failed,
         }

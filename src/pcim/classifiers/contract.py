@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from pcim.config.base import CALL, Digest, Distinct, PlainName, Settings, spelled
+from pcim.config.base import CALL, Digest, Distinct, PlainName, Settings, spelling
 from pcim.config.errors import parse
 from pcim.config.yaml_lines import read_yaml
 from pcim.core.tiling import Box, tile_field
@@ -38,12 +38,12 @@ _DOWNLOADS = {
 
 FileName = Annotated[
     str,
-    spelled(
+    spelling(
         r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$",
         "the name of a file beside model.yaml: at most 128 letters, digits, '_', '-' and '.'",
     ),
 ]
-Architecture = Annotated[str, spelled(r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", "module:factory, as in my_package.nets:make")]
+Architecture = Annotated[str, spelling(r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", "module:factory, as in my_package.nets:make")]
 
 
 class ModelError(ValueError):

@@ -26,7 +26,7 @@ SPELLINGS: dict[str, str] = {}
 """Pattern of a text -> what it allows, in words: a fault says these."""
 
 
-def spelled(pattern: str, words: str, max_length: int | None = None) -> StringConstraints:
+def spelling(pattern: str, words: str, max_length: int | None = None) -> StringConstraints:
     """Return the constraint to a pattern that faults can name in words."""
     SPELLINGS[pattern] = words
     return StringConstraints(pattern=pattern, max_length=max_length)
@@ -51,21 +51,21 @@ _DEVICES = frozenset(
 )
 Name = Annotated[
     str,
-    spelled(r"^[A-Za-z0-9][A-Za-z0-9_-]*$", "letters, digits, '_' and '-', a letter or digit first", 64),
+    spelling(r"^[A-Za-z0-9][A-Za-z0-9_-]*$", "letters, digits, '_' and '-', a letter or digit first", 64),
     AfterValidator(_no_device),
 ]
 """A name that becomes a folder."""
 PlainName = Annotated[
     str,
-    spelled(r"^[a-z0-9][a-z0-9_]*$", "small letters, digits and '_', a letter or digit first", 64),
+    spelling(r"^[a-z0-9][a-z0-9_]*$", "small letters, digits and '_', a letter or digit first", 64),
     AfterValidator(_no_device),
 ]
 Part = Annotated[
     str,
-    spelled(r"^[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*$", "one part of a path: no '/', no '\\', no '.' first", 128),
+    spelling(r"^[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*$", "one part of a path: no '/', no '\\', no '.' first", 128),
 ]
 """A name inside a plate: whatever its writer gave, but one part of a path."""
-Digest = Annotated[str, spelled(r"^[0-9a-f]{64}$", "64 hexadecimal digits in small letters")]
+Digest = Annotated[str, spelling(r"^[0-9a-f]{64}$", "64 hexadecimal digits in small letters")]
 """A SHA-256, in hexadecimal digits."""
 Distinct = Annotated[list[Item], AfterValidator(_none_twice)]
 """A list in which nothing stands twice."""

@@ -17,7 +17,7 @@ from pcim.config.report import ReportSettings
 from pcim.config.stages import AggregateSettings, AttributeSettings, ClassifySettings, EvaluateSettings, IngestSettings
 
 
-def _checked(orcid: str) -> str:
+def _check_orcid(orcid: str) -> str:
     """Refuse an ORCID whose last character is not the check character of the others (ISO 7064, MOD 11-2)."""
     digits, total = orcid.replace("-", ""), 0
     for digit in digits[:-1]:
@@ -28,7 +28,7 @@ def _checked(orcid: str) -> str:
     return orcid
 
 
-Orcid = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{4}-\d{4}-\d{3}[\dX]$"), AfterValidator(_checked)]
+Orcid = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{4}-\d{4}-\d{3}[\dX]$"), AfterValidator(_check_orcid)]
 Line = Annotated[str, StringConstraints(min_length=1, max_length=256, strip_whitespace=True)]
 
 

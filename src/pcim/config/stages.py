@@ -24,7 +24,7 @@ class ClassifySettings(Settings):
     )
 
     @property
-    def trusted(self) -> list[str]:
+    def trusted_code(self) -> list[str]:
         """What code of classifiers may be run: packages by name, files by digest."""
         return [*self.trusted_packages, *self.trusted_programs]
 

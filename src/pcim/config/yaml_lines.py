@@ -167,11 +167,11 @@ def _twice(node: yaml.Node, path: Keys = ()) -> Iterator[str]:
             lines = [key.start_mark.line + 1 for key, _ in node.value if key.value == name]
             others = ", ".join(map(str, lines[:-1]))
             yield f"{lines[-1]}: {'.'.join((*path, name))}: stands twice; it is in line {others} already"
-    for name, child in _named(node):
+    for name, child in _children_by_name(node):
         yield from _twice(child, (*path, name))
 
 
-def _named(node: yaml.Node) -> Iterator[tuple[str, yaml.Node]]:
+def _children_by_name(node: yaml.Node) -> Iterator[tuple[str, yaml.Node]]:
     """Yield the values of a node by their key, or by their number in a list."""
     if isinstance(node, yaml.MappingNode):
         yield from ((key.value, child) for key, child in node.value if isinstance(key, yaml.ScalarNode))
@@ -187,5 +187,5 @@ def _lines(node: yaml.Node, path: Keys = ()) -> Iterator[tuple[Keys, int]]:
         )
     elif isinstance(node, yaml.SequenceNode):
         yield from (((*path, str(number)), child.start_mark.line + 1) for number, child in enumerate(node.value))
-    for name, child in _named(node):
+    for name, child in _children_by_name(node):
         yield from _lines(child, (*path, name))

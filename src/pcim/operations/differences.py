@@ -93,7 +93,7 @@ def stored_maps(
     }
 
 
-def needed(method: str) -> float:
+def least_correlation(method: str) -> float:
     """Return Pearson's correlation from which on two maps of a method are close."""
     return PEARSON_LEARNT.get(method, PEARSON)
 
@@ -115,7 +115,7 @@ def maps_differ(
     distances = [how_far(*pair) for pair in zip(one, two, strict=True)]
     largest, pearson = max(far for far, _ in distances), min(alike for _, alike in distances)
     return {
-        "state": "close" if pearson >= needed(row["method"]) else "different",
+        "state": "close" if pearson >= least_correlation(row["method"]) else "different",
         "largest": largest,
         "pearson": pearson,
     }

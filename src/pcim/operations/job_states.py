@@ -69,19 +69,19 @@ def look(root: Path, job: PlannedJob, accept: Sequence[str], now: float) -> JobR
     table = root / job.table
     if table.exists():
         try:
-            return _finished(table, job, accept)
+            return _read_table(table, job, accept)
         except Exception as error:  # noqa: BLE001 - pyarrow has many of its own for a broken file
             return JobReport(job, "failed", job.expected, why=f"the table cannot be read: {str(error).splitlines()[0]}")
     known = read_progress(progress_file(table))
     told = known if known and known.total and job.unit != "job" else None
     total, done, failed = (told.total, told.done, told.failed) if told else (job.expected, 0, 0)
     if known is None and job.rule == "attribute":
-        done = len(_journalled(table))
-    state, why = _unfinished(root, job, known, now)
+        done = len(_views_in_journal(table))
+    state, why = _state_without_table(root, job, known, now)
     return JobReport(job, state, max(total, done + failed), done, failed, why=why, progress=known)
 
 
-def _unfinished(root: Path, job: PlannedJob, known: Progress | None, now: float) -> tuple[JobState, str]:
+def _state_without_table(root: Path, job: PlannedJob, known: Progress | None, now: float) -> tuple[JobState, str]:
     """Return what became of a job that has no table, and why."""
     silent_s = _silence_s(progress_file(root / job.table), known, now) if known else 0.0
     if known and known.state == "running" and silent_s < SILENT_S:
@@ -101,7 +101,7 @@ def _unfinished(root: Path, job: PlannedJob, known: Progress | None, now: float)
         )
     if log.exists():
         silent = "ended without a word: killed, out of time or memory, or its node was lost"
-        return "stopped", _stopped(said) or silent
+        return "stopped", _how_it_stopped(said) or silent
     return "waiting", ""
 
 
@@ -114,7 +114,7 @@ def _silence_s(file: Path, known: Progress, now: float) -> float:
     return max(0.0, now - heard)
 
 
-def _finished(table: Path, job: PlannedJob, accept: Sequence[str]) -> JobReport:
+def _read_table(table: Path, job: PlannedJob, accept: Sequence[str]) -> JobReport:
     """Count what a finished table says; of tables without a state a unit, that it is there and whole."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -175,7 +175,7 @@ def _short(status: str, reason: str) -> str:
     return reason.partition(":")[0] if status == "skipped" else reason[:_LONGEST_REASON]
 
 
-def _journalled(ledger: Path) -> set[tuple[str, ...]]:
+def _views_in_journal(ledger: Path) -> set[tuple[str, ...]]:
     """Return the views whose maps are stored, as the journal of a job without a ledger says."""
     try:
         rows = Journal(ledger).rows()
@@ -203,7 +203,7 @@ def _last_error(text: str) -> str:
     return told[-1][:_LONGEST_REASON] if failed and told else ""
 
 
-def _stopped(text: str) -> str:
+def _how_it_stopped(text: str) -> str:
     """Return how a job says that it was stopped; empty where it does not."""
     _, stopped, how = text.rpartition(" WARNING stopped ")
     return f"stopped {how.splitlines()[0]}"[:_LONGEST_REASON] if stopped else ""

@@ -90,7 +90,7 @@ def campaign_status(root: Path, now: float | None = None) -> Status:
         found = list(pool.map(lambda job: look(root, job, job_list.accept, now), job_list.jobs()))
     speeds = _seconds_a_unit(root, found)
     running = [one for one in found if one.state == "running"]
-    left_s, unmeasured = _left(found, speeds)
+    left_s, unmeasured = _time_left(found, speeds)
     broken = [one for one in found if one.state == "failed" and (root / one.job.table).exists()]
     again = [one for one in found if one.state == "done" and one.failed and one.job.unit == "view"]
     tables = [str(layout.results_of(job_list.campaign) / one.job.table) for one in (*again, *broken)]
@@ -180,7 +180,7 @@ def _spent_s(benchmark: Path) -> float | None:
         return None
 
 
-def _left(found: Sequence[JobReport], speeds: dict[JobKind, float]) -> tuple[float | None, list[str]]:
+def _time_left(found: Sequence[JobReport], speeds: dict[JobKind, float]) -> tuple[float | None, list[str]]:
     """Return when the campaign will be done with as many jobs side by side as now, s, and the kinds of job never measured."""
     ahead = [one for one in found if one.state != "done"]
     unmeasured = list(

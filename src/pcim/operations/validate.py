@@ -96,7 +96,7 @@ def _try_classifiers(inputs: CampaignInputs) -> Iterator[Check]:
             if contract is None or any(inputs.of_code(name)):
                 continue  # told already, and nothing untrusted is run
             try:
-                load_classifier(inputs.config.classifiers[name].model, inputs.config.classify.trusted, device)
+                load_classifier(inputs.config.classifiers[name].model, inputs.config.classify.trusted_code, device)
             except Exception as error:  # noqa: BLE001 - an architecture is a user's code: it may raise anything
                 kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
                 yield Check(where, "failed", f"{kind}{' '.join(str(error).split())}")

@@ -271,7 +271,7 @@ def test_programs_are_run_only_where_the_config_trusts_their_digest(kind: str, t
     assert fault.endswith(f"add {digest}")
     values["classify"] = {"trusted_programs": [digest]}
     campaign = Campaign.load(values, look_at_plates=False)
-    assert campaign.config.classify.trusted == ["pcim", digest]
+    assert campaign.config.classify.trusted_code == ["pcim", digest]
 
 
 def test_methods_that_a_classifier_cannot_answer_are_refused_before_anything_runs(tmp_path: Path) -> None:

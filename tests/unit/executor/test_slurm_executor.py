@@ -13,7 +13,7 @@ import pytest
 from snakemake_interface_common.exceptions import WorkflowError
 
 from snakemake_executor_plugin_pcim_slurm import Executor, job_name, slurm
-from snakemake_executor_plugin_pcim_slurm.slurm import RefusedError, Seen, UnreachableError
+from snakemake_executor_plugin_pcim_slurm.slurm import QueuedJob, RefusedError, UnreachableError
 from snakemake_executor_plugin_pcim_slurm.task import CLUSTER, ENDED, Do, Task
 
 NAME = "pcim-attribute-0123456789ab-cdef01234567"
@@ -36,7 +36,7 @@ def make(folder: Path, **known: Any) -> Task:
     return Task(NAME, folder, "true", [], [folder / "output"], 0, 60, 3, **known)
 
 
-def decided(task: Task, *seen: Seen, now: float = 0.0, name: str = NAME, **how: Any) -> Do:
+def decided(task: Task, *seen: QueuedJob, now: float = 0.0, name: str = NAME, **how: Any) -> Do:
     files = {path.name for path in task.folder.iterdir()}
     return task.decide({name: list(seen)}, files, now=now, **how)[0]
 
@@ -51,17 +51,17 @@ def test_a_job_that_is_not_in_the_queue_is_submitted_once(tmp_path: Path, comman
     assert decided(task) is Do.SUBMIT
     task.submit(0.0)
     assert task.job_id == "7"
-    assert decided(task, Seen("7", "PENDING")) is Do.WAIT
-    assert decided(task, Seen("7", "COMPLETING")) is Do.WAIT
+    assert decided(task, QueuedJob("7", "PENDING")) is Do.WAIT
+    assert decided(task, QueuedJob("7", "COMPLETING")) is Do.WAIT
     assert [command[0] for command in commands] == ["sbatch"]
 
 
 def test_a_job_of_a_run_that_was_killed_is_adopted(tmp_path: Path, commands: Any) -> None:
     task = make(tmp_path)
-    assert decided(task, Seen("5", "RUNNING")) is Do.WAIT
+    assert decided(task, QueuedJob("5", "RUNNING")) is Do.WAIT
     assert task.job_id == "5"
     ended(task, "ok", "5.0", "5.0")
-    assert decided(task, Seen("5", "COMPLETED")) is Do.SUCCEED
+    assert decided(task, QueuedJob("5", "COMPLETED")) is Do.SUCCEED
     assert commands == []
 
 
@@ -86,7 +86,7 @@ def test_a_job_that_ended_well_before_others_made_its_output_anew_is_run_again(t
 def test_what_an_earlier_owner_says_does_not_count(tmp_path: Path, commands: Any) -> None:
     task = make(tmp_path, job_id="8")
     ended(task, "ok", owner="8.0", said_by="7.0")
-    assert decided(task, Seen("8", "RUNNING")) is Do.WAIT
+    assert decided(task, QueuedJob("8", "RUNNING")) is Do.WAIT
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_result_that_the_script_did_not_write_says_nothing(tmp_path: Path, com
     task = make(tmp_path, job_id="7")
     ended(task, "ok")
     (tmp_path / f"{NAME}.result").write_text(said)
-    assert decided(task, Seen("7", "RUNNING")) is Do.WAIT
+    assert decided(task, QueuedJob("7", "RUNNING")) is Do.WAIT
     assert not task.avoided
 
 
@@ -117,7 +117,7 @@ def test_a_folder_that_everyone_may_write_is_refused(
 
 def test_of_twins_the_oldest_goes_on(tmp_path: Path, commands: list[tuple[str, ...]]) -> None:
     task = make(tmp_path)
-    assert decided(task, Seen("12", "PENDING"), Seen("9", "RUNNING")) is Do.WAIT
+    assert decided(task, QueuedJob("12", "PENDING"), QueuedJob("9", "RUNNING")) is Do.WAIT
     assert task.job_id == "9"
     assert commands == [("scancel", "12")]
 
@@ -126,10 +126,10 @@ def test_a_job_that_makes_the_same_from_other_settings_is_cancelled_first(
     tmp_path: Path, commands: list[tuple[str, ...]]
 ) -> None:
     task, other = make(tmp_path), NAME[:-1] + "0"
-    assert decided(task, Seen("3", "RUNNING"), name=other) is Do.WAIT
+    assert decided(task, QueuedJob("3", "RUNNING"), name=other) is Do.WAIT
     assert commands == [("scancel", "3")]
-    assert decided(task, Seen("3", "CANCELLED"), name=other) is Do.SUBMIT
-    assert decided(task, Seen("4", "RUNNING"), name="pcim-attribute-ffffffffffff-cdef01234567") is Do.SUBMIT
+    assert decided(task, QueuedJob("3", "CANCELLED"), name=other) is Do.SUBMIT
+    assert decided(task, QueuedJob("4", "RUNNING"), name="pcim-attribute-ffffffffffff-cdef01234567") is Do.SUBMIT
 
 
 @pytest.mark.parametrize("state", sorted(CLUSTER))
@@ -138,15 +138,15 @@ def test_what_the_cluster_did_is_mended_without_a_retry_but_not_for_ever(
 ) -> None:
     task, now = make(tmp_path), 0.0
     for _ in range(4):
-        assert decided(task, *([Seen("7", state)] if task.job_id else []), now=now) is Do.SUBMIT
+        assert decided(task, *([QueuedJob("7", state)] if task.job_id else []), now=now) is Do.SUBMIT
         task.submit(now)
         now += 1000
-    assert decided(task, Seen("7", state), now=now) is Do.FAIL
+    assert decided(task, QueuedJob("7", state), now=now) is Do.FAIL
 
 
 @pytest.mark.parametrize("state", sorted(ENDED - CLUSTER - {"COMPLETED"}))
 def test_what_the_job_did_is_told_to_snakemake(tmp_path: Path, commands: Any, state: str) -> None:
-    assert decided(make(tmp_path, job_id="7"), Seen("7", state)) is Do.FAIL
+    assert decided(make(tmp_path, job_id="7"), QueuedJob("7", state)) is Do.FAIL
 
 
 def test_a_job_that_said_it_failed_failed_whatever_the_queue_says(tmp_path: Path, commands: Any) -> None:
@@ -159,12 +159,12 @@ def test_a_job_that_said_it_failed_failed_whatever_the_queue_says(tmp_path: Path
 def test_a_job_that_ended_before_its_time_limit_goes_on_where_it_was(tmp_path: Path, commands: Any) -> None:
     task = make(tmp_path, job_id="7")
     ended(task, "stopped")
-    assert decided(task, Seen("7", "FAILED")) is Do.SUBMIT
+    assert decided(task, QueuedJob("7", "FAILED")) is Do.SUBMIT
 
 
-@pytest.mark.parametrize("seen", [[], [Seen("7", "COMPLETED")]])
+@pytest.mark.parametrize("seen", [[], [QueuedJob("7", "COMPLETED")]])
 def test_a_slow_file_system_and_a_slurmctld_that_comes_up_again_are_waited_for(
-    tmp_path: Path, commands: Any, seen: list[Seen]
+    tmp_path: Path, commands: Any, seen: list[QueuedJob]
 ) -> None:
     task = make(tmp_path, job_id="7")
     assert decided(task, *seen, now=100.0) is Do.WAIT
@@ -247,7 +247,10 @@ def test_a_run_inside_an_allocation_hands_on_how_the_cluster_is_reached_and_not_
 
 def test_the_queue_is_read_whatever_the_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slurm, "_run", lambda *_: "1|RUNNING|a|b\n2|PENDING|c\n3|FAILED|c\n")
-    assert slurm.queue() == {"a|b": [Seen("1", "RUNNING")], "c": [Seen("2", "PENDING"), Seen("3", "FAILED")]}
+    assert slurm.queue() == {
+        "a|b": [QueuedJob("1", "RUNNING")],
+        "c": [QueuedJob("2", "PENDING"), QueuedJob("3", "FAILED")],
+    }
 
 
 def said(task: Task) -> str:
@@ -282,7 +285,7 @@ def test_a_node_whose_clock_is_behind_does_nothing_and_is_avoided(
     assert run_script(task).wait() == 1
     assert said(task) == "behind"
     assert not (tmp_path / "ran").exists()
-    assert decided(task, Seen("7", "FAILED")) is Do.SUBMIT
+    assert decided(task, QueuedJob("7", "FAILED")) is Do.SUBMIT
     task.submit(0.0)
     assert "--exclude=n1" in commands[-1]
 

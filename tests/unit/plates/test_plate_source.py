@@ -229,7 +229,7 @@ def test_two_wells_with_one_name_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[str]:
+def shared_files(tmp_path: Path) -> Iterator[str]:
     """A web server on loopback that serves the folder."""
     handler = functools.partial(_Quiet, directory=str(tmp_path))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:

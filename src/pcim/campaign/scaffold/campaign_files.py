@@ -138,7 +138,7 @@ class CampaignDraft:
         return [f"1. {maps} {what}; still empty, and may stay so:", f"   {left}."] if left else [f"1. {maps} {what}."]
 
     @property
-    def unnamed(self) -> list[str]:
+    def channels_to_name(self) -> list[str]:
         """The channels of the first plate that lacks the classifier's and whose channels can be named; empty where there is none."""
         wanted = set(self.contract.input.channels)
         plates = (p for p in self.plates if not wanted <= set(p.survey.channels) and _can_be_named(p))
@@ -168,7 +168,11 @@ class CampaignDraft:
 
     def _plates_text(self) -> str:
         rows = [
-            {"plate": plate.name, "path": _shown(plate.source.address), "platemap": _shown(self.platemaps[plate.name])}
+            {
+                "plate": plate.name,
+                "path": _relative(plate.source.address),
+                "platemap": _relative(self.platemaps[plate.name]),
+            }
             | {name: _cell(getattr(plate.source, name)) for name in SOURCE_COLUMNS}
             for plate in self.plates
         ]
@@ -181,7 +185,7 @@ class CampaignDraft:
         return text.getvalue()
 
     def _config_text(self) -> str:
-        campaign = {"campaign": self.name, "plates": _shown(self.folder / "plates.tsv")}
+        campaign = {"campaign": self.name, "plates": _relative(self.folder / "plates.tsv")}
         offered = {"minutes_per_chunk": Config.model_fields["minutes_per_chunk"].default}
         parts = [_HEAD, _keys(Config, campaign, offered), f"classifiers:\n  {self.contract.name}:"]
         parts.append(textwrap.indent(self._classifier_text(), "    "))
@@ -207,7 +211,7 @@ class CampaignDraft:
         return f"{mark}attribute:\n{textwrap.indent(_keys(AttributeSettings, written, offered), '  ')}"
 
     def _classifier_text(self) -> str:
-        written: dict[str, Any] = {"model": _shown(self.model), "plates": [plate.name for plate in self.plates]}
+        written: dict[str, Any] = {"model": _relative(self.model), "plates": [plate.name for plate in self.plates]}
         written |= {"truth": "label", "split": "split", "select": {"per_well": 1}}
         offered: dict[str, Any] = {"halo_px": ClassifierSettings.model_fields["halo_px"].default}
         names = {label: _region(label) for label in self.labels}
@@ -215,7 +219,7 @@ class CampaignDraft:
             written["regions"] = {name: {"label": label} for label, name in names.items()}
             (written if self.objects else offered)["objects"] = names[self.objects or self.labels[0]]
         if self.contract.input.view == "object":
-            written["crops"] = {"table": _shown(self.places)} if self.places else {"label": self.objects}
+            written["crops"] = {"table": _relative(self.places)} if self.places else {"label": self.objects}
         return _keys(ClassifierSettings, written, offered)
 
 
@@ -255,7 +259,7 @@ def _keys(settings: type[BaseModel], written: Mapping[str, Any], offered: Mappin
     return "\n".join([*lines, ""])
 
 
-def _shown(path: str | Path) -> str:
+def _relative(path: str | Path) -> str:
     """Return a path relative to where we stand, if it lies below; else whole."""
     if str(path).startswith(REMOTE):
         return str(path)

@@ -81,8 +81,8 @@ def init(  # noqa: PLR0913, PLR0917 - a command's options
         _stop([what for what, given in wanted if not given])
     row = {"path": "", "z": z, "t": t, "channels": channels, "acquisition": acquisition}
     draft = _look(folder, plates, model, platemap, row)
-    if is_asked and not channels and draft.unnamed:
-        row["channels"] = _channels(draft.unnamed, draft.contract.input.channels)
+    if is_asked and not channels and draft.channels_to_name:
+        row["channels"] = _channels(draft.channels_to_name, draft.contract.input.channels)
         draft = _look(folder, plates, model, platemap, row)
     screen = console()
     show_found(screen, draft.plates)

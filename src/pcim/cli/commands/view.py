@@ -56,12 +56,12 @@ def view(  # noqa: PLR0913, PLR0917 - a parameter an option
         0  it was shown, and ended by Ctrl-C
         2  it cannot be shown: no such campaign or plate, no maps yet, or the port is taken
     """
-    from pcim.operations.viewer.plate_view import find_view, served
+    from pcim.operations.viewer.plate_view import find_view, shared_files
     from pcim.operations.viewer.server import Server
 
     try:
         found = find_view(results, plate, model or [], method or [])
-        server = Server(served(found, field), port)
+        server = Server(shared_files(found, field), port)
     except (ValueError, OSError) as error:
         refuse(error)
     try:

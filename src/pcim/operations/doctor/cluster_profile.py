@@ -161,7 +161,7 @@ def _by_rule(told: Any) -> dict[str, dict[str, Any]]:
 
 def _request(rule: str, told: Mapping[str, Any]) -> Request:
     numbers = {name: evaluate(told[name]) for name in ("runtime", "mem_mb", "gpu") if name in told}
-    words = {name: _unquoted(str(told.get(name) or "")) for name in
+    words = {name: _unquote(str(told.get(name) or "")) for name in
              ("slurm_partition", "slurm_account", "qos", "constraint", "gres", "gpu_model", "slurm_extra")}  # fmt: skip
     unknown = [name for name, value in numbers.items() if value is None]
     try:
@@ -184,7 +184,7 @@ def _request(rule: str, told: Mapping[str, Any]) -> Request:
     )
 
 
-def _unquoted(text: str) -> str:
+def _unquote(text: str) -> str:
     """Return what a string says that is quoted once more, so that Snakemake does not take it for an expression."""
     is_quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" and text[0] not in text[1:-1]
     return text[1:-1] if is_quoted else text

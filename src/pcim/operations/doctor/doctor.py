@@ -71,7 +71,7 @@ def _examine_cluster(
     root = results_of(campaign.name)
     root.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=".doctor-", dir=root))
-    told = _told(campaign, clone)
+    told = _facts_for_jobs(campaign, clone)
     failed = False
     for job in trial_jobs.trials(profile, known, folder, told):
         for check in trial_jobs.run_trial(job, timeout_s):
@@ -81,7 +81,7 @@ def _examine_cluster(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _told(campaign: Campaign, clone: Path) -> dict[str, Any]:
+def _facts_for_jobs(campaign: Campaign, clone: Path) -> dict[str, Any]:
     """Return what the test jobs are told of the campaign."""
     first = next(iter(campaign.config.classifiers.values()))
     places = machine.places_of(campaign, clone)
@@ -89,7 +89,7 @@ def _told(campaign: Campaign, clone: Path) -> dict[str, Any]:
         "folder": str(Path.cwd()),
         "places": {name: str(place.absolute()) for name, place in places.items()},
         "model_yaml": str(first.model.absolute()),
-        "trusted_packages": campaign.config.classify.trusted,
+        "trusted_packages": campaign.config.classify.trusted_code,
         "attribute": campaign.config.attribute.model_dump(mode="json"),
         "model": next(iter(campaign.config.classifiers)),
     }

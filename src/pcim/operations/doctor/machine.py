@@ -196,12 +196,12 @@ def quota_left(place: Path) -> tuple[float | None, int | None]:
         lines = call("quota", "-p", "-w", "-u", user)[1].splitlines()
     for columns in (line.replace("*", "").split() for line in lines):
         if len(columns) >= 9 and columns[0] in (mount.device, mount.at, here):  # noqa: PLR2004 - name, then two times four
-            files = _left(columns[5:8], 1)
-            return _left(columns[1:4], 1024 / 1e9), None if files is None else int(files)
+            files = _below_limit(columns[5:8], 1)
+            return _below_limit(columns[1:4], 1024 / 1e9), None if files is None else int(files)
     return None, None
 
 
-def _left(columns: Sequence[str], scale: float) -> float | None:
+def _below_limit(columns: Sequence[str], scale: float) -> float | None:
     """Return limit - used of ``used soft hard``, scaled; None where there is no limit."""
     if not all(column.isdecimal() for column in columns):
         return None

@@ -75,7 +75,7 @@ class ViewerPlate:
         source = self.source and {"version": _version(self.source), "grid": _grid(self.source, first),
                                   "channels": self._channels(self.source, first)}  # fmt: skip
         maps = [
-            {"model": one.model, "method": one.method, "version": "0.5", "fields": (there := _stored(one.path)),
+            {"model": one.model, "method": one.method, "version": "0.5", "fields": (there := _stored_fields(one.path)),
              "grid": _grid(one.path, there[0] if there else "")}
             for one in self.maps
         ]  # fmt: skip
@@ -131,10 +131,10 @@ def find_view(results: Path, plate: str = "", models: Sequence[str] = (), method
     """
     job_list = read_job_list(results)
     plate = plate or _first_plate(results, job_list)
-    _known("plate", [plate], job_list.plates)
+    _refuse_unknown("plate", [plate], job_list.plates)
     of_plate = [name for name, told in job_list.classifiers.items() if plate in told["plates"]]
-    _known("classifier", models, of_plate)
-    _known("method", methods, job_list.methods)
+    _refuse_unknown("classifier", models, of_plate)
+    _refuse_unknown("method", methods, job_list.methods)
     stores = [
         MapStore(m, n, layout.maps_of(results, m, plate, n))
         for m in models or of_plate
@@ -165,7 +165,7 @@ def _first_plate(results: Path, job_list: JobList) -> str:
     return next(iter([*having, *job_list.plates]), "")
 
 
-def _known(what: str, asked: Iterable[str], known: Iterable[str]) -> None:
+def _refuse_unknown(what: str, asked: Iterable[str], known: Iterable[str]) -> None:
     """Refuse names that are none of the known ones, or that are no names: they become parts of paths."""
     known = list(known)
     wrong = [name for name in asked if name not in known or not _NAME.fullmatch(name)]
@@ -194,7 +194,7 @@ def _version(plate: Path) -> str:
     return ngff.read_plate(plate).version
 
 
-def _stored(plate: Path) -> list[str]:
+def _stored_fields(plate: Path) -> list[str]:
     """Return the paths of the fields that a plate of maps holds by now."""
     return sorted(file.parent.relative_to(plate).as_posix() for file in plate.glob("[!.]*/[!.]*/[!.]*/zarr.json"))
 
@@ -210,7 +210,7 @@ def _grid(plate: Path, field: str) -> dict[str, Any] | None:
             "width": shape[-1], "channels": prod(shape[:-2])}  # fmt: skip
 
 
-def served(view: ViewerPlate, begin: str = "") -> SharedFiles:
+def shared_files(view: ViewerPlate, begin: str = "") -> SharedFiles:
     """Return what a browser gets of a view: the page with its scripts, and the plates below ``source`` and ``maps/{number}``."""
     nonce = secrets.token_urlsafe(16)
     pages = {

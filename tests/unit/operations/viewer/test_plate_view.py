@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from pcim.cli.commands.view import plates
 from pcim.cli.main import app
 from pcim.operations.viewer import plate_view
-from pcim.operations.viewer.plate_view import find_view, served
+from pcim.operations.viewer.plate_view import find_view, shared_files
 from pcim.operations.viewer.server import Server
 
 VIEWER = Path(plate_view.__file__).with_name("static")
@@ -79,7 +79,7 @@ def test_without_its_images_a_plate_shows_its_maps_and_says_why(results: Path, t
     assert found.source is None
     assert "on a server" in found.why
     assert "word" not in json.dumps(found.plain()) + found.why
-    assert list(served(found).folders) == ["maps/0"]
+    assert list(shared_files(found).folders) == ["maps/0"]
     plan.write_text(local)
     shutil.rmtree(tmp_path / "p5.zarr")
     assert "no such folder" in find_view(results, "p5").plain()["why"]
@@ -103,7 +103,7 @@ def test_maps_are_shown_while_they_are_being_made(results: Path) -> None:
 
 def test_each_start_has_a_token_and_a_nonce_of_its_own_and_pages_ask_no_other_server(results: Path) -> None:
     view = find_view(results)
-    one, other = served(view), served(view)
+    one, other = shared_files(view), shared_files(view)
     assert len(one.token) >= 32
     assert one.token != other.token
     nonce = re.search(rb'"csp-nonce" content="([^"]+)"', one.pages[""])
