@@ -27,7 +27,6 @@ from pcim.core.identity import KEY_COLUMNS
 from pcim.core.vocabulary import BLURRED, METRICS, OBJECTS_MASK, OTHER_VIEW
 from pcim.report.analysis.dose_and_position import MEASURES, position_table
 from pcim.report.analysis.intervals import bootstrap_sums
-from pcim.stages.report import report_campaign
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -184,7 +183,7 @@ def main(*, quick: bool, write: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
         arguments = make(Path(folder), wells, fields)
         size = sum(Path(path).stat().st_size for path in arguments["scores"])
-        built = seconds(lambda: report_campaign(**arguments))
+        built = seconds(lambda: reported.write_report(arguments))
         page = Path(arguments["page"])
         table = [
             Row("build the report after the scores exist", built, "s", 180.0, "lower"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,9 +16,12 @@ from pcim.config.config import Config
 from pcim.core.plate_source import Source
 from pcim.plates import ngff
 from pcim.plates.attribution_plate import AttributionPlate
+from pcim.report.inputs import CampaignRun, ReportInputs
 from pcim.stages.aggregate.mean_maps import ObjectMaps, write_dataset
+from pcim.stages.report import ReportOutputs, report_campaign
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 HOSTILE = "<script>alert('x')</script>&amp;"
@@ -30,7 +33,7 @@ SIZE = 48
 
 @dataclass(frozen=True)
 class Made:
-    """The keyword arguments of `report_campaign`, and the folder of the campaign's results."""
+    """The inputs, outputs and params of the rule `report` by their names, and the folder of the campaign's results."""
 
     folder: Path
     arguments: dict[str, Any]
@@ -172,7 +175,7 @@ def interventions_table(spots: float = 1.0, background: float = 0.0) -> pd.DataF
 
 
 def make_campaign(folder: Path) -> Made:
-    """Write the campaign's files below `folder` and return what `report_campaign` is told."""
+    """Write the campaign's files below `folder` and return what the rule `report` is told."""
     rng = np.random.default_rng(0)
     shape = (SIZE, SIZE)
     pixels = {(r, str(c), "0"): rng.integers(100, 900, (2, *shape)).astype(np.uint16) for r, c in WELLS}
@@ -226,6 +229,15 @@ def make_campaign(folder: Path) -> Made:
         "software": {"pcim": "0.0"},
     }
     return Made(root, arguments)
+
+
+def write_report(arguments: Mapping[str, Any]) -> None:
+    """Write a report as the rule's script does."""
+    inputs = {one.name: arguments[one.name] for one in fields(ReportInputs) if one.name != "run"}
+    outputs = {one.name: arguments[one.name] for one in fields(ReportOutputs)}
+    run = CampaignRun(arguments["command"], arguments["revisions"], arguments["software"])
+    config = Config.model_validate(arguments["config"])
+    report_campaign(ReportInputs(**inputs, run=run), ReportOutputs.of(**outputs), config)
 
 
 def config_of(folder: Path, model: Path) -> dict[str, Any]:

@@ -16,9 +16,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from reported import HOSTILE, make_campaign
-
-from pcim.stages.report import report_campaign
+from reported import HOSTILE, make_campaign, write_report
 
 pytestmark = pytest.mark.browser
 
@@ -31,7 +29,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     table = pd.read_parquet(ledger)
     table.loc[0, ["status", "reason"]] = ["failed", f"out of memory {HOSTILE}"]
     table.to_parquet(ledger, index=False)
-    report_campaign(**made.arguments)
+    write_report(made.arguments)
     return Path(made.arguments["page"])
 
 
@@ -329,7 +327,7 @@ def test_without_scripts_tables_pictures_and_words_are_there(report: Path, chrom
 def test_a_page_of_its_own_for_each_plate_leads_back(report: Path, look: Any, tmp_path: Path) -> None:
     made = make_campaign(tmp_path)
     made.arguments["config"]["report"]["plates_on_page"] = 0
-    report_campaign(**made.arguments)
+    write_report(made.arguments)
     page = look(Path(made.arguments["page"])).page
     page.locator("#plates tbody a").first.click()
     page.wait_for_load_state()

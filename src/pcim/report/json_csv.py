@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from pcim.runtime.provenance import code_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import pandas as pd
 
     from pcim.report.classifier_findings import ClassifierFindings
+    from pcim.report.inputs import CampaignRun
 
 FORM = 2
 """The form of report.json; raised when a key changes its meaning or goes."""
@@ -26,20 +27,13 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """How a text begins that a spreadsheet would run (OWASP, CSV injection)."""
 
 
-def summary_json(
-    campaign: str,
-    found: Sequence[ClassifierFindings],
-    failures: pd.DataFrame,
-    *,
-    revisions: Mapping[str, int],
-    software: Mapping[str, str],
-) -> str:
+def summary_json(campaign: str, found: Sequence[ClassifierFindings], failures: pd.DataFrame, run: CampaignRun) -> str:
     """Return the campaign's report as JSON: verdict, words and tables by classifier; what is not defined is null."""
     content = {
         "form": FORM,
         "campaign": campaign,
-        "revisions": dict(revisions),
-        "software": dict(software),
+        "revisions": dict(run.revisions),
+        "software": dict(run.software),
         "code": code_digest(),
         "classifiers": {one.name: _of_classifier(one) for one in found},
         "failures": records(failures),

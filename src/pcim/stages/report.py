@@ -1,4 +1,4 @@
-"""Report: every table of a campaign read into one self-contained page, with tables and figures beside it.
+"""The report of a campaign: one self-contained page read from all its tables, with tables and figures beside it.
 
 The page holds no date and no timing: identical inputs give the same bytes.
 """
@@ -6,15 +6,13 @@ The page holds no date and no timing: identical inputs give the same bytes.
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from pcim.campaign.job_list import read_made
-from pcim.config.config import Config
-from pcim.core.plate_source import Source
-from pcim.report.inputs import ReportInputs
 from pcim.report.json_csv import as_csv, summary_json
 from pcim.report.page.campaign_page import Pages
 from pcim.report.page.classifier_page import ClassifierPage
@@ -23,107 +21,62 @@ from pcim.report.ro_crate import CrateInput, copy_workflow, write_crate
 from pcim.runtime.atomic_file import whole_file
 from pcim.runtime.job_log import log
 from pcim.runtime.provenance import record
-from pcim.runtime.tables import read_tables, write_table
+from pcim.runtime.tables import write_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pcim.config.config import Config
+    from pcim.report.inputs import ReportInputs
 
-def report_campaign(  # noqa: PLR0913 - a job's inputs
-    *,
-    fields: Sequence[str],
-    calls: Sequence[str],
-    ledgers: Sequence[str],
-    shares: Sequence[str],
-    mean_maps: Sequence[str],
-    object_maps: Sequence[str],
-    scores: Sequence[str],
-    curves: Sequence[str],
-    interventions: Sequence[str],
-    pairs: Sequence[str],
-    maps: Sequence[str],
-    models: Sequence[str],
-    page: str,
-    plates: str,
-    summary: str,
-    tables: str,
-    figures: str,
-    workflow: str,
-    crate: str,
-    config: Mapping[str, Any],
-    stores: Mapping[str, Mapping[str, Any]],
-    command: str,
-    revisions: Mapping[str, int],
-    software: Mapping[str, str],
-) -> None:
-    """Write the page (and, of a campaign of many plates, a page a plate), the same for machines (`summary`), its tables and figures.
 
-    Last comes the campaign as an RO-Crate: its metadata (`crate`), with a copy of the `workflow` in a folder beside it.
+@dataclass(frozen=True)
+class ReportOutputs:
+    """Where a report is written: the `page`, the folder of the `plates`' own pages, the `summary` for machines, `tables` and `figures`.
 
-    The paths are the campaign's, laid out as ``results/{campaign}/{stage}/{model}/...``; `maps` are the ``zarr.json`` of the plates of
-    maps, `models` the classifiers' model.yaml in the order of the config, `stores` plate -> plain form of its source, `command` what
-    starts the campaign.
+    The `crate` is the metadata of the campaign as an RO-Crate; the folder of the copied `workflow` lies beside it.
     """
-    settings = Config.model_validate(config)
-    inputs = ReportInputs(
-        root=Path(page).parent.parent,
-        methods=settings.attribute.methods,
-        fields=read_tables(fields),
-        stores={plate: Source.of(store) for plate, store in stores.items()},
-        paths={"calls": calls, "ledgers": ledgers, "shares": shares, "mean_maps": mean_maps, "object_maps": object_maps, "scores": scores,
-               "curves": curves, "interventions": interventions, "pairs": pairs, "maps": maps},
-    )  # fmt: skip
+
+    page: Path
+    plates: Path
+    summary: Path
+    tables: Path
+    figures: Path
+    workflow: Path
+    crate: Path
+
+    @classmethod
+    def of(cls, **places: str) -> ReportOutputs:
+        """Return the outputs whose places a rule names as text."""
+        return cls(**{name: Path(place) for name, place in places.items()})
+
+
+def report_campaign(inputs: ReportInputs, outputs: ReportOutputs, settings: Config) -> None:
+    """Write the campaign's page and, of a campaign of many plates, a page a plate; beside them the same for machines, tables and figures.
+
+    Last comes the campaign as an RO-Crate.
+    """
     album = Album()
-    pages = _classifier_pages(settings, inputs, models, album)
-    written = Pages(settings, pages, inputs, command=command, revisions=revisions, software=software)
-    for shown in pages:
-        log.info("%s: %s", shown.name, shown.reading.verdict)
-    texts = {Path(page): written.index(Path(page).parent)} | written.plates(Path(plates))
-    made = record("report", revisions["report"], settings=settings.report.model_dump(mode="json"))
-    _write_beside(pages, written.failures, Path(tables), album, Path(figures), made)
-    with whole_file(summary) as partial:
-        told = summary_json(settings.campaign, pages, written.failures, revisions=revisions, software=software)
-        partial.write_text(told, encoding="utf-8")
-    Path(plates).mkdir(parents=True, exist_ok=True)
+    classifiers = _read_classifiers(inputs, settings, album)
+    for classifier in classifiers:
+        log.info("%s: %s", classifier.name, classifier.reading.verdict)
+    pages = Pages(settings, classifiers, inputs)
+    texts = {outputs.page: pages.index(outputs.page.parent)} | pages.plates(outputs.plates)
+    made = record("report", inputs.run.revisions["report"], settings=settings.report.model_dump(mode="json"))
+    _write_tables(classifiers, pages.failures, outputs.tables, made)
+    _write_figures(album, outputs.figures)
+    _write_text(outputs.summary, summary_json(settings.campaign, classifiers, pages.failures, inputs.run))
+    outputs.plates.mkdir(parents=True, exist_ok=True)
     for place, html in reversed(texts.items()):  # the page that links to the others comes last
-        with whole_file(place) as partial:
-            partial.write_text(html, encoding="utf-8")
-    _write_crate(Path(crate), Path(workflow), settings, inputs, pages, software=software, revisions=revisions)
+        _write_text(place, html)
+    _write_crate(inputs, outputs, settings, classifiers)
 
 
-def _write_crate(  # noqa: PLR0913 - what it says
-    crate: Path,
-    workflow: Path,
-    settings: Config,
-    inputs: ReportInputs,
-    pages: Sequence[ClassifierPage],
-    *,
-    software: Mapping[str, str],
-    revisions: Mapping[str, int],
-) -> None:
-    """Write the campaign as an RO-Crate."""
-    contracts = {shown.name: shown.evidence.contract for shown in pages}
-    copy_workflow(workflow)
-    told = CrateInput(
-        settings,
-        contracts,
-        inputs.stores,
-        inputs.fields,
-        read_made(crate.parent),
-        software=software,
-        revisions=revisions,
-        ended=time.time(),
-    )
-    write_crate(crate, workflow, told)
-
-
-def _classifier_pages(
-    settings: Config, inputs: ReportInputs, models: Sequence[str], album: Album
-) -> list[ClassifierPage]:
-    """Return what the page asks about each classifier, in the order of the config."""
+def _read_classifiers(inputs: ReportInputs, settings: Config, album: Album) -> list[ClassifierPage]:
+    """Read what the page says of each classifier, in the order of the config."""
     return [
         ClassifierPage(
-            inputs.evidence(name, entry, Path(model)),
+            inputs.evidence(name, settings),
             settings.report.draws,
             settings.report.reading,
             settings.report.doubt,
@@ -132,29 +85,55 @@ def _classifier_pages(
             number_of_panels=settings.report.panels,
             number_in_doubt=settings.report.doubtful,
         )
-        for (name, entry), model in zip(settings.classifiers.items(), models, strict=True)
+        for name in settings.classifiers
     ]
 
 
-def _write_beside(  # noqa: PLR0913, PLR0917 - what is written, and where
-    pages: Sequence[ClassifierPage],
-    failures: pd.DataFrame,
-    tables: Path,
-    album: Album,
-    figures: Path,
-    made: Mapping[str, Any],
+def _write_tables(
+    classifiers: Sequence[ClassifierPage], failures: pd.DataFrame, folder: Path, made: Mapping[str, Any]
 ) -> None:
-    """Write the tables of all classifiers together, as CSV and Parquet, and the figures."""
-    tables.mkdir(parents=True, exist_ok=True)
-    figures.mkdir(parents=True, exist_ok=True)
-    of_pages = [shown.tables for shown in pages]
-    named = {"failures": failures}
-    for name in of_pages[0]:
-        parts = [found[name] for found in of_pages if len(found[name])] or [of_pages[0][name]]
+    """Write the tables of all classifiers together, each as CSV and Parquet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, table in ({"failures": failures} | _join_tables([one.tables for one in classifiers])).items():
+        (folder / f"{name}.csv").write_text(as_csv(table), encoding="utf-8")
+        write_table(table, folder / f"{name}.parquet", made)
+
+
+def _join_tables(of_classifiers: Sequence[Mapping[str, pd.DataFrame]]) -> dict[str, pd.DataFrame]:
+    """Join the classifiers' tables of one name, the classifier in the first column."""
+    joined = {}
+    for name, first in of_classifiers[0].items():
+        # a table without rows has no types to add
+        parts = [tables[name] for tables in of_classifiers if len(tables[name])] or [first]
         table = pd.concat(parts, ignore_index=True)
-        named[name] = table[["classifier", *table.columns.drop("classifier")]]
-    for name, table in named.items():
-        (tables / f"{name}.csv").write_text(as_csv(table), encoding="utf-8")
-        write_table(table, tables / f"{name}.parquet", made)
+        joined[name] = table[["classifier", *table.columns.drop("classifier")]]
+    return joined
+
+
+def _write_figures(album: Album, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
     for name, content in album.files.items():
-        (figures / name).write_bytes(content)
+        (folder / name).write_bytes(content)
+
+
+def _write_text(place: Path, text: str) -> None:
+    with whole_file(place) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def _write_crate(
+    inputs: ReportInputs, outputs: ReportOutputs, settings: Config, classifiers: Sequence[ClassifierPage]
+) -> None:
+    """Write the campaign as an RO-Crate, with a copy of the workflow."""
+    copy_workflow(outputs.workflow)
+    told = CrateInput(
+        config=settings,
+        contracts={one.name: one.evidence.contract for one in classifiers},
+        sources=inputs.sources,
+        fields=inputs.field_table,
+        made=read_made(outputs.crate.parent),
+        software=inputs.run.software,
+        revisions=inputs.run.revisions,
+        ended=time.time(),
+    )
+    write_crate(outputs.crate, outputs.workflow, told)

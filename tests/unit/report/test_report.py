@@ -15,11 +15,10 @@ from urllib.parse import unquote
 import numpy as np
 import pandas as pd
 import pytest
-from reported import HOSTILE, Made, make_campaign, write_mean_maps
+from reported import HOSTILE, Made, make_campaign, write_mean_maps, write_report
 
 from pcim.core.identity import KEY_COLUMNS
 from pcim.report.json_csv import as_csv
-from pcim.stages.report import report_campaign
 
 
 class Tags(HTMLParser):
@@ -36,7 +35,7 @@ class Tags(HTMLParser):
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     made = make_campaign(tmp_path_factory.mktemp("report"))
-    report_campaign(**made.arguments)
+    write_report(made.arguments)
     return made
 
 
@@ -109,7 +108,7 @@ def test_every_link_on_the_page_leads_somewhere(html: str) -> None:
 
 def test_the_same_inputs_give_the_same_bytes(made: Made, html: str) -> None:
     figures = {path.name: path.read_bytes() for path in Path(made.arguments["figures"]).iterdir()}
-    report_campaign(**made.arguments)
+    write_report(made.arguments)
     assert Path(made.arguments["page"]).read_text(encoding="utf-8") == html
     assert {path.name: path.read_bytes() for path in Path(made.arguments["figures"]).iterdir()} == figures
 
@@ -188,7 +187,7 @@ def test_no_maps_no_exchanges_no_truth_is_said_not_hidden(tmp_path: Path) -> Non
             pd.DataFrame(columns=pd.read_parquet(path).columns).to_parquet(path, index=False)  # no rows, no types
     spots = made.arguments["config"]["classifiers"]["spots"]
     spots["truth"] = spots["split"] = None
-    report_campaign(**made.arguments | {"mean_maps": [], "object_maps": []})
+    write_report(made.arguments | {"mean_maps": [], "object_maps": []})
     html = Path(made.arguments["page"]).read_text(encoding="utf-8")
     assert "Cannot tell" in html
     assert "Not known: the plate maps give no true class" in html
@@ -215,7 +214,7 @@ def test_without_named_regions_a_page_says_so_and_tells_of_the_channels(tmp_path
     done.assign(region=done["region"].map(named)).to_parquet(exchanges, index=False)
     spots = made.arguments["config"]["classifiers"]["spots"]
     spots["objects"], spots["regions"] = None, {}
-    report_campaign(**made.arguments | {"object_maps": []})
+    write_report(made.arguments | {"object_maps": []})
     html = unescape(Path(made.arguments["page"]).read_text(encoding="utf-8"))
     followed = "Of the channels its calls follow GFP (10 of 10), not DNA (0 of 10). The map lies 20\u202f% in DNA and 80\u202f% in GFP."
     assert html.count(followed) == 2, "on the card, and under the verdict"
@@ -258,7 +257,7 @@ def test_what_failed_comes_with_the_command_that_tries_it_again(tmp_path: Path) 
     table = pd.read_parquet(ledger)
     table.loc[0, ["status", "reason"]] = ["failed", f"out of memory {HOSTILE}"]
     table.to_parquet(ledger, index=False)
-    report_campaign(**made.arguments)
+    write_report(made.arguments)
     html = Path(made.arguments["page"]).read_text(encoding="utf-8")
     assert f"snakemake --configfile made.yaml --forcerun {ledger}</pre>" in html
     failures = pd.read_csv(Path(made.arguments["tables"]) / "failures.csv")
@@ -274,7 +273,7 @@ def test_fields_that_could_not_be_read_come_with_what_takes_them_up_and_no_advic
     for verdict in ("missing", "saturated"):
         table.loc[table["qc"] != "ok", "qc"] = verdict
         table.to_parquet(made.arguments["fields"][0], index=False)
-        report_campaign(**made.arguments)
+        write_report(made.arguments)
         html = Path(made.arguments["page"]).read_text(encoding="utf-8")
         pages[verdict] = html.partition('<section id="failures">')[2].partition("</section>")[0]
     plate = table.loc[table["qc"] != "ok", "plate"].iloc[0]
@@ -288,7 +287,7 @@ def test_fields_that_could_not_be_read_come_with_what_takes_them_up_and_no_advic
 def test_a_field_that_was_accepted_in_spite_of_its_verdict_has_not_failed(tmp_path: Path) -> None:
     made = make_campaign(tmp_path)
     made.arguments["config"]["ingest"]["accept"] = ["saturated"]
-    report_campaign(**made.arguments)
+    write_report(made.arguments)
     tables = Path(made.arguments["tables"])
     failures = pd.read_parquet(tables / "failures.parquet")
     assert set(failures["stage"]) == {"classify spots"}, "skipped views are told as the stage told them, fields are not"
@@ -299,7 +298,7 @@ def test_a_field_that_was_accepted_in_spite_of_its_verdict_has_not_failed(tmp_pa
 def test_a_campaign_of_many_plates_gets_a_page_a_plate(tmp_path: Path) -> None:
     made = make_campaign(tmp_path)
     made.arguments["config"]["report"]["plates_on_page"] = 0
-    report_campaign(**made.arguments)
+    write_report(made.arguments)
     index = Path(made.arguments["page"]).read_text(encoding="utf-8")
     assert 'href="plates/p1.html#p-spots.p1"' in index
     assert 'class="listing"' not in index
@@ -314,7 +313,7 @@ def test_a_campaign_of_many_plates_gets_a_page_a_plate(tmp_path: Path) -> None:
 def test_a_list_too_long_for_a_page_is_cut_where_doubts_end(tmp_path: Path) -> None:
     made = make_campaign(tmp_path)
     made.arguments["config"]["report"]["listed_views"] = 3
-    report_campaign(**made.arguments)
+    write_report(made.arguments)
     listing = listing_of(Path(made.arguments["page"]).read_text(encoding="utf-8"))
     assert len(listing["rows"]) == 3
     views = pd.read_parquet(Path(made.arguments["tables"]) / "views.parquet")
@@ -336,7 +335,7 @@ def test_a_plate_without_a_call_and_one_with_light_columns_are_shown(tmp_path: P
         (both.assign(**light) if name == "fields" else both).to_parquet(path, index=False)
     made.arguments["config"]["classifiers"]["spots"]["plates"] = ["p1", "p2"]
     made.arguments["stores"]["p2"] = made.arguments["stores"]["p1"]
-    report_campaign(**made.arguments)
+    write_report(made.arguments)
     html = Path(made.arguments["page"]).read_text(encoding="utf-8")
     assert 'id="p-spots.p2"' in html
     wells = pd.read_parquet(Path(made.arguments["tables"]) / "wells.parquet")
@@ -347,5 +346,5 @@ def test_a_plate_without_a_call_and_one_with_light_columns_are_shown(tmp_path: P
 def test_a_treatment_that_looks_like_a_formula_is_drawn_as_it_is_written(tmp_path: Path) -> None:
     made = make_campaign(tmp_path)
     write_mean_maps(Path(made.arguments["mean_maps"][0]), np.random.default_rng(0), group="$drug_$")
-    report_campaign(**made.arguments)
+    write_report(made.arguments)
     assert "$drug_$" in Path(made.arguments["page"]).read_text(encoding="utf-8")

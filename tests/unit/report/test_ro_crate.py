@@ -14,13 +14,12 @@ import pandas as pd
 import pytest
 from makers import write_model
 from pydantic import ValidationError
-from reported import HOSTILE, Made, make_campaign
+from reported import HOSTILE, Made, make_campaign, write_report
 
 from pcim.classifiers.contract import load_contract
 from pcim.config.config import Config, Person
 from pcim.core.plate_source import Source
 from pcim.report.ro_crate import CrateInput, copy_workflow, write_crate
-from pcim.stages.report import report_campaign
 
 ROOT = Path(__file__).parents[3]
 DATA = ROOT / "tests/data/crate"
@@ -33,7 +32,7 @@ ADA = {"name": "Ada Lovelace", "orcid": "0000-0002-1825-0097", "affiliation": "A
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     made = make_campaign(tmp_path_factory.mktemp("crate"))
     made.arguments["config"] |= {"people": [ADA, {"name": HOSTILE}], "licence": "https://spdx.org/licenses/CC-BY-4.0"}
-    report_campaign(**made.arguments)
+    write_report(made.arguments)
     return made
 
 

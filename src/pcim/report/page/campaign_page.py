@@ -19,7 +19,7 @@ from pcim.report.page.figures import javascript
 from pcim.report.page.plate_page import PlatePage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from pcim.config.config import Config
@@ -34,26 +34,23 @@ class Pages:
     settings: Config
     classifiers: Sequence[ClassifierPage]
     inputs: ReportInputs
-    command: str
-    revisions: Mapping[str, int]
-    software: Mapping[str, str]
 
     @property
     def is_split(self) -> bool:
         """Whether every plate has a page of its own."""
-        return self.inputs.fields["plate"].nunique() > self.settings.report.plates_on_page
+        return self.inputs.field_table["plate"].nunique() > self.settings.report.plates_on_page
 
     @cached_property
     def failures(self) -> pd.DataFrame:
         """The fields that are not used, and the views on which a stage failed, of all classifiers."""
         nothing = pd.DataFrame(columns=["status", *KEY_COLUMNS])
-        of_fields = failures(self.inputs.fields, nothing, self.settings.ingest.accept)
+        of_fields = failures(self.inputs.field_table, nothing, self.settings.ingest.accept)
         of_stages = [found[found["stage"] != "ingest"] for found in (shown.failures for shown in self.classifiers)]
         return pd.concat([of_fields, *of_stages], ignore_index=True)
 
     def index(self, folder: Path) -> str:
         """Return the campaign's page, which lies in `folder`."""
-        fields, methods = self.inputs.fields, self.settings.attribute.methods
+        fields, methods = self.inputs.field_table, self.settings.attribute.methods
         return self._render(
             "index.html.j2",
             title=self.settings.report.title,
@@ -93,9 +90,9 @@ class Pages:
         """Return what is shown of failures, and what to do about each kind of them."""
         return {
             "failures": failed.fillna("").to_dict("records"),
-            "rerun": rerun_command(self.command, failed),
-            "rescan": rescan_command(self.command, failed),
-            "start": self.command,
+            "rerun": rerun_command(self.inputs.run.command, failed),
+            "rescan": rescan_command(self.inputs.run.command, failed),
+            "start": self.inputs.run.command,
             "acceptable": acceptable(failed),
         }
 
@@ -107,7 +104,7 @@ class Pages:
                 for shown in self.classifiers
                 if plate in shown.evidence.settings.plates
             ]
-            for plate in self.inputs.fields["plate"].unique()
+            for plate in self.inputs.field_table["plate"].unique()
         }
 
     def _render(self, template: str, **shown: Any) -> str:
@@ -122,6 +119,6 @@ class Pages:
             "themes": {name: theme(dark=name == "dark") for name in ("light", "dark")},
         }
         return environment.get_template(template).render(
-            settings=self.settings, pages=self.classifiers, is_split=self.is_split, revisions=self.revisions,
-            software=self.software, **shown,
+            settings=self.settings, pages=self.classifiers, is_split=self.is_split, revisions=self.inputs.run.revisions,
+            software=self.inputs.run.software, **shown,
         )  # fmt: skip
