@@ -99,7 +99,7 @@ def campaign_status(root: Path, now: float | None = None) -> Status:
         job_list.campaign,
         now,
         is_held(layout.lock_of_run(root)),
-        rows_of(found),
+        rows_by_plate(found),
         [one for one in found if one.state in {"failed", "stopped"}],
         running,
         [(one.job, bad) for one in found for bad in one.bad],
@@ -117,7 +117,7 @@ def _kind(job: PlannedJob) -> JobKind:
     return job.rule, job.model, job.method
 
 
-def rows_of(found: Iterable[JobReport]) -> list[Row]:
+def rows_by_plate(found: Iterable[JobReport]) -> list[Row]:
     """Sum up jobs by plate, stage, classifier and method; plates in their own order, what is of no one plate last."""
     groups: dict[tuple[str, JobKind], list[JobReport]] = {}
     for one in found:

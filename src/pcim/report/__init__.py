@@ -1,1 +1,1 @@
-"""What a report is made from."""
+"""The report: tables of a campaign in, sentences, pages and files out."""

@@ -1,4 +1,4 @@
-"""Evidence: all that a campaign found about one classifier, and the numbers and words that follow from it."""
+"""Everything that a campaign found about one classifier, and the numbers and words that follow from it."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class ClassifierFindings:
         return method_read(self.methods)
 
     @property
-    def explained(self) -> int:
+    def explained_count(self) -> int:
         """How many views have a map by at least one method."""
         ledger = self.evidence.ledger
         return len(ledger[ledger["status"] == "ok"].drop_duplicates(list(KEY_COLUMNS)))
@@ -91,7 +91,7 @@ class ClassifierFindings:
         keys, ledger = list(KEY_COLUMNS), self.evidence.ledger
         learnt = ledger[(ledger["status"] == "ok") & (ledger["method"] == self.method)]
         learnt = learnt.reindex(columns=[*keys, "target", "steps", "stop", "p_keep", "p_drop", "p_background"])
-        views = self._measured.merge(learnt, on=keys, validate="one_to_one")
+        views = self._measured_views.merge(learnt, on=keys, validate="one_to_one")
         others = [method for method in self.methods if not is_control(method) and method != self.method]
         for name, measured in (
             ("fidelity", self.evidence.scores.fidelity(self.method)),
@@ -153,23 +153,23 @@ class ClassifierFindings:
         return dose_and_position.organelle_table(self.evidence.shares, draws=self.draws)
 
     @cached_property
-    def _measured(self) -> pd.DataFrame:
+    def _measured_views(self) -> pd.DataFrame:
         shares, objects = self.evidence.shares, self.evidence.settings.objects
         return dose_and_position.measured_views(self.views, shares, method=self.method, region=objects)
 
     @cached_property
     def _measured_wells(self) -> pd.DataFrame:
-        return dose_and_position.measured_wells(self._measured)
+        return dose_and_position.measured_wells(self._measured_views)
 
     @cached_property
     def treatments(self) -> pd.DataFrame:
         """What is called and where the map lies, by treatment."""
-        return dose_and_position.treatment_table(self._measured, draws=self.draws)
+        return dose_and_position.treatment_table(self._measured_views, draws=self.draws)
 
     @cached_property
     def doses(self) -> pd.DataFrame:
         """The same by treatment and dose."""
-        return dose_and_position.dose_table(self._measured, draws=self.draws)
+        return dose_and_position.dose_table(self._measured_views, draws=self.draws)
 
     @cached_property
     def trends(self) -> pd.DataFrame:
@@ -197,7 +197,7 @@ class ClassifierFindings:
         return method_table(self.evidence.scores, reference=self.method, draws=self.draws)
 
     @cached_property
-    def trusted(self) -> str:
+    def trust_sentence(self) -> str:
         """Which method's maps to believe."""
         return method_sentence(self.scores, self.reading_settings.worth)
 
@@ -223,16 +223,16 @@ class ClassifierFindings:
         classes = [name for name in self.evidence.contract.classes if (done["call_before"] == name).any()]
         parts = {name: done[done["call_before"] == name] for name in classes}
         return {
-            name: self._read(findings.exchange_table(part, draws=self.draws), findings.exchange_by_call(part))
+            name: self._read_verdict(findings.exchange_table(part, draws=self.draws), findings.exchange_by_call(part))
             for name, part in parts.items()
         }
 
     @cached_property
     def reading(self) -> ClassifierVerdict:
         """The words."""
-        return self._read(self.exchanges, self.by_call)
+        return self._read_verdict(self.exchanges, self.by_call)
 
-    def _read(self, exchanges: pd.DataFrame, by_call: pd.DataFrame) -> ClassifierVerdict:
+    def _read_verdict(self, exchanges: pd.DataFrame, by_call: pd.DataFrame) -> ClassifierVerdict:
         ledger = self.evidence.ledger
         return read_classifier(
             regions=self.regions,

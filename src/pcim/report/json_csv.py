@@ -1,4 +1,7 @@
-"""Summary: the report for machines: one JSON with every verdict and table, and CSV that no spreadsheet takes for a program."""
+"""The report for machines, as JSON and CSV.
+
+The JSON holds every verdict and every table but those of a row a view. No spreadsheet takes a text of the CSV for a program.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from pcim.runtime.provenance import code_digest
+from pcim.runtime.tables import rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +40,7 @@ def summary_json(campaign: str, found: Sequence[ClassifierFindings], failures: p
         "software": dict(run.software),
         "code": code_digest(),
         "classifiers": {one.name: _of_classifier(one) for one in found},
-        "failures": records(failures),
+        "failures": json_rows(failures),
     }
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -50,16 +54,16 @@ def _of_classifier(found: ClassifierFindings) -> dict[str, Any]:
         "map": reading.map_sentence,
         "channels": reading.channels,
         "agreement": reading.agreement,
-        "methods": found.trusted,
+        "methods": found.trust_sentence,
         "exchanges": reading.exchanges,
         "classes": {name: {"verdict": of.verdict, "headline": of.headline} for name, of in found.by_class.items()},
-        "tables": {name: records(table) for name, table in found.tables.items() if name not in _LONG},
+        "tables": {name: json_rows(table) for name, table in found.tables.items() if name not in _LONG},
     }
 
 
-def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+def json_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Return a table as JSON holds it, a dictionary a row: numbers and texts of Python, None for NaN."""
-    return [{str(name): _plain(value) for name, value in row.items()} for row in table.to_dict("records")]
+    return [{name: _plain(value) for name, value in row.items()} for row in rows_of(table)]
 
 
 def _plain(value: Any) -> Any:

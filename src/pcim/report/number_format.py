@@ -1,4 +1,4 @@
-"""Words: how numbers, intervals and lists are printed for readers."""
+"""Numbers, intervals and lists as readers see them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Crate: the campaign as a Workflow Run RO-Crate (profile 0.5): inputs, classifiers, parameters, software, outputs, people, times.
+"""The campaign as a Workflow Run RO-Crate (profile 0.5).
 
-A folder of results is one entity, whatever it holds: a campaign of hundreds of plates has thousands of entities, not millions. No
-path of the machine is in it, and no address that may carry a secret: a plate with such an address is refused before a run.
+The crate names inputs, classifiers, parameters, software, outputs, people and times. A folder of results is one entity, whatever the
+folder holds: a campaign of hundreds of plates has thousands of entities, not millions. No path of the machine is in the crate, and no
+address that may carry a secret: a plate with such an address is refused before a run.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ KINDS = {bool: "Boolean", int: "Integer", float: "Float"}
 
 @dataclass(frozen=True)
 class CrateInput:
-    """What a crate says: the campaign's settings, what it was made of (`outline.read_made`), what ingest found, and when it `ended`."""
+    """What a crate says: the campaign's settings, what it was made of (`job_list.read_made`), what ingest found, and when it `ended`."""
 
     config: Config
     contracts: Mapping[str, Contract]
@@ -77,7 +78,7 @@ def copy_workflow(folder: Path) -> None:
 
 def write_crate(path: Path, workflow: Path, told: CrateInput) -> None:
     """Write ``ro-crate-metadata.json`` at `path`, whole or not at all; `workflow` is the folder of the copied workflow, beside it."""
-    content = _Crate(path.parent, told).described(workflow.name)
+    content = _Crate(path.parent, told).to_json_ld(workflow.name)
     with whole_file(path) as partial:
         partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -91,7 +92,7 @@ class _Crate:
     crate: Any = field(default_factory=lambda: ROCrate(version="1.1"))
     collections: list[Reference] = field(default_factory=list)
 
-    def described(self, workflow: str) -> dict[str, Any]:
+    def to_json_ld(self, workflow: str) -> dict[str, Any]:
         """Return the whole of it as JSON-LD; `workflow` is the folder that holds the Snakefile."""
         self.crate.metadata.extra_terms.update(SHA256)
         people, inputs, outputs = list(self.people()), dict(self.inputs()), self.outputs()

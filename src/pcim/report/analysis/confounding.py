@@ -1,4 +1,7 @@
-"""Confounding: whether the class of a well can be told from where it lies or how it is lit, and what the classifier does where that misleads."""
+"""Tables of what gives a well's class away: the place of the well on the plate, or the light on it.
+
+They also say what the classifier does where the place misleads.
+"""
 
 from __future__ import annotations
 
@@ -30,13 +33,13 @@ def confounding_table(wells: pd.DataFrame) -> pd.DataFrame:
     sets = {"all": known} | (
         {"seen in training": known[seen].reset_index(drop=True)} if 0 < seen.sum() < len(known) else {}
     )
-    rows = [row | {"of": name} for name, of in sets.items() for row in _told_by_factors(of)]
+    rows = [row | {"of": name} for name, of in sets.items() for row in _rows_by_factor(of)]
     columns = ["of", "factor", "k", "n", "share", "low", "high", "majority", "against_k", "against_n"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def _told_by_factors(known: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """Yield what each factor tells of these wells."""
+def _rows_by_factor(known: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Yield a row a factor: what the factor tells of these wells."""
     for factor, levels in factors(known).items():
         if levels.nunique() < 2:  # noqa: PLR2004 - one level tells nothing apart
             continue

@@ -1,7 +1,7 @@
-"""Responses: how what the classifier looks at differs between regions, doses and places on the plate.
+"""Differences in what the classifier looks at between regions, doses and places on the plate.
 
-Every function is pure: tables in, a table out, one row a number or a group. Intervals resample wells. Permutations are drawn
-from the names of what is tested (those of a measure are the same for every place), so a p-value does not depend on what else is asked.
+Every function is pure: tables in, a table out, one row a number or a group. Intervals resample wells. Permutations are drawn from the
+names of what is tested (those of a measure are the same for every place), so a p-value does not depend on what else is asked.
 """
 
 from __future__ import annotations

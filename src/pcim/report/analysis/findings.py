@@ -1,8 +1,8 @@
-"""Findings: from the campaign's tables to the numbers of the report, each with its n and its 95 % interval.
+"""The numbers of the report from the campaign's tables, each with its n and its 95 % interval.
 
-Every function is pure: tables in, a table out, one row a number. Intervals resample wells, because views of one well
-are not independent. Where every resampled value is the same, the bootstrap would claim certainty; there the interval is
-as wide as Wilson's for as many trials as there are wells.
+Every function is pure: tables in, a table out, one row a number. Intervals resample wells, because views of one well are not
+independent. Where every resampled value is the same, the bootstrap would claim certainty; there the interval is as wide as Wilson's
+for as many trials as there are wells.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ def background_table(ledger: pd.DataFrame) -> pd.DataFrame:
 def well_status(fields: pd.DataFrame, failed: pd.DataFrame) -> pd.DataFrame:
     """Return a row a well of the plates: how many `fields`, how many views `failed`, and `status`: ok, or the commonest trouble.
 
-    `failed` is `doubts.failures`'; the place of the well and what the plate map says of it are kept.
+    `failed` is `review.failures`'; the place of the well and what the plate map says of it are kept.
     """
     known = [*WELL, "row", "column", "treatment", "control_type", "dose"]
     wells = fields.groupby(WELL, sort=False)["field"].nunique().rename("fields").reset_index()

@@ -1,4 +1,4 @@
-"""Statistics: intervals of means and shares. Wells are resampled, not views: views of one well are not independent."""
+"""Intervals of means and shares. Wells are resampled, not views: views of one well are not independent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MethodScores: every view's scores as one wide table, and what is read from it: the table of methods, curves, one view's fidelity."""
+"""Every view's scores as one wide table, and what is read from it: the table of methods, curves, one view's fidelity."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class MethodScores:
         wides, levels = [], []
         for part in parts:
             table = part.assign(substitute=part["substitute"].fillna(""))
-            wides.append(_widened(table))
+            wides.append(_widen(table))
             levels.append(table.groupby(BY, sort=False, observed=True).agg(
                 seen=("seen", "any"), chance=("chance", "sum"), n=("chance", "count")))  # fmt: skip
         if not wides:
@@ -81,7 +81,7 @@ class MethodScores:
         return self.wide[[c for c in self.columns if c[1] == "agreement" and c[0] in methods]].mean(axis=1)
 
 
-def _widened(table: pd.DataFrame) -> pd.DataFrame:
+def _widen(table: pd.DataFrame) -> pd.DataFrame:
     """Return a long table wide, float32; the order of views and columns is that in which they come."""
     keys = list(KEY_COLUMNS)
     rows, columns = (table.groupby(by, sort=False, observed=True).ngroup().to_numpy() for by in (keys, BY))

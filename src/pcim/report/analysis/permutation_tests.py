@@ -1,4 +1,4 @@
-"""Permutations: what a factor tells within strata, and how often chance tells as much.
+"""Permutation tests of what a factor tells within strata.
 
 A projection on a factor's levels beside the strata is one of sums by level, so a campaign of many plates needs no table of dummies:
 levels that share no stratum, as those of two plates, are solved apart.

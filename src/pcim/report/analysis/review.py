@@ -1,4 +1,4 @@
-"""Doubts: which images a person should look at first, and why; what failed, and the command that tries it again."""
+"""Images that a person should look at first, with the reasons, and what failed."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import pandas as pd
 
-from pcim.campaign import job_list
 from pcim.config.stages import IngestSettings
 from pcim.core.identity import FIELD_COLUMNS, KEY_COLUMNS
 from pcim.report.number_format import number
+from pcim.runtime.tables import rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,14 +27,14 @@ def doubtful(views: pd.DataFrame, settings: DoubtSettings) -> pd.DataFrame:
     not known), `stop`, `p_keep` and `p_drop`. Views in equal doubt come in the order of their fidelity, lowest first.
     """
     found = views.copy()
-    reasons = [_reasons(row, settings) for row in views.to_dict("records")]
+    reasons = [_reasons(row, settings) for row in rows_of(views)]
     found["doubts"] = [len(of) for of in reasons]
     found["why"] = ["; ".join(of) for of in reasons]
     order = ["doubts", "fidelity", *KEY_COLUMNS]
     return found.sort_values(order, ascending=[False, *[True] * (len(order) - 1)], kind="stable").reset_index(drop=True)
 
 
-def _reasons(row: dict[Any, Any], settings: DoubtSettings) -> list[str]:
+def _reasons(row: dict[str, Any], settings: DoubtSettings) -> list[str]:
     """Name what is doubtful about a view and its map."""
     told = []
     if row["truth"] and row["truth"] != row["call"]:
@@ -72,21 +72,6 @@ def failures(fields: pd.DataFrame, views: pd.DataFrame, accept: Sequence[str] = 
     ]  # skipped because of its field: named above
     parts = [part.reindex(columns=columns) for part in (bad, rest) if len(part)]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
-
-
-def rerun_command(command: str, failed: pd.DataFrame) -> str:
-    """Return the command that runs again exactly the jobs with a failed view; "" where there is none. It tries only what failed.
-
-    `command` starts the campaign; paths are quoted for a shell.
-    """
-    jobs = {str(job) for job in failed.loc[failed["status"] == "failed", "job"].dropna() if job}
-    return job_list.rerun_command(command, jobs) if jobs else ""
-
-
-def rescan_command(command: str, failed: pd.DataFrame) -> str:
-    """Return the command that takes up fields whose pixels could not be used and were mended; "" where there is none."""
-    unread = failed[(failed["stage"] == "ingest") & ~failed["status"].isin(ACCEPTABLE)]
-    return job_list.rescan_command(command, unread["plate"])
 
 
 def acceptable(failed: pd.DataFrame) -> list[str]:

@@ -1,1 +1,1 @@
-"""The pages: HTML, figures, charts."""
+"""The pages of the report: HTML, charts, figures."""

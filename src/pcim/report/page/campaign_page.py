@@ -1,4 +1,7 @@
-"""Pages: the campaign's page and, of a campaign of many plates, a page a plate, as HTML. Every text from a table or file is escaped."""
+"""The campaign's page as HTML and, of a campaign of many plates, a page a plate.
+
+Every text from a table or file is escaped.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,15 @@ import jinja2
 import pandas as pd
 import yaml
 
+from pcim.campaign.job_list import rerun_command, rescan_command
 from pcim.config.methods import CONTROLS
 from pcim.core.identity import KEY_COLUMNS
-from pcim.report.analysis.review import acceptable, failures, rerun_command, rescan_command
+from pcim.report.analysis.review import ACCEPTABLE, acceptable, failures
 from pcim.report.number_format import interval, method_name, number, percent
 from pcim.report.page.charts import theme
 from pcim.report.page.figures import javascript
 from pcim.report.page.plate_page import PlatePage
+from pcim.runtime.tables import rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,11 +65,11 @@ class Pages:
                 "wells": len(fields.drop_duplicates(["plate", "well"])),
                 "fields": len(fields),
                 "views": sum(len(shown.views) for shown in self.classifiers),
-                "explained": sum(shown.explained for shown in self.classifiers),
+                "explained": sum(shown.explained_count for shown in self.classifiers),
             },
             methods=[method_name(method) for method in methods if method not in CONTROLS],
             controls=[method_name(method) for method in methods if method in CONTROLS],
-            **self._failed(self.failures),
+            **describe_failures(self.failures, self.inputs.run.command),
             thresholds=[
                 (name, getattr(group, name), field.description)
                 for group in (self.settings.report.reading, self.settings.report.doubt)
@@ -82,19 +87,9 @@ class Pages:
         for plate, parts in self.of_plates(folder).items():
             failed = self.failures[self.failures["plate"] == plate]
             pages[folder / f"{plate}.html"] = self._render(
-                "plate_page.html.j2", title=f"Plate {plate}", plate=plate, parts=parts, **self._failed(failed),
+                "plate_page.html.j2", title=f"Plate {plate}", plate=plate, parts=parts, **describe_failures(failed, self.inputs.run.command),
             )  # fmt: skip
         return pages
-
-    def _failed(self, failed: pd.DataFrame) -> dict[str, Any]:
-        """Return what is shown of failures, and what to do about each kind of them."""
-        return {
-            "failures": failed.fillna("").to_dict("records"),
-            "rerun": rerun_command(self.inputs.run.command, failed),
-            "rescan": rescan_command(self.inputs.run.command, failed),
-            "start": self.inputs.run.command,
-            "acceptable": acceptable(failed),
-        }
 
     def of_plates(self, folder: Path) -> dict[str, list[PlatePage]]:
         """Return plate -> its part of the page for each classifier that saw it."""
@@ -122,3 +117,20 @@ class Pages:
             settings=self.settings, pages=self.classifiers, is_split=self.is_split, revisions=self.inputs.run.revisions,
             software=self.inputs.run.software, **shown,
         )  # fmt: skip
+
+
+def describe_failures(failed: pd.DataFrame, command: str) -> dict[str, Any]:
+    """Return what a page shows of failures, and what to do about each kind of them; `command` starts the campaign.
+
+    `rerun` is the command that tries exactly the jobs with a failed view again; `rescan` takes up fields whose pixels could not be used
+    and were mended. Either is "" where it cannot help.
+    """
+    jobs = {str(job) for job in failed.loc[failed["status"] == "failed", "job"].dropna() if job}
+    unread = failed[(failed["stage"] == "ingest") & ~failed["status"].isin(ACCEPTABLE)]
+    return {
+        "failures": rows_of(failed.fillna("")),
+        "rerun": rerun_command(command, jobs) if jobs else "",
+        "rescan": rescan_command(command, unread["plate"]),
+        "start": command,
+        "acceptable": acceptable(failed),
+    }

@@ -1,7 +1,8 @@
-"""Charts: tables in, an Altair chart out. The page draws them, and the same charts are kept beside it as SVG and PNG.
+"""Altair charts from tables.
 
-Texts from tables are data, never part of an expression or of a field's name. What a colour says is also said by shape, letter or
-position, and by the table beside it. Colours are Okabe and Ito's, viridis' kin and PuOr: told apart by colour-blind readers.
+The page draws the charts, and the same charts are kept beside the page as SVG and PNG. Texts from tables are data, never part of an
+expression or of a field's name. What a colour says is also said by shape, letter or position, and by the table beside the chart.
+Colours are Okabe and Ito's, viridis' kin and PuOr: told apart by colour-blind readers.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ def plate_map(wells: pd.DataFrame, measure: Measure) -> alt.LayerChart | alt.Fac
         color=_colour(table, measure),
         stroke=alt.condition(picked, alt.value("#E69F00"), alt.value(None)),
         strokeWidth=alt.value(3),
-        tooltip=[alt.Tooltip(_typed(table, name), title=name if name != measure.column else measure.title) for name in dict.fromkeys(told)],
+        tooltip=[alt.Tooltip(_encode(table, name), title=name if name != measure.column else measure.title) for name in dict.fromkeys(told)],
     ).add_params(picked)  # fmt: skip
     size: dict[str, Any] = {"fontSize": max(7.0, min(12.0, step * 0.62)), "fontWeight": "bold", "tooltip": False}
     named = base.transform_filter("datum.mark != ''").encode(text="mark:N")
@@ -230,7 +231,7 @@ def exchanges(table: pd.DataFrame) -> alt.LayerChart | alt.FacetChart:
 def dose_response(table: pd.DataFrame, *, last_class: str, objects: str | None) -> alt.LayerChart | alt.FacetChart:
     """Draw by dose, a line a treatment, the probability of the last class or where the map lies, with intervals; the measure is chosen.
 
-    `table` is `responses.dose_table`'s. Doses are drawn on a logarithmic scale where all are above 0 and span more than a factor of 20.
+    `table` is `dose_and_position.dose_table`'s. Doses are drawn on a logarithmic scale where all are above 0 and span more than a factor of 20.
     """
     measures = {"p_last": f"probability of {last_class}"}
     if objects:
@@ -285,7 +286,7 @@ def _dots(
     return lines, marks
 
 
-def _typed(table: pd.DataFrame, name: str) -> str:
+def _encode(table: pd.DataFrame, name: str) -> str:
     return f"{name}:Q" if pd.api.types.is_numeric_dtype(table[name]) else f"{name}:N"
 
 

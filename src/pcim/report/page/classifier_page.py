@@ -1,4 +1,4 @@
-"""Page: what the template shows of one classifier: table rows, pictures with alternative texts and captions."""
+"""Everything that the template shows of one classifier: table rows, pictures with alternative texts and captions."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ from pcim.report.number_format import VERDICT_MARKS, method_name, metric_name, p
 from pcim.report.page import charts
 from pcim.report.page.gallery import Gallery
 from pcim.report.wording.verdict import JUDGED
+from pcim.runtime.tables import rows_of
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
-
     import pandas as pd
 
     from pcim.report.page.figures import Album, Plot
@@ -47,8 +46,8 @@ class ClassifierPage(ClassifierFindings):
     @property
     def best_accuracy(self) -> dict[str, Any] | None:
         """The accuracy that the card shows: held out by well, or the next best that is known."""
-        rows = self.accuracy.to_dict("records")
-        return {str(k): v for k, v in rows[0].items()} if rows else None
+        rows = rows_of(self.accuracy.head(1))
+        return rows[0] if rows else None
 
     @property
     def headline_exchange(self) -> dict[str, Any] | None:
@@ -71,8 +70,8 @@ class ClassifierPage(ClassifierFindings):
     @property
     def worst_place(self) -> dict[str, Any] | None:
         """What of a well's place tells its class best."""
-        rows = self.confounding.sort_values("share", kind="stable", ascending=False).head(1).to_dict("records")
-        return {str(k): v for k, v in rows[0].items()} if rows else None
+        rows = self.confounding.sort_values("share", kind="stable", ascending=False)
+        return rows_of(rows)[0] if len(rows) else None
 
     @property
     def in_doubt(self) -> int:
@@ -105,7 +104,7 @@ class ClassifierPage(ClassifierFindings):
         """Share of the map in each region by method."""
         if self.regions.empty:
             return None
-        of_read = self.regions[self.regions["method"] == self.method].to_dict("records")
+        of_read = rows_of(self.regions[self.regions["method"] == self.method])
         spoken = "; ".join(
             f"{row['region']} {percent(row['share'])} of the map on {percent(row['area'])} of the area"
             for row in of_read
@@ -121,7 +120,7 @@ class ClassifierPage(ClassifierFindings):
             return None
         spoken = "; ".join(
             f"{r['region']}: {r['k']} of {r['n']}, control {r['control_k']} of {r['control_n']}"
-            for r in self.exchanges.to_dict("records")
+            for r in rows_of(self.exchanges)
         )
         words = f"Calls that follow an exchange. {spoken}."
         return self.album.chart(f"{self.name}.exchanges", charts.exchanges(self.exchanges), words)
@@ -162,16 +161,16 @@ class ClassifierPage(ClassifierFindings):
         )  # fmt: skip
 
     @property
-    def lift_trends(self) -> dict[str, dict[Hashable, Any]]:
+    def lift_trends(self) -> dict[str, dict[str, Any]]:
         """Treatment -> how the lift goes with its dose, where that is known."""
         of_lift = self.trends[(self.trends["measure"] == "lift") & self.trends["rho"].notna()]
-        return {str(row["treatment"]): row for row in of_lift.to_dict("records")}
+        return {str(row["treatment"]): row for row in rows_of(of_lift)}
 
     @property
-    def organelle_rows(self) -> list[tuple[str, list[dict[Hashable, Any]]]]:
+    def organelle_rows(self) -> list[tuple[str, list[dict[str, Any]]]]:
         """Region -> the read method's share in each channel, and in all: rows of the table by organelle and channel."""
         own = self.organelles[self.organelles["method"] == self.method]
-        return [(str(region), group.to_dict("records")) for region, group in own.groupby("region", sort=False)]
+        return [(str(region), rows_of(group)) for region, group in own.groupby("region", sort=False)]
 
     def is_control(self, method: str) -> bool:
         """Tell whether a row of the tables of methods is a control."""
@@ -194,11 +193,11 @@ class ClassifierPage(ClassifierFindings):
     @property
     def score_columns(self) -> list[dict[str, Any]]:
         """The columns of the tables of methods: metric, substitute, name and chance level (NaN where there is none)."""
-        found = self.scores.drop_duplicates(["metric", "substitute"]).to_dict("records")
+        found = rows_of(self.scores.drop_duplicates(["metric", "substitute"]))
         shown = [column for column in found if column["metric"] in SHOWN]
         chance = self.scores.groupby(["metric", "substitute"])["chance"].mean()
         return [
-            {"metric": c["metric"], "substitute": c["substitute"], "name": metric_name(str(c["metric"])),
+            {"metric": c["metric"], "substitute": c["substitute"], "name": metric_name(c["metric"]),
              "chance": float(chance[c["metric"], c["substitute"]])}
             for c in sorted(shown, key=lambda column: SHOWN.index(column["metric"]))
         ]  # fmt: skip
@@ -209,8 +208,8 @@ class ClassifierPage(ClassifierFindings):
 
         Of the blurred maps only those of the method that the page reads are shown; every method's cells say whether it beats its own.
         """
-        cells: dict[str, dict[tuple[str, str], dict[Any, Any]]] = {}
-        for row in self.scores.to_dict("records"):
+        cells: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
+        for row in rows_of(self.scores):
             if not row["method"].endswith(BLURRED) or row["method"] == self.method + BLURRED:
                 cells.setdefault(row["method"], {})[row["metric"], row["substitute"]] = row
         ordered = sorted(cells, key=self.is_control)

@@ -1,4 +1,4 @@
-"""Panels: which views are shown, and their image, map and overlay as RGB pictures."""
+"""The shown views: choose them, and read their pixels, regions and maps."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pcim.core.identity import ViewKey
 from pcim.core.tiling import Box
 from pcim.plates.attribution_plate import AttributionPlate
 from pcim.plates.field_image import FieldImage
+from pcim.runtime.tables import rows_of
 from pcim.views.reader import read_regions
 from pcim.views.resize import fit
 
@@ -47,7 +48,7 @@ def choose_views(views: pd.DataFrame, number: int) -> pd.DataFrame:
     """
     if views.empty:
         return views
-    draw = [view_key(row).number("report panels") for row in views.to_dict("records")]
+    draw = [ViewKey.of(row).number("report panels") for row in rows_of(views)]
     ordered = views.assign(draw=draw).sort_values("draw")
     turn = ordered.groupby("call").cumcount()
     chosen = ordered.assign(turn=turn).sort_values(["turn", "call"], kind="stable").head(number)
@@ -57,13 +58,8 @@ def choose_views(views: pd.DataFrame, number: int) -> pd.DataFrame:
     return ordered.loc[chosen.index]
 
 
-def view_key(row: Mapping[Any, Any]) -> ViewKey:
-    """Return the identity of a row of any table."""
-    return ViewKey(*(str(row[name]) for name in ("plate", "row", "column", "field", "view")))
-
-
 def read_example(
-    row: Mapping[Any, Any],
+    row: Mapping[str, Any],
     *,
     store: Source,
     maps: Mapping[str, Path],
@@ -85,4 +81,4 @@ def read_example(
         if not np.isnan(field).all():
             found[method] = np.clip(np.nan_to_num(field.sum(0)), 0, None).astype(np.float32)
     pixels = image.read(channels)[:, *seen]
-    return Example({str(k): v for k, v in row.items()}, pixels, masks, found, image.colours(channels))
+    return Example(row, pixels, masks, found, image.colours(channels))

@@ -1,4 +1,7 @@
-"""Figures: how charts and pictures come onto the page, and lie beside it as SVG and PNG; the same numbers give the same bytes."""
+"""Charts and pictures, on the page and as SVG and PNG beside it.
+
+The same numbers give the same bytes.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Gallery: the shown views of one classifier as image, map and overlay: those that were drawn, and those most in doubt."""
+"""The shown views of one classifier as image, map and overlay.
+
+Some of the views are drawn, the others are those most in doubt.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from pcim.plates.rendering import OUTLINES, composite, image_png, map_png, outli
 from pcim.report.analysis.method_scores import is_control
 from pcim.report.number_format import method_name
 from pcim.report.page.examples import Example, choose_views, read_example
+from pcim.runtime.tables import rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,15 +37,15 @@ class Gallery:
     @cached_property
     def examples(self) -> list[Example]:
         """The views that were drawn, not picked, read from the plates."""
-        return self._read(choose_views(self.found.explained_views, self.drawn))
+        return self._read_examples(choose_views(self.found.explained_views, self.drawn))
 
     @cached_property
     def in_doubt(self) -> list[Example]:
         """The views most in doubt, read from the plates."""
         views = self.found.explained_views
-        return self._read(views[views["doubts"] > 0].head(self.doubtful))
+        return self._read_examples(views[views["doubts"] > 0].head(self.doubtful))
 
-    def _read(self, chosen: pd.DataFrame) -> list[Example]:
+    def _read_examples(self, chosen: pd.DataFrame) -> list[Example]:
         evidence = self.found.evidence
         return [
             read_example(
@@ -51,28 +55,28 @@ class Gallery:
                 channels=evidence.contract.input.channels,
                 regions=evidence.settings.regions,
             )
-            for row in chosen.to_dict("records")
+            for row in rows_of(chosen)
         ]
 
     @cached_property
-    def _shown(self) -> list[Example]:
+    def _examples_with_map(self) -> list[Example]:
         return [example for example in [*self.examples, *self.in_doubt] if self.found.method in example.maps]
 
     @cached_property
     def ends(self) -> list[tuple[float, float]]:
         """Black and white of each channel, shared by all shown views."""
-        return stretch([example.pixels for example in self._shown])
+        return stretch([example.pixels for example in self._examples_with_map])
 
     @cached_property
     def colours(self) -> Sequence[str]:
         """The channels' colours, of the first shown view's plate."""
-        first = [example.colours for example in self._shown[:1]]
+        first = [example.colours for example in self._examples_with_map[:1]]
         return first[0] if first else channel_colours((), len(self.found.evidence.contract.input.channels))
 
     @cached_property
     def top(self) -> float:
         """The map value shown as white, shared by all shown views."""
-        return top_of([example.maps[self.found.method] for example in self._shown])
+        return top_of([example.maps[self.found.method] for example in self._examples_with_map])
 
     @property
     def outline_legend(self) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Mean pictures: the mean maps of a plate's groups, and what its objects and their maps look like on average, as pictures."""
+"""Pictures of means: the mean maps of a plate's groups, and the average object with its average map."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MOST = 12
 def mean_maps(path: Path, method: str, album: Album, name: str) -> tuple[list[Picture], float]:
     """Return the mean maps of the largest groups by one method, and the value shown as white, the same for all.
 
-    Of the file (`meanmaps.MeanMaps`) no more is read than is shown. The maps are kept as one figure ``name.png`` too, with its scale.
+    Of the file (`pcim.stages.aggregate.mean_maps.MeanMaps`) no more is read than is shown. The maps are kept as one figure ``name.png`` too, with its scale.
     """
     with ZipStore(path, mode="r") as store:
         maps = xr.open_zarr(store, consolidated=False)["mean_map"]

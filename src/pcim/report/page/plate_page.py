@@ -1,4 +1,7 @@
-"""Plate page: one plate as one classifier saw it: where on the plate it calls what, and every explained view with its paths."""
+"""One plate as one classifier saw it.
+
+The plate's page shows where on the plate the classifier calls what, and lists every explained view with its paths.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ import numpy as np
 
 from pcim.core.plate_source import REMOTE
 from pcim.plates import ngff
-from pcim.report.json_csv import records
+from pcim.report.json_csv import json_rows
 from pcim.report.page import charts, mean_map_figures
 
 if TYPE_CHECKING:
@@ -96,7 +99,7 @@ class PlatePage:
         return int((self.views["doubts"] > 0).sum())
 
     @cached_property
-    def failed(self) -> pd.DataFrame:
+    def failures(self) -> pd.DataFrame:
         """The plate's fields and views without a result."""
         failures = self.found.failures
         return failures[failures["plate"] == self.plate]
@@ -134,7 +137,7 @@ class PlatePage:
         (store, maps), paths = self._places, [str(path) for path in views["path"]]
         return {
             "names": names,
-            "rows": [list(row.values()) for row in records(views[names].round(4))],
+            "rows": [list(row.values()) for row in json_rows(views[names].round(4))],
             "paths": paths,
             "map_paths": [_map_path(path) for path in paths],
             "source": {"address": store, "href": self._href(store)},

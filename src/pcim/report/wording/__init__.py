@@ -1,1 +1,1 @@
-"""Numbers turned into sentences."""
+"""Sentences made from the numbers of the report."""

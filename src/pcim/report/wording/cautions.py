@@ -1,10 +1,11 @@
-"""Cautions: what a reader must know of one classifier before believing the rest of its page."""
+"""Sentences that a reader must know of one classifier before believing the rest of its page."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from pcim.report.number_format import join, percent
+from pcim.runtime.tables import rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,17 +26,17 @@ def cautions_of(
 ) -> tuple[str, ...]:
     """Return sentences from the exchanges that judge (`rows`), the accuracy, the backgrounds alone, and what gives the class away."""
     return (
-        *_of_accuracy(accuracy, settings),
-        *_of_few_wells(rows, settings),
-        *_fragile(backgrounds, settings),
-        *_confounded(confounding, settings),
+        *_warn_of_accuracy(accuracy, settings),
+        *_warn_of_few_wells(rows, settings),
+        *_warn_of_fragile_maps(backgrounds, settings),
+        *_warn_of_confounding(confounding, settings),
     )
 
 
-def _of_accuracy(accuracy: pd.DataFrame, settings: ReadingSettings) -> list[str]:
+def _warn_of_accuracy(accuracy: pd.DataFrame, settings: ReadingSettings) -> list[str]:
     """Say how many held-out wells it was right on, where that is not enough to show anything."""
     words = []
-    held_out = records(accuracy[(accuracy["wells"] == "held out") & (accuracy["unit"] == "well")])
+    held_out = rows_of(accuracy[(accuracy["wells"] == "held out") & (accuracy["unit"] == "well")])
     if not held_out:
         words.append("Accuracy on held-out wells is not known.")
     for row in held_out:
@@ -50,7 +51,7 @@ def _of_accuracy(accuracy: pd.DataFrame, settings: ReadingSettings) -> list[str]
     return words
 
 
-def _of_few_wells(rows: Sequence[Row], settings: ReadingSettings) -> list[str]:
+def _warn_of_few_wells(rows: Sequence[Row], settings: ReadingSettings) -> list[str]:
     wells = min((row["wells"] for row in rows), default=settings.few_wells)
     few = wells < settings.few_wells
     return [f"Few wells in the exchanges (n = {wells}): read the intervals, not the means."] if few else []
@@ -66,19 +67,19 @@ def without_control(rows: Sequence[Row], objects: str | None, settings: ReadingS
     ]
 
 
-def _fragile(backgrounds: pd.DataFrame, settings: ReadingSettings) -> list[str]:
+def _warn_of_fragile_maps(backgrounds: pd.DataFrame, settings: ReadingSettings) -> list[str]:
     """Name the classes that the background alone is given."""
     return [
         f"With no pixel kept, a view is called {row['target']} with a median probability of {row['p']:.2f}: "
         "the map of this class is fragile."
-        for row in records(backgrounds)
+        for row in rows_of(backgrounds)
         if row["p"] >= settings.fragile
     ]
 
 
-def _confounded(confounding: pd.DataFrame | None, settings: ReadingSettings) -> list[str]:
+def _warn_of_confounding(confounding: pd.DataFrame | None, settings: ReadingSettings) -> list[str]:
     """Say where the place of a well gives its class away, so that accuracy alone proves nothing."""
-    rows = [] if confounding is None else records(confounding)
+    rows = [] if confounding is None else rows_of(confounding)
     given_away = [row for row in rows if row["low"] > max(settings.given_away, row["majority"])]
     if not given_away:
         return []
@@ -89,8 +90,3 @@ def _confounded(confounding: pd.DataFrame | None, settings: ReadingSettings) -> 
         f"the {factor}" for factor in dict.fromkeys(row["factor"] for row in given_away) if factor != worst["factor"]
     ]
     return [f"{words}{f'; {join(others)} would do too' if others else ''}."]
-
-
-def records(table: pd.DataFrame) -> list[Row]:
-    """Return a table's rows: column -> value."""
-    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]

@@ -1,4 +1,7 @@
-"""Pointing: where the maps lie, in words: beside chance, and beside a map of edges that knows nothing of the classifier."""
+"""Sentences on where the maps lie, beside chance and beside the edge control.
+
+The edge control is a map of edges that knows nothing of the classifier.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pcim.report.number_format import interval, join, number, percent
-from pcim.report.wording.cautions import Row, records
+from pcim.runtime.tables import rows_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from pcim.report.wording.cautions import Row
+
 
 def pointed_regions(regions: pd.DataFrame, method: str = "pcim", control: str = "edge") -> list[Row]:
     """Return the regions that the map points at, highest lift first: lift above 1, and above the edge control's on the same views."""
-    rows = records(regions[regions["method"] == method])
-    edge = {row["region"]: row for row in records(regions[regions["method"] == control])}
+    rows = rows_of(regions[regions["method"] == method])
+    edge = {row["region"]: row for row in rows_of(regions[regions["method"] == control])}
     found = [row for row in rows if row["lift_low"] > 1 and _above(row, edge.get(row["region"]))]
     return sorted(found, key=lambda row: -row["lift"])
 
@@ -34,10 +39,10 @@ def map_sentence(
     """Say where the map lies, beside chance and beside the edge control; without `named` regions there is nothing to say."""
     if not named:
         return "No regions are named, so where in a view the maps lie is not measured."
-    rows = {row["region"]: row for row in records(regions[regions["method"] == method])}
+    rows = {row["region"]: row for row in rows_of(regions[regions["method"] == method])}
     if not rows or all(np.isnan(row["share"]) for row in rows.values()):
         return "There are no maps to read."
-    edge = {row["region"]: row for row in records(regions[regions["method"] == control])}
+    edge = {row["region"]: row for row in rows_of(regions[regions["method"] == control])}
     pointed = pointed_regions(regions, method, control)
     told = dict.fromkeys([*([objects] if objects in rows else []), *(row["region"] for row in pointed)])
     parts = []
@@ -55,13 +60,13 @@ def map_sentence(
         )
     if pointed:
         names = join([f"the {row['region']}" for row in pointed])
-        return f"{'. '.join(parts)}. So the map points at {names}.{_shuffled_too(regions, pointed)}"
+        return f"{'. '.join(parts)}. So the map points at {names}.{_compare_with_shuffled(regions, pointed)}"
     return f"{'. '.join(parts)}. So the map points at no region more than edges alone would."
 
 
-def _shuffled_too(regions: pd.DataFrame, pointed: list[Row]) -> str:
+def _compare_with_shuffled(regions: pd.DataFrame, pointed: list[Row]) -> str:
     """Name the regions at which the map of the network with shuffled weights points no less (Adebayo et al. 2018, arXiv 1810.03292)."""
-    shuffled = {row["region"]: row for row in records(regions[regions["method"] == "randomised_model"])}
+    shuffled = {row["region"]: row for row in rows_of(regions[regions["method"] == "randomised_model"])}
     lifts = {row["region"]: shuffled[row["region"]]["lift"] for row in pointed if row["region"] in shuffled}
     no_less = [
         f"the {row['region']} ({lifts[row['region']]:.1f} times chance)"

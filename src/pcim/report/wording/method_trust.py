@@ -1,4 +1,4 @@
-"""Trust: which method's maps a reader may believe, in words that come from the table of methods alone."""
+"""Sentences on which method's maps a reader may believe, from the table of methods alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def trusted_methods(table: pd.DataFrame, worth: float = 0.05) -> list[dict[str, Any]]:
     """Return the methods, best first, by the lowest of their gains with substitutes that no method has seen.
 
-    `table` is `scores.method_table`'s. A gain is what a map's order is worth, in probability of the class, 0 by chance. A method is
+    `table` is `method_scores.method_table`'s. A gain is what a map's order is worth, in probability of the class, 0 by chance. A method is
     `believed` where all its gains are at least `worth` and shown to be above chance, and with one substitute at least it is shown to beat
     both its own blurred map and the contrast control (`beats` of `substitutes`; None where these were not scored): a map may exploit one kind
     of substitute, hardly all. Where some method has seen every substitute, each is judged by those that it has not seen itself.

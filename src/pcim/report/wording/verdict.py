@@ -1,7 +1,7 @@
-"""ClassifierVerdict: from the findings to words. What a classifier looks at is decided by the exchanges, never by a map.
+"""The verdict on one classifier, from the findings to words. The exchanges decide what a classifier looks at, never a map.
 
-Maps propose, interventions decide, and the words say so when the two disagree. Nothing is written because somebody
-expects it: the same sentences come out with any names of regions, and "cannot tell" is an answer.
+Maps propose, interventions decide, and the words say so when the two disagree. No sentence is written because somebody expects it: the
+same sentences come out with any names of regions, and "cannot tell" is an answer.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import numpy as np
 from pcim.config.report import ReadingSettings
 from pcim.core.vocabulary import BACKGROUND, CORNERS, FRAME, MAP_TOP, SURROUNDINGS
 from pcim.report.number_format import interval, join, percent, the
-from pcim.report.wording.cautions import Row, cautions_of, records, without_control
+from pcim.report.wording.cautions import Row, cautions_of, without_control
 from pcim.report.wording.map_location import map_sentence, pointed_regions
+from pcim.runtime.tables import rows_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,10 +73,10 @@ def exchange_sentence(row: Row, directions: list[Row], settings: ReadingSettings
         False: f"Calls do not depend on {row['short']} alone.",
         None: f"That does not settle whether calls follow {row['short']}.",
     }
-    return f"{words} {meaning[decides(row, settings)]}{_one_sided(directions, settings)}"
+    return f"{words} {meaning[decides(row, settings)]}{_tell_directions_apart(directions, settings)}"
 
 
-def _one_sided(directions: list[Row], settings: ReadingSettings) -> str:
+def _tell_directions_apart(directions: list[Row], settings: ReadingSettings) -> str:
     """Say so where calls follow much more in one direction than in another."""
     ranked = sorted(directions, key=lambda row: -row["k"] / row["n"])
     if not ranked or ranked[0]["k"] / ranked[0]["n"] - ranked[-1]["k"] / ranked[-1]["n"] < settings.one_sided:
@@ -95,7 +96,7 @@ def channel_sentence(rows: list[Row], shares: pd.DataFrame | None, method: str, 
     by: dict[bool | None, list[str]] = {True: [], False: [], None: []}
     for row in rows:
         by[decides(row, settings)].append(counts[row["region"]])
-    own = [] if shares is None else records(shares[shares["method"] == method])
+    own = [] if shares is None else rows_of(shares[shares["method"] == method])
     lies = [f"{percent(row['share'])} in {row['channel']}" for row in own if not np.isnan(row["share"])]
     of_map = f" The map lies {join(lies)}." if lies else ""
     if by[True]:
@@ -130,9 +131,9 @@ def read_classifier(  # noqa: PLR0913 - the findings and how to read them
     regions of its own; `channels` = `findings.channel_table`'s.
     """
     settings = settings or ReadingSettings()
-    told = _named(records(exchanges), objects, halo_px)
+    told = _add_names(rows_of(exchanges), objects, halo_px)
     rows = [row for row in told if row["family"] in JUDGED]
-    directions = records(by_call) if by_call is not None else []
+    directions = rows_of(by_call) if by_call is not None else []
     deciding = [row for row in rows if decides(row, settings)]
     verdict, headline = _verdict(rows, objects, calls, settings)
     return ClassifierVerdict(
@@ -171,34 +172,35 @@ def _verdict(  # noqa: PLR0911 - one return a case, in the order of the argument
     followed = [row for row in rows if answers[row["region"]]]
     others = [row for row in followed if row["region"] != objects]
     if objects is None or objects not in answers:
-        found = f"Its calls follow {_counted(followed)}. " if followed else ""
+        found = f"Its calls follow {_say_rates(followed)}. " if followed else ""
         are_named = any(row["family"] == "label" for row in rows)
         why = "No exchanged region is named as the biology" if are_named else "No regions are named"
         return "cannot tell", f"{found}{why}, so whether it looks at the biology is not said."
     mine = next(row for row in rows if row["region"] == objects)
-    of_objects = _counted([mine])
+    of_objects = _say_rates([mine])
     if answers[objects] and not mine["control_n"] and None in answers.values():
         return "cannot tell", f"Its calls follow {of_objects}, but what the rest of the view does is not settled."
     if answers[objects]:
-        return ("looks at both" if others else "looks at the biology"), f"Its calls follow {_counted(followed)}."
+        where: VerdictWord = "looks at both" if others else "looks at the biology"
+        return where, f"Its calls follow {_say_rates(followed)}."
     if others and answers[objects] is False:
-        return "looks elsewhere", f"Its calls follow {_counted(others)}, not {of_objects}."
+        return "looks elsewhere", f"Its calls follow {_say_rates(others)}, not {of_objects}."
     if any(row["control_n"] for row in others):
-        return "looks elsewhere", f"Its calls follow {_counted(others)}; for {of_objects} it is not settled."
-    if others and _overruled(mine, settings):
-        return "looks elsewhere", f"Its calls follow {_counted(others)}; that any follow {of_objects} is not shown."
+        return "looks elsewhere", f"Its calls follow {_say_rates(others)}; for {of_objects} it is not settled."
+    if others and _is_overruled(mine, settings):
+        return "looks elsewhere", f"Its calls follow {_say_rates(others)}; that any follow {of_objects} is not shown."
     if others:
         return "cannot tell", (
-            f"Its calls follow {_counted(others)}; for {of_objects} it is not settled. So large a region holds too much to "
+            f"Its calls follow {_say_rates(others)}; for {of_objects} it is not settled. So large a region holds too much to "
             "say what in it counts: name a smaller one."
         )
     if None in answers.values():
         open_ones = [row for row in rows if answers[row["region"]] is None]
-        return "cannot tell", f"The exchanges do not settle what its calls follow: {_counted(open_ones)}."
-    return "cannot tell", f"No single region decides its calls: {_counted(rows)}."
+        return "cannot tell", f"The exchanges do not settle what its calls follow: {_say_rates(open_ones)}."
+    return "cannot tell", f"No single region decides its calls: {_say_rates(rows)}."
 
 
-def _overruled(objects: Row, settings: ReadingSettings) -> bool:
+def _is_overruled(objects: Row, settings: ReadingSettings) -> bool:
     """Tell whether the objects, with enough wells, are neither shown to hold any call nor able to hold most of them.
 
     A large region that most calls follow left the objects where they were, so those calls went against them; with few wells an
@@ -213,7 +215,7 @@ def _rate(row: Row) -> str:
     return f"{row['k']} of {row['n']}{control}"
 
 
-def _counted(rows: list[Row]) -> str:
+def _say_rates(rows: list[Row]) -> str:
     """Name regions with the share of calls that follow, in the exchange and in the control."""
     parts = []
     for row in rows:
@@ -224,7 +226,7 @@ def _counted(rows: list[Row]) -> str:
     return join(parts)
 
 
-def _named(rows: list[Row], objects: str | None, halo_px: float) -> list[Row]:
+def _add_names(rows: list[Row], objects: str | None, halo_px: float) -> list[Row]:
     """Give each row the region's `name` in words: the background is what the others leave, objects have their halo."""
     named = []
     for row in rows:

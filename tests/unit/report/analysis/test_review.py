@@ -12,7 +12,8 @@ import reported
 from pcim.config.report import DoubtSettings
 from pcim.config.stages import QualityVerdict
 from pcim.operations.job_states import UNREAD
-from pcim.report.analysis.review import ACCEPTABLE, acceptable, doubtful, failures, rerun_command, rescan_command
+from pcim.report.analysis.review import ACCEPTABLE, acceptable, doubtful, failures
+from pcim.report.page.campaign_page import describe_failures
 
 SURE = {
     "call": "spot",
@@ -86,26 +87,27 @@ def test_an_accepted_verdict_is_no_failure_and_hides_none() -> None:
 
 def test_the_command_names_each_job_that_failed_once_quoted_for_a_shell() -> None:
     failed = pd.DataFrame({
-        "status": ["failed", "failed", "failed", "saturated"], "job": ["r/b.parquet", "r/a b.parquet", "r/b.parquet", ""],
+        "stage": "attribute", "status": ["failed", "failed", "failed", "saturated"], "plate": "p1",
+        "job": ["r/b.parquet", "r/a b.parquet", "r/b.parquet", ""],
     })  # fmt: skip
-    assert rerun_command("snakemake", failed) == "snakemake --forcerun 'r/a b.parquet' r/b.parquet"
-    assert rerun_command("pcim report", failed) == "pcim report -- --forcerun 'r/a b.parquet' r/b.parquet"
-    assert rerun_command("snakemake", failed[failed["status"] != "failed"]) == ""
+    assert describe_failures(failed, "snakemake")["rerun"] == "snakemake --forcerun 'r/a b.parquet' r/b.parquet"
+    assert describe_failures(failed, "pcim report")["rerun"] == "pcim report -- --forcerun 'r/a b.parquet' r/b.parquet"
+    assert describe_failures(failed[failed["status"] != "failed"], "snakemake")["rerun"] == ""
 
 
 def test_advice_is_given_only_where_it_can_help() -> None:
     failed = pd.DataFrame({
         "plate": ["p1", "p 2", "p1", "p3", "p4"], "stage": ["ingest"] * 4 + ["classify spots"],
-        "status": ["missing", "truncated", "nan", "saturated", "failed"],
+        "status": ["missing", "truncated", "nan", "saturated", "failed"], "job": "",
     })  # fmt: skip
     told = "pcim rescan --configfile a.yaml --configfile 'b c.yaml' 'p 2' p1"
     for command in (
         "snakemake --configfile a.yaml 'b c.yaml'",
         "pcim report --configfile a.yaml --configfile 'b c.yaml'",
     ):
-        assert rescan_command(command, failed) == told
-    assert rescan_command("snakemake", failed[:1]) == "pcim rescan p1"
-    assert rescan_command(command, failed[3:]) == ""
+        assert describe_failures(failed, command)["rescan"] == told
+    assert describe_failures(failed[:1], "snakemake")["rescan"] == "pcim rescan p1"
+    assert describe_failures(failed[3:], command)["rescan"] == ""
     assert acceptable(failed) == ["saturated"]
     assert acceptable(failed[:3]) == []
     assert UNREAD | set(ACCEPTABLE) == set(get_args(QualityVerdict))
