@@ -1,8 +1,7 @@
-"""Altair charts from tables.
+"""Altair charts from tables. The page draws the charts, and the same charts are kept beside the page as SVG and PNG.
 
-The page draws the charts, and the same charts are kept beside the page as SVG and PNG. Texts from tables are data, never part of an
-expression or of a field's name. What a colour says is also said by shape, letter or position, and by the table beside the chart.
-Colours are Okabe and Ito's, viridis' kin and PuOr: told apart by colour-blind readers.
+Texts from tables are data, never part of an expression or of a field's name. What a colour says is also said by shape, letter or
+position, and by the table beside the chart. Colours are Okabe and Ito's, viridis' kin and PuOr: told apart by colour-blind readers.
 """
 
 from __future__ import annotations
