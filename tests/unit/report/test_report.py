@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 from reported import HOSTILE, Made, make_campaign, write_mean_maps, write_report
 
+from pcim.campaign.layout import CLASSIFIER_CHARTS, PLATE_CHARTS, REPORT_TABLES
 from pcim.core.identity import KEY_COLUMNS
 from pcim.report.json_csv import as_csv
 
@@ -132,18 +133,10 @@ def test_images_in_doubt_are_named_once_with_their_reason(made: Made, html: str)
 
 def test_tables_and_figures_lie_beside_the_page(made: Made) -> None:
     tables = {path.name for path in Path(made.arguments["tables"]).iterdir()}
-    assert tables >= {
-        "accuracy.csv",
-        "regions.csv",
-        "interventions.csv",
-        "methods.csv",
-        "wells.csv",
-        "views.csv",
-        "curves.csv",
-    }
-    assert {name.removesuffix(".csv") for name in tables if name.endswith(".csv")} == {
-        name.removesuffix(".parquet") for name in tables if name.endswith(".parquet")
-    }, "each for people and for machines"
+    assert tables == {f"{name}.{kind}" for name in REPORT_TABLES for kind in ("csv", "parquet")}
+    charts = [*CLASSIFIER_CHARTS, *(f"p1.{name}" for name in PLATE_CHARTS)]
+    planned = {f"spots.{name}.{kind}" for name in charts for kind in ("svg", "png")} | {"spots.p1.mean_maps.png"}
+    assert {path.name for path in Path(made.arguments["figures"]).iterdir()} <= planned, "the costs count no others"
     for path in Path(made.arguments["figures"]).iterdir():
         assert path.read_bytes().startswith(b"\x89PNG" if path.suffix == ".png" else b"<svg"), path
     methods = pd.read_csv(Path(made.arguments["tables"]) / "methods.csv")

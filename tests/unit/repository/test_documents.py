@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import functools
+import importlib
 import json
 import os
 import re
@@ -105,6 +107,31 @@ def test_every_relative_link_leads_to_a_file_of_the_repository() -> None:
     ]
     assert len(links) > 50
     assert [(page.name, link) for page, link in links if Path(os.path.normpath(page.parent / link)) not in there] == []
+
+
+def is_known(name: str) -> bool:
+    """Tell whether a dotted name is a module, or something in one."""
+    parts = name.split(".")
+    for length in range(len(parts), 0, -1):
+        try:
+            found: object = importlib.import_module(".".join(parts[:length]))
+        except ImportError:
+            continue
+        return functools.reduce(lambda owner, part: getattr(owner, part, None), parts[length:], found) is not None
+    return False
+
+
+def test_every_module_and_function_that_a_page_or_a_docstring_names_exists() -> None:
+    """Names of metadata (``pcim.layers``) and of settings (``pcim.steps``) stand in two pages, which say so."""
+    sources = {path: path.read_text(encoding="utf-8") for path in sorted((ROOT / "src/pcim").rglob("*.py"))}
+    pages = {page: text for page, text in TEXTS.items() if page.name not in {"formats.md", "method.md", "CHANGELOG.md"}}
+    named = {
+        (path.name, name)
+        for path, text in (sources | pages).items()
+        for name in re.findall(r"`{1,2}(pcim(?:\.[A-Za-z_]\w*)+)", text)
+    }
+    assert len(named) > 20
+    assert [(file, name) for file, name in sorted(named) if not is_known(name)] == []
 
 
 def test_links_sections_and_guide_of_the_report_are_in_one_order() -> None:
