@@ -52,7 +52,7 @@ def test_stitched_views_have_no_seam_and_every_pixel_counts_once(size: tuple[int
     for box in boxes[1:]:
         assembly.add([{"layer": "dead"}], box.name, box, {"map": 2 * whole[:, *box.slices]})
     assert assembly.waiting_for == 1
-    found, is_seen = assembly.stitched()["map"], np.zeros(shape, bool)
+    found, is_seen = assembly.stitch()["map"], np.zeros(shape, bool)
     for box in boxes[1:]:
         is_seen[box.slices] = True
     np.testing.assert_allclose(found[:2], whole, rtol=1e-5)

@@ -112,7 +112,7 @@ def attribute_plate(  # noqa: PLR0913 - a public function with defaults
         with sole_writer(ledger):
             seen = _SelectedFields.of(plate, classifier, wells, fields, accept, crops, Path(folder))
             maps = AttributionPlate(place)
-            table = _explained(plate, classifier, seen, asked, maps, ledger)
+            table = _explain_views(plate, classifier, seen, asked, maps, ledger)
             return _read(plate, classifier, seen, table, maps)
 
 
@@ -212,7 +212,7 @@ def _fields_table(plate: Plate, paths: set[str]) -> pd.DataFrame:
     return pd.DataFrame(rows).sort_values(list(FIELD_COLUMNS), ignore_index=True)
 
 
-def _explained(  # noqa: PLR0913, PLR0917 - what the rows rest on
+def _explain_views(  # noqa: PLR0913, PLR0917 - what the rows rest on
     plate: Plate,
     classifier: Classifier,
     seen: _SelectedFields,

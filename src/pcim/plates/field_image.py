@@ -53,7 +53,7 @@ def _open_array(path: Place, plate: Place) -> zarr.Array[Any]:
         raise ngff.NgffError(f"{path}: the array cannot be opened: {error}") from error
 
 
-def _confined(plate: Place, path: Place) -> None:
+def _refuse_link_out(plate: Place, path: Place) -> None:
     """Refuse a path that a symbolic link leads out of the plate."""
     if not (isinstance(plate, Path) and isinstance(path, Path)):
         return
@@ -66,7 +66,7 @@ def _open_level(plate: Place, field: str) -> tuple[ngff.ImageLayout, zarr.Array[
     """Open level 0 of an image of a plate, and check that array and metadata agree."""
     path = plate / field
     layout = ngff.read_image(path)
-    _confined(plate, path / layout.levels[0])
+    _refuse_link_out(plate, path / layout.levels[0])
     array = _open_array(path / layout.levels[0], plate)
     ngff.check_shape(layout.axes, array.shape, str(path))
     if array.dtype.kind not in "uif":
@@ -208,7 +208,7 @@ class FieldImage:
         for key in self.array._iter_shard_keys():
             file = level / key
             if isinstance(file, Path) and file.is_symlink():
-                _confined(self.source.place, file)
+                _refuse_link_out(self.source.place, file)
             if file.is_file():
                 size = file.stat().st_size
                 if size == 0 or (blosc and self.array.shards is None and _blosc_length(file) != size):

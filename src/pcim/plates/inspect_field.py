@@ -46,7 +46,7 @@ def inspect_field(source: Source, field: str, settings: IngestSettings) -> Inspe
     """Read one field and return what was found; a broken field is a row with a reason."""
     try:
         image = FieldImage.open(source, field)
-        known = UNKNOWN | _described(image)
+        known = UNKNOWN | _metadata_columns(image)
         absent, expected = image.absent_chunks()
         torn = image.torn_chunks()
     except (ngff.NgffError, OSError) as error:
@@ -62,13 +62,14 @@ def inspect_field(source: Source, field: str, settings: IngestSettings) -> Inspe
     lit = [list(values) for values in zip(*map(illumination, pixels), strict=True)]
     known |= dict(zip(("illumination", "tilt_right", "tilt_down"), lit, strict=True))
     return Inspection(
-        known | {"digest": combined(digests), "digests": digests, "qc": quality.verdict, "reason": quality.reason},
+        known
+        | {"digest": digest_of_channels(digests), "digests": digests, "qc": quality.verdict, "reason": quality.reason},
         f"{len(absent)} of {expected} chunks are not stored, {absent[0]} the first" if absent else "",
         image.is_complete_by_rule or _empty_chunks(image, pixels) > len(absent),
     )
 
 
-def _described(image: FieldImage) -> dict[str, Any]:
+def _metadata_columns(image: FieldImage) -> dict[str, Any]:
     size = image.layout.space.pixel_size_um
     return {
         "channels": image.channels,
@@ -81,7 +82,7 @@ def _described(image: FieldImage) -> dict[str, Any]:
     }
 
 
-def combined(digests: Sequence[str]) -> str:
+def digest_of_channels(digests: Sequence[str]) -> str:
     """Return one digest for the digests of a field's channels, in their order."""
     return hashlib.blake2b("".join(digests).encode(), digest_size=16).hexdigest()
 

@@ -50,20 +50,20 @@ def scale_of(shape: tuple[int, ...]) -> int:
 
 def image_png(picture: NDArray[np.floating]) -> bytes:
     """Return an RGB picture (y, x, 3) in [0, 1] as PNG, pixels repeated."""
-    return _png(_enlarged(picture, scale_of(picture.shape)))
+    return _png(_enlarge(picture, scale_of(picture.shape)))
 
 
 def map_png(attribution: NDArray[np.floating], top: float) -> bytes:
     """Return a map (y, x) >= 0 as PNG, from black = 0 to white = `top` (colour map magma)."""
     colours = mpl.colormaps["magma"](np.clip(attribution / max(top, 1e-9), 0, 1))[..., :3]
-    return _png(_enlarged(colours, scale_of(attribution.shape)))
+    return _png(_enlarge(colours, scale_of(attribution.shape)))
 
 
 def overlay_png(picture: NDArray[np.floating], attribution: NDArray[np.floating], top: float) -> bytes:
     """Return the picture in grey with the map glowing orange on it, as PNG."""
     scale = scale_of(attribution.shape)
-    grey = _enlarged(np.repeat(picture.max(-1, keepdims=True), 3, axis=-1), scale) * 0.8
-    strength = _enlarged(np.clip(attribution / max(top, 1e-9), 0, 1)[..., np.newaxis], scale) ** 0.7
+    grey = _enlarge(np.repeat(picture.max(-1, keepdims=True), 3, axis=-1), scale) * 0.8
+    strength = _enlarge(np.clip(attribution / max(top, 1e-9), 0, 1)[..., np.newaxis], scale) ** 0.7
     return _png(grey * (1 - 0.9 * strength) + _GLOW * 0.9 * strength)
 
 
@@ -83,7 +83,7 @@ def top_of(maps: Sequence[NDArray[np.floating]]) -> float:
     return max(1.0, float(np.median([np.quantile(attribution, 0.995) for attribution in maps])))
 
 
-def _enlarged(picture: NDArray[np.floating], scale: int) -> NDArray[np.floating]:
+def _enlarge(picture: NDArray[np.floating], scale: int) -> NDArray[np.floating]:
     return np.repeat(np.repeat(picture, scale, 0), scale, 1)
 
 

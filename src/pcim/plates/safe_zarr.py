@@ -216,7 +216,7 @@ class _SizeCheckedCodec(numcodecs.abc.Codec):  # type: ignore[misc]
         return self.codec.get_config()
 
 
-def _bounded(codec: Any, stored: Buffer, spec: ArraySpec, by: Callable[[Any], Any]) -> Buffer:
+def _decode_to_size(codec: Any, stored: Buffer, spec: ArraySpec, by: Callable[[Any], Any]) -> Buffer:
     most = room(math.prod(spec.shape) * spec.dtype.to_native_dtype().itemsize)
     return as_numpy_array_wrapper(lambda data: decode(codec_name(codec), data, most, by), stored, spec.prototype)
 
@@ -225,21 +225,21 @@ class BoundedBlosc(BloscCodec):
     """Blosc, of chunks that have the size of the array's."""
 
     def _decode_sync(self, chunk_bytes: Buffer, chunk_spec: ArraySpec) -> Buffer:
-        return _bounded(self, chunk_bytes, chunk_spec, self._blosc_codec.decode)
+        return _decode_to_size(self, chunk_bytes, chunk_spec, self._blosc_codec.decode)
 
 
 class BoundedGzip(GzipCodec):
     """Gzip, of chunks that have the size of the array's."""
 
     def _decode_sync(self, chunk_bytes: Buffer, chunk_spec: ArraySpec) -> Buffer:
-        return _bounded(self, chunk_bytes, chunk_spec, self._gzip_codec.decode)
+        return _decode_to_size(self, chunk_bytes, chunk_spec, self._gzip_codec.decode)
 
 
 class BoundedZstd(ZstdCodec):
     """Zstandard, of chunks that have the size of the array's."""
 
     def _decode_sync(self, chunk_bytes: Buffer, chunk_spec: ArraySpec) -> Buffer:
-        return _bounded(self, chunk_bytes, chunk_spec, self._zstd_codec.decode)
+        return _decode_to_size(self, chunk_bytes, chunk_spec, self._zstd_codec.decode)
 
 
 for _name, _codec in {"blosc": BoundedBlosc, "gzip": BoundedGzip, "zstd": BoundedZstd}.items():

@@ -93,7 +93,9 @@ def classify_chunk(job: ChunkJob, *, fields: str, table: str, settings: Classify
     marks = _fingerprints(views, seen, known, contract, settings.batch_size, job.revision)
     called = kept.find()
     found: Calls = {
-        view: _found(called[mark][0][0]) | {"fingerprint": mark} for view, mark in marks.items() if mark in called
+        view: _call_columns(called[mark][0][0]) | {"fingerprint": mark}
+        for view, mark in marks.items()
+        if mark in called
     }
     waiting = [view for view in marks if view not in found]
     log.info("%d of %d views are called already", len(found), len(marks))
@@ -138,6 +140,6 @@ def _fingerprints(  # noqa: PLR0913, PLR0917 - what a call depends on
     }
 
 
-def _found(row: Mapping[str, Any]) -> dict[str, Any]:
+def _call_columns(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a kept row says, as it was found."""
     return {name: row[name] for name in FOUND if name in row}

@@ -76,7 +76,7 @@ def evaluate_chunk(  # noqa: PLR0913 - a job's inputs
         background=background,
         settings=settings,
     )
-    asked, kept = scoring.asked(explained_views(ledgers, seen), seen), ResultCache(table, curves)
+    asked, kept = scoring.list_tasks(explained_views(ledgers, seen), seen), ResultCache(table, curves)
     found = {mark: rows for mark, rows in kept.find().items() if mark in {one.fingerprint for one in asked}}
     waiting = [one for one in asked if one.fingerprint not in found]
     log.info("%d of %d views are scored already", len(found), len(asked))
@@ -84,7 +84,7 @@ def evaluate_chunk(  # noqa: PLR0913 - a job's inputs
         classifier = job.load_classifier()
         done, device = len(asked) - len(waiting), classifier.named_device
         with progress(len(asked), f"evaluate {job.store.name}", kept=done, device=device) as bar:
-            for one, rows in scoring.scored(classifier, waiting):
+            for one, rows in scoring.score_views(classifier, waiting):
                 kept.add({one.fingerprint: rows})
                 found[one.fingerprint] = rows
                 bar.update()
@@ -151,7 +151,7 @@ class Scoring:
         """The method whose maps are read."""
         return method_read(list(self.stores))
 
-    def asked(self, explained: pd.DataFrame, fields: pd.DataFrame) -> list[ScoringTask]:
+    def list_tasks(self, explained: pd.DataFrame, fields: pd.DataFrame) -> list[ScoringTask]:
         """Return the views to score, field by field, each with the fingerprint of all that its scores depend on."""
         digests = {row["path"]: row["digest"] for row in rows_of(fields)}
         shared = {
@@ -188,7 +188,9 @@ class Scoring:
             "other": None if other is None else [str(ViewKey.of(other)), other["digest"], other["fingerprint"]],
         }
 
-    def scored(self, classifier: Classifier, asked: Sequence[ScoringTask]) -> Iterator[tuple[ScoringTask, list[Rows]]]:
+    def score_views(
+        self, classifier: Classifier, asked: Sequence[ScoringTask]
+    ) -> Iterator[tuple[ScoringTask, list[Rows]]]:
         """Score views; yield each with its rows of scores and of curves."""
         from pcim.classifiers.out_of_memory import halving_when_out_of_memory  # torch is not needed before
 
@@ -213,7 +215,7 @@ class Scoring:
         size, others = self.contract.input.size, _One(self._map)
         for path, members in _by_field(asked).items():
             image = FieldImage.open(self.job.store, path)
-            pixels = self.known.scaled(path, image.read(self.contract.input.channels))
+            pixels = self.known.scale(path, image.read(self.contract.input.channels))
             mask = read_regions(image, self.regions)[self.objects] if self.objects else None
             boxes = {one.key.view: one.box for one in members}
             methods = dict.fromkeys(method for one in members for method in one.rows)
@@ -221,7 +223,7 @@ class Scoring:
             for one in members:
                 here, view = one.box.slices, one.key.view
                 inside = None if mask is None else fit_mask(mask[here], size)
-                maps = {method: _summed(of_methods[method][view]) for method in one.rows}
+                maps = {method: _sum_channels(of_methods[method][view]) for method in one.rows}
                 other = None if one.other is None else others(one.other)
                 yield (
                     one,
@@ -231,7 +233,7 @@ class Scoring:
     def _map(self, row: Mapping[str, Any]) -> NDArray[np.floating]:
         """Read the map of one view by the method that is read."""
         found = self.stores[self.read].read_views(row["path"], {row["view"]: Box.of(row)})
-        return _summed(found[row["view"]])
+        return _sum_channels(found[row["view"]])
 
 
 class _One:
@@ -254,7 +256,7 @@ def _by_field(asked: Sequence[ScoringTask]) -> dict[str, list[ScoringTask]]:
     return fields
 
 
-def _summed(channel_maps: NDArray[np.floating]) -> NDArray[np.floating]:
+def _sum_channels(channel_maps: NDArray[np.floating]) -> NDArray[np.floating]:
     """Return a view's map (y, x): the sum over its channels, 0 where nothing was explained."""
     total: NDArray[np.floating] = np.nan_to_num(channel_maps.sum(0))
     return total

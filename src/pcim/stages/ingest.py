@@ -69,7 +69,7 @@ def ingest_plate(  # noqa: PLR0913 - a job's inputs
     for well, why in broken.items():
         keys.append((well, "0"))
         inspected.append(UNKNOWN | {"qc": "missing", "reason": why})
-    for well, field, why in _unconverted(conversion):
+    for well, field, why in _failed_conversions(conversion):
         keys.append((well, field))
         inspected.append(UNKNOWN | {"qc": "missing", "reason": why})
     rows = [
@@ -77,7 +77,7 @@ def ingest_plate(  # noqa: PLR0913 - a job's inputs
             **key_columns(plate, well, field),
             "path": f"{well.path}/{field}",
             **found,
-            **_typed(plate_map[well_name(well.row, well.column)]),
+            **_with_dose(plate_map[well_name(well.row, well.column)]),
             "revision": revision,
         }
         for (well, field), found in zip(keys, inspected, strict=True)
@@ -97,7 +97,7 @@ def ingest_plate(  # noqa: PLR0913 - a job's inputs
     write_table(fields_table, table, made)
 
 
-def _unconverted(conversion: Sequence[str]) -> list[tuple[ngff.WellLayout, str, str]]:
+def _failed_conversions(conversion: Sequence[str]) -> list[tuple[ngff.WellLayout, str, str]]:
     """Return the fields of an export that could not be converted, with the reason."""
     if not conversion:
         return []
@@ -106,6 +106,6 @@ def _unconverted(conversion: Sequence[str]) -> list[tuple[ngff.WellLayout, str, 
     return [(place(r["row"], r["column"], f"{r['row']}/{r['column']}"), r["field"], r["reason"]) for r in failed]
 
 
-def _typed(plate_map_row: dict[str, str]) -> dict[str, Any]:
+def _with_dose(plate_map_row: dict[str, str]) -> dict[str, Any]:
     """Return a plate map row with its dose as a number, NaN where there is none."""
     return plate_map_row | {"dose": float(plate_map_row["dose"]) if plate_map_row["dose"] else np.nan}

@@ -176,7 +176,7 @@ class _Reader:
         """Read a field once and yield its views, `rows` of the explained views with their calls."""
         plate, path = str(rows[0]["plate"]), str(rows[0]["path"])
         image, size = FieldImage.open(self.stores[plate], path), self.classifier.contract.input.size
-        whole = self.known[plate].scaled(path, image.read(self.classifier.contract.input.channels))
+        whole = self.known[plate].scale(path, image.read(self.classifier.contract.input.channels))
         regions = read_regions(image, self.regions)
         boxes = {str(row["view"]): Box.of(row) for row in rows}
         maps = AttributionPlate(Path(self.maps[plate])).read_views(path, boxes)

@@ -57,7 +57,7 @@ class FieldRecords:
         ends = {row["path"]: (list(row["low"]), list(row["high"]), bool(row["clip"])) for row in rows}
         return cls(digests, ends, are_scaled=bool(intensities))
 
-    def scaled(self, path: str, pixels: NDArray[Any]) -> NDArray[Any]:
+    def scale(self, path: str, pixels: NDArray[Any]) -> NDArray[Any]:
         """Return pixels (channel, y, x) so that the low percentile is 0 and the high one 1; as they are where none is asked for.
 
         Raises

@@ -40,7 +40,7 @@ def read_views(
 ) -> Iterator[ViewPixels]:
     """Return an iterator of (view, raw pixels (channel, y, x) of the classifier's size or why there are none), of views that are ok.
 
-    ViewPixels begins with the call, so that what follows, loading a classifier say, takes no time of its own. Pixels are scaled as
+    Reading begins with the call, so that what follows, loading a classifier say, takes no time of its own. Pixels are scaled as
     `known` says; those that are not what it says (the plate changed after it was ingested) are no pixels.
     """
     waiting: dict[str, list[View]] = {}
@@ -88,19 +88,19 @@ def _read_views_of(
         pixels = FieldImage.open(plate, path).read(contract.channels)
     except (ngff.NgffError, OSError) as error:
         return [(view, str(error)) for view in views]
-    reason = _changed(pixels, contract.channels, known.digests.get(path, {}))
+    reason = _find_changes(pixels, contract.channels, known.digests.get(path, {}))
     if reason:
         return [(view, reason) for view in views]
     if known.are_scaled and path not in known.ends:
         return [(view, "no percentiles could be measured for this field") for view in views]
-    scaled = known.scaled(path, pixels)
+    scaled = known.scale(path, pixels)
     cut = [scaled[:, *view.box.slices] for view in views]
     if 2 * sum(part.size for part in cut) < scaled.size:  # a few crops do not keep a whole field in memory
         cut = [part.copy() for part in cut]
     return [(view, fit(part, contract.size)) for view, part in zip(views, cut, strict=True)]
 
 
-def _changed(pixels: NDArray[Any], channels: Sequence[str], known: Mapping[str, str]) -> str:
+def _find_changes(pixels: NDArray[Any], channels: Sequence[str], known: Mapping[str, str]) -> str:
     """Say which channels are not what ingest saw; nothing where all are."""
     stray = [c for c, plane in zip(channels, pixels, strict=True) if known.get(c) and known[c] != digest_pixels(plane)]
     return f"the pixels of channels {stray} changed after the plate was ingested" if stray else ""

@@ -94,7 +94,7 @@ def test_scaled_pixels_lie_between_0_and_1(world: dict[str, Any]) -> None:
     fields = pd.read_parquet(world["folder"] / "fields.parquet")
     known = FieldRecords.of(fields, [str(world["folder"] / "intensities.parquet")])
     raw = world["pixels"]["B", "1", "0"][::-1]
-    scaled = known.scaled("B/1/0", raw)
+    scaled = known.scale("B/1/0", raw)
     assert (scaled.min(), scaled.max()) == (0, 1)
     inside = (scaled > 0) & (scaled < 1)
     low, high, _ = known.ends["B/1/0"]
@@ -102,10 +102,10 @@ def test_scaled_pixels_lie_between_0_and_1(world: dict[str, Any]) -> None:
     np.testing.assert_allclose(scaled[inside], expected[inside], rtol=1e-5)
     measured(world, "field", clip=False)
     known = FieldRecords.of(fields, [str(world["folder"] / "intensities.parquet")])
-    assert known.scaled("B/1/0", raw).max() > 1
-    assert FieldRecords.of(fields).scaled("B/1/0", raw) is raw
+    assert known.scale("B/1/0", raw).max() > 1
+    assert FieldRecords.of(fields).scale("B/1/0", raw) is raw
     with pytest.raises(KeyError):
-        known.scaled("no/such/field", raw)
+        known.scale("no/such/field", raw)
 
 
 def test_a_plate_without_usable_negative_controls_is_an_error(world: dict[str, Any]) -> None:

@@ -44,7 +44,7 @@ def read_export(source: Source) -> Export:
         raise NgffError(f"{source.address}: format {source.format!r}; expected one of {', '.join(FORMATS)}")
     try:
         export: Export = import_module(f"pcim.plates.vendors.{source.format}").read(source)
-        return export.checked()
+        return export.check()
     except NgffError:
         raise
     except (

@@ -66,7 +66,7 @@ class Export:
     columns: int = 0
     pixel_size_um: tuple[float, float] | None = None
 
-    def checked(self) -> Export:
+    def check(self) -> Export:
         """Return the export, or refuse it: nothing in it, files outside it, or labels that are not one a channel."""
         if not self.fields:
             raise NgffError(f"{self.source.address}: no image of a well in this {self.source.format} export")
@@ -159,9 +159,11 @@ class Export:
         NgffError
             When a channel has no plane, or several of which the table of plates does not choose.
         """
-        return [self._chosen([p for p in self.fields[key] if p.channel == number], number) for number in self.numbers]
+        return [
+            self._choose_planes([p for p in self.fields[key] if p.channel == number], number) for number in self.numbers
+        ]
 
-    def _chosen(self, planes: list[Plane], number: int) -> list[Plane]:
+    def _choose_planes(self, planes: list[Plane], number: int) -> list[Plane]:
         label = self.channels[self.numbers.index(number)]
         times = sorted({plane.t for plane in planes})
         if self.source.t:

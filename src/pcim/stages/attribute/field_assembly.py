@@ -59,7 +59,7 @@ class Assembly:
         some = {name: np.full_like(own, np.nan) for layer in maps for name, own in layer.items()}
         return {name: np.concatenate([layer.get(name, some[name]) for layer in maps]) for name in sorted(some)}
 
-    def stitched(self) -> dict[str, NDArray[np.float32]]:
+    def stitch(self) -> dict[str, NDArray[np.float32]]:
         """Return the field's arrays by name (layer and channel, y, x), layer by layer; NaN where no view is explained.
 
         Where views overlap, each counts by its distance to its own nearest edge, and the weights add up to 1: a map has no

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pcim.attribution.explain import Attribution
     from pcim.classifiers.classifier import Classifier
     from pcim.config.stages import AttributeSettings
-    from pcim.stages.attribute.spool import Done
+    from pcim.stages.attribute.spool import MapResult
     from pcim.stages.chunk_job import ChunkJob
     from pcim.views.reader import ViewPixels
 
@@ -137,7 +137,7 @@ def _explain_fields(  # noqa: PLR0913, PLR0917 - what fields are made of
     pending = {path: Assembly(shapes[path], job.settings.targets, len(members)) for path, members in waiting.items()}
     left = {task: None for members in waiting.values() for task in members}  # a set that keeps its order
 
-    def note(done: Iterable[Done]) -> Iterator[list[dict[str, Any]]]:
+    def note(done: Iterable[MapResult]) -> Iterator[list[dict[str, Any]]]:
         """Take what is done into its fields, and store those that are whole."""
         for task, ended, arrays in done:
             del left[task]
@@ -178,7 +178,7 @@ def _explain_views(
     classifier: Classifier,
     of_view: Mapping[View, Sequence[ExplainTask]],
     readings: Iterable[ViewPixels],
-) -> Iterator[list[Done]]:
+) -> Iterator[list[MapResult]]:
     """Explain views as they are read; yield what is done, some views at a time, arrays in units of their view's mean."""
     from pcim.attribution.explain import explain_each  # torch is not needed before
 
@@ -199,20 +199,20 @@ def _explain_views(
             here = [tasks[number] for number in numbers]
             arrays = _arrays(attribution)
             seconds = (time.perf_counter() - began) / len(here)
-            yield list(_done(job, here, attribution, arrays, seconds, classifier.named_device))
+            yield list(_results(job, here, attribution, arrays, seconds, classifier.named_device))
             settings = settings.model_copy(update={"batch_size": attribution.batch_size})  # less where memory is short
             began = time.perf_counter()
     log.info("%s: %s", job.plate.name, clock)
 
 
-def _done(  # noqa: PLR0913, PLR0917 - what the ledger says of some views
+def _results(  # noqa: PLR0913, PLR0917 - what the ledger says of some views
     job: AttributeJob,
     tasks: Sequence[ExplainTask],
     attribution: Attribution,
     arrays: Mapping[str, NDArray[np.float32]],
     seconds: float,
     device: tuple[str, str],
-) -> Iterator[Done]:
+) -> Iterator[MapResult]:
     """Yield what the ledger says of each map, and the arrays, in units of their view's mean."""
     nothing = [np.nan] * len(tasks)
     values = {name: attribution.record[name].tolist() if name in attribution.record else nothing for name in RECORDED}
@@ -276,7 +276,7 @@ def _rows(
 def _store(job: AttributeJob, path: str, assembly: Assembly, tasks: Sequence[ExplainTask]) -> list[dict[str, Any]]:
     """Write a finished field in one step and return its rows."""
     if assembly.done:
-        arrays = assembly.stitched()
+        arrays = assembly.stitch()
         layout, maps, layers = ngff.read_image(job.plate.place / path), arrays["map"], job.settings.targets
         of_channels = job.contract.input.channels if len(maps) > len(layers) else ["all channels"]
         job.maps.write_field(

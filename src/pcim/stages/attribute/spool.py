@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pcim.stages.attribute.tasks import ExplainTask
 
-Done: TypeAlias = "tuple[ExplainTask, dict[str, Any], Mapping[str, NDArray[np.float32]]]"
+MapResult: TypeAlias = "tuple[ExplainTask, dict[str, Any], Mapping[str, NDArray[np.float32]]]"
 """A map that is made: of which task, how that ended for the ledger, and its arrays (channel, y, x)."""
 
 
@@ -36,7 +36,7 @@ class Spool:
         self._of_field: dict[str, list[Path]] = {}
         self._next = 0
 
-    def find(self, tasks: Mapping[str, Iterable[ExplainTask]]) -> Iterator[Done]:
+    def find(self, tasks: Mapping[str, Iterable[ExplainTask]]) -> Iterator[MapResult]:
         """Yield what is kept of these tasks (field -> tasks); what is kept of others is deleted."""
         wanted = {(path, task.fingerprint): task for path, members in tasks.items() for task in members}
         for file in sorted(self.folder.glob("*.npz")):
@@ -56,7 +56,7 @@ class Spool:
                 file.unlink(missing_ok=True)
             yield from ((t, e, arrays) for t, e, arrays in zip(known, entries, found, strict=True) if t is not None)
 
-    def add(self, path: str, done: Iterable[Done]) -> None:
+    def add(self, path: str, done: Iterable[MapResult]) -> None:
         """Keep what was made of some tasks of a field."""
         entries: list[dict[str, Any]] = []
         arrays: dict[str, Any] = {}
