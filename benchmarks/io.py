@@ -27,16 +27,16 @@ from pcim.core.identity import ViewKey
 from pcim.core.plate_source import Source
 from pcim.core.tiling import tile_field
 from pcim.plates import ngff
-from pcim.plates.attribution_plate import AttributionPlate
+from pcim.plates.attribution_plate import AttributionPlate, FieldMaps
 from pcim.plates.writer import (
+    FieldContent,
+    Pyramid,
     chunk_px,
     every_second,
     finish_plate,
     mean_of_four,
-    multiscale,
-    new_field,
     omero,
-    write_levels,
+    write_field,
 )
 from pcim.runtime.job_log import log_to
 from pcim.stages.convert import convert_plate
@@ -78,10 +78,11 @@ def write_plate(folder: Path, gigabytes: float) -> tuple[Path, list[str]]:
     ]
     plate, wells = folder / "plate.zarr", dict[str, list[str]]()
     for number, path in enumerate(paths):
-        with new_field(plate, path) as root:
-            write_levels(root, np.roll(scenes[number % 4], number, axis=2), 1, mean_of_four)
-            image = {"version": "0.5", "multiscales": [multiscale("x", "cyx", 1, ngff.Space())]}
-            root.attrs["ome"] = image | {"omero": omero(CHANNELS, lambda _: "FFFFFF", (0, 1000))}
+        pixels, shown = (
+            np.roll(scenes[number % 4], number, axis=2),
+            {"omero": omero(CHANNELS, lambda _: "FFFFFF", (0, 1000))},
+        )
+        write_field(plate, path, FieldContent(Pyramid("x", pixels, ngff.Space(), 1, shown)))
         wells.setdefault(path.rpartition("/")[0], []).append(path.rpartition("/")[2])
     layout = tuple(ngff.WellLayout(*well.split("/"), path=well) for well in wells)
     rows, columns = tuple("ABCDEFGHIJKLMNOP"), tuple(str(n) for n in range(1, 25))
@@ -134,10 +135,8 @@ def map_writing(folder: Path, turns: int) -> tuple[float, float]:
     pyramids = [maps, mean_of_four(maps), mean_of_four(mean_of_four(maps)), top, every_second(top), top[::4, ::4]]
 
     def ours() -> None:
-        plate.write_field(
-            f"A/1/{next(counter)}", maps, layers={"call": CHANNELS}, beside={}, top=("top", top), levels=3, dtype="float32", space=ngff.Space(),
-            provenance={},
-        )  # fmt: skip
+        told = FieldMaps(maps, {"call": CHANNELS}, ("top", top), ngff.Space(), levels=3)
+        plate.write_field(f"A/1/{next(counter)}", told)
 
     def plainly(arrays: list[NDArray[Any]]) -> None:
         root = zarr.create_group(folder / f"plain{next(counter)}")

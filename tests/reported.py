@@ -15,7 +15,7 @@ from zarr.storage import ZipStore
 from pcim.config.config import Config
 from pcim.core.plate_source import Source
 from pcim.plates import ngff
-from pcim.plates.attribution_plate import AttributionPlate
+from pcim.plates.attribution_plate import AttributionPlate, FieldMaps
 from pcim.report.inputs import CampaignRun, ReportInputs
 from pcim.stages.aggregate.mean_maps import ObjectMaps, write_dataset
 from pcim.stages.report import ReportOutputs, report_campaign
@@ -274,10 +274,7 @@ def write_maps(root: Path, store: Path, method: str, rng: np.random.Generator) -
     explained = [(row, column) for row, column in WELLS if column != 6]
     for row, column in explained:
         maps = rng.exponential(1, (1, SIZE, SIZE)).astype(np.float32)
-        top = ("top", (maps[0] > 3).astype(np.uint8))
-        plate.write_field(
-            f"{row}/{column}/0", maps, layers={"call": ["all channels"]}, beside={}, top=top, levels=1, dtype="float32",
-            space=ngff.Space(), provenance={},
-        )  # fmt: skip
+        label = ("top", (maps[0] > 3).astype(np.uint8))
+        plate.write_field(f"{row}/{column}/0", FieldMaps(maps, {"call": ["all channels"]}, label, ngff.Space()))
     plate.finish(ngff.read_plate(store), {f"{row}/{column}": ["0"] for row, column in explained}, plate.path.stem)
     return str(plate.path / "zarr.json")

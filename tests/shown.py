@@ -11,7 +11,7 @@ from pcim.campaign.job_list import JobList
 from pcim.campaign.plan_file import PlatePlan
 from pcim.core.plate_source import Source
 from pcim.plates import ngff
-from pcim.plates.attribution_plate import AttributionPlate
+from pcim.plates.attribution_plate import AttributionPlate, FieldMaps
 from pcim.plates.inventory import survey_plate
 
 SIDE, SPOT = 256, (64, 192)
@@ -34,10 +34,8 @@ def make_results(folder: Path, channels: tuple[str, ...] = ("DNA",)) -> Path:
         (results / "plan").mkdir(parents=True, exist_ok=True)
         PlatePlan(source, survey_plate(source), {}).write(results / f"plan/{name}.json")
         maps = AttributionPlate(results / f"maps/spots/{name}_pcim.zarr")
-        maps.write_field(
-            "A/1/0", 10 * disc, layers={"call": ["pcim DNA"]}, beside={}, top=("top", disc[0].astype(np.uint8)), levels=3,
-            dtype="float32", provenance={}, space=ngff.read_image(plate / "A/1/0").space,
-        )  # fmt: skip
+        label, space = ("top", disc[0].astype(np.uint8)), ngff.read_image(plate / "A/1/0").space
+        maps.write_field("A/1/0", FieldMaps(10 * disc, {"call": ["pcim DNA"]}, label, space, levels=3))
         maps.finish(ngff.read_plate(plate), {"A/1": ["0"]}, f"{name}_pcim")
     told = {"intensities": False, "objects": False, "plates": {name: {} for name in ("p5", "p4")}}
     plates = {name: {"convert": False, "fields": 2} for name in ("p5", "p4")}

@@ -22,7 +22,7 @@ from makers import write_plate
 from PIL import Image
 
 from pcim.plates import ngff
-from pcim.plates.attribution_plate import AttributionPlate
+from pcim.plates.attribution_plate import AttributionPlate, FieldMaps
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 XVFB = shutil.which("xvfb-run")
@@ -43,11 +43,10 @@ def plates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     y, x = np.mgrid[:SIDE, :SIDE]
     disc = ((y - SPOT[0]) ** 2 + (x - SPOT[1]) ** 2 < 30**2).astype(np.float32)
     for row, column, _ in fields:
-        maps.write_field(
-            f"{row}/{column}/0", 10 * disc[np.newaxis], layers={"call": ["pcim DNA"]}, beside={"weights": disc[np.newaxis]},
-            top=("top", disc.astype(np.uint8)), levels=3, dtype="float32", provenance={},
-            space=ngff.read_image(source / row / column / "0").space,
-        )  # fmt: skip
+        whole, space = disc[np.newaxis], ngff.read_image(source / row / column / "0").space
+        label, beside = ("top", disc.astype(np.uint8)), {"weights": whole}
+        told = FieldMaps(10 * whole, {"call": ["pcim DNA"]}, label, space, levels=3, beside=beside)
+        maps.write_field(f"{row}/{column}/0", told)
     maps.finish(ngff.read_plate(source), {"A/1": ["0"], "B/3": ["0"]}, "p_pcim")
     return folder
 

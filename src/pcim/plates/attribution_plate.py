@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,16 +11,7 @@ import zarr
 
 from pcim.plates import ngff
 from pcim.plates.colours import MAP
-from pcim.plates.writer import (
-    every_second,
-    finish_plate,
-    mean_of_four,
-    multiscale,
-    new_field,
-    omero,
-    write_levels,
-    write_whole,
-)
+from pcim.plates.writer import FieldContent, Pyramid, every_second, finish_plate, omero, write_field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,6 +27,53 @@ MAP_WINDOW = (0.0, 10.0)
 VIEWS = "views"
 _COLOURS = ((255, 128, 0), (0, 114, 178), (204, 121, 167), (0, 158, 115), (240, 228, 66), (86, 180, 233), (213, 94, 0))
 """Of the label's values 1, 2, 3 ...: colours that the colour-blind tell apart (Wong 2011)."""
+
+
+@dataclass(frozen=True)
+class FieldMaps:
+    """The maps of one field (layer and channel, y, x), and all that is stored with them.
+
+    `layers` are the targets and the labels of their channels. `label` marks the highest pixels (y, x): bit n is set where layer
+    n is high. Arrays `beside` the maps are for computing: they have level 0 only. `views` are the maps of single views, by name,
+    where the field's maps are not simply these side by side. float16 ends at 65504: what is higher is stored as that.
+    """
+
+    maps: NDArray[np.floating]
+    layers: Mapping[str, Sequence[str]]
+    label: tuple[str, NDArray[np.uint8]]
+    space: ngff.Space
+    levels: int = 1
+    dtype: str = "float32"
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    beside: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
+    views: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
+
+    def content(self, source_field: str) -> FieldContent:
+        """Return what is written of them; `source_field` is the path of the field that they explain."""
+        names, (label_name, label) = list(self.layers), self.label
+        channels = [channel for of_layer in self.layers.values() for channel in of_layer]
+        views = (
+            {VIEWS: (self._cast(np.stack(list(self.views.values()))), {"views": list(self.views)})}
+            if self.views
+            else {}
+        )
+        return FieldContent(
+            self._pyramid("map", self.maps, channels, self.levels),
+            own={"source_field": source_field, "layers": names, **self.provenance},
+            beside=[self._pyramid(name, a, _names_beside(name, names, len(a)), 1) for name, a in self.beside.items()],
+            labels=[Pyramid(label_name, label, self.space, self.levels, _label_metadata(names), every_second)],
+            whole=views,
+        )
+
+    def _pyramid(self, name: str, array: NDArray[np.floating], channels: Sequence[str], levels: int) -> Pyramid:
+        shown = {"omero": omero(channels, lambda _: MAP, MAP_WINDOW)}
+        return Pyramid(name, self._cast(array), self.space, levels, shown)
+
+    def _cast(self, array: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return an array as float16 or float32, without an overflow to infinity."""
+        if self.dtype == "float16":
+            return np.asarray(np.minimum(array, np.finfo(np.float16).max), np.float16)
+        return array.astype(self.dtype, copy=False)
 
 
 @dataclass(frozen=True)
@@ -109,63 +147,14 @@ class AttributionPlate:
         first = each * layers.index(layer) if layer else 0
         return stack[first : first + each]
 
-    def write_field(  # noqa: PLR0913 - each is one part of what a viewer needs
-        self,
-        field: str,
-        maps: NDArray[np.floating],
-        *,
-        layers: Mapping[str, Sequence[str]],
-        beside: Mapping[str, NDArray[np.floating]],
-        top: tuple[str, NDArray[np.uint8]],
-        levels: int,
-        dtype: str,
-        space: ngff.Space,
-        provenance: Mapping[str, Any],
-        views: Mapping[str, NDArray[np.floating]] | None = None,
-    ) -> None:
-        """Store the maps (layer and channel, y, x) of one field, arrays `beside` them, and the label of its highest pixels (y, x).
-
-        `layers` are the targets and the labels of their channels; bit n of the label is set where layer n is high. `views` are the maps of single views, by name, where the field's maps are not simply these side by side.
-        What lies beside is for computing: it has level 0 only. float16 ends at 65504: what is higher is stored as that.
-        """
-        place = self.place(field)
-        image = {"version": "0.5", "multiscales": [multiscale("map", "cyx", levels, space)]}
-        label_name, label = top
-        with new_field(self.path, place.relative_to(self.path).as_posix()) as root:
-            write_levels(root, _narrowed(maps, dtype), levels, mean_of_four)
-            for name, array in beside.items():
-                single = {"version": "0.5", "multiscales": [multiscale(name, "cyx", 1, space)]}
-                group = root.create_group(
-                    name, attributes={"ome": single | _omero(_names_beside(name, list(layers), len(array)))}
-                )
-                write_levels(group, _narrowed(array, dtype), 1, mean_of_four)
-            labels = root.create_group("labels", attributes={"ome": {"version": "0.5", "labels": [label_name]}})
-            group = labels.create_group(
-                label_name, attributes={"ome": _label_metadata(label_name, levels, space, list(layers))}
-            )
-            write_levels(group, label, levels, every_second)
-            if views:
-                stack = _narrowed(np.stack(list(views.values())), dtype)
-                write_whole(root, VIEWS, stack, attributes={"views": list(views)})
-            labelled = [label for of_layer in layers.values() for label in of_layer]
-            own = {"source_field": field, "layers": list(layers), **provenance}
-            root.attrs.update({"ome": image | _omero(labelled), "pcim": own})
+    def write_field(self, field: str, maps: FieldMaps) -> None:
+        """Store the maps of one field."""
+        write_field(self.path, self.place(field).relative_to(self.path).as_posix(), maps.content(field))
 
     def finish(self, source: ngff.PlateLayout, fields: Mapping[str, Sequence[str]], name: str) -> None:
         """Write the metadata of plate, rows and wells for the stored `fields` (well path -> field names of the source)."""
         named = {well: [ngff.map_name(field) for field in names] for well, names in fields.items()}
         finish_plate(self.path, source, named, name)
-
-
-def _narrowed(array: NDArray[np.floating], dtype: str) -> NDArray[np.floating]:
-    """Return an array as float16 or float32, without an overflow to infinity."""
-    if dtype == "float16":
-        return np.asarray(np.minimum(array, np.finfo(np.float16).max), np.float16)
-    return array.astype(dtype, copy=False)
-
-
-def _omero(labels: Sequence[str]) -> dict[str, Any]:
-    return {"omero": omero(labels, lambda _: MAP, MAP_WINDOW)}
 
 
 def _names_beside(name: str, layers: Sequence[str], total: int) -> list[str]:
@@ -174,11 +163,10 @@ def _names_beside(name: str, layers: Sequence[str], total: int) -> list[str]:
     return [f"{name} {layer}" if len(layers) > 1 else name for layer in layers for _ in range(each)]
 
 
-def _label_metadata(name: str, levels: int, space: ngff.Space, layers: Sequence[str]) -> dict[str, Any]:
-    """Return a label's metadata: for each value the layers in which such a pixel is high, and its colour."""
+def _label_metadata(layers: Sequence[str]) -> dict[str, Any]:
+    """Return what a label says of itself: for each value the layers in which such a pixel is high, and its colour."""
     values = range(1, 2 ** len(layers))
     high = [", ".join(layer for bit, layer in enumerate(layers) if value >> bit & 1) for value in values]
     colours = [{"label-value": v, "rgba": [*_COLOURS[(v - 1) % len(_COLOURS)], 128]} for v in values]
     properties = [{"label-value": v, "layers": names} for v, names in zip(values, high, strict=True)]
-    image_label = {"colors": colours, "properties": properties, "source": {"image": "../../"}}
-    return {"version": "0.5", "multiscales": [multiscale(name, "yx", levels, space)], "image-label": image_label}
+    return {"image-label": {"colors": colours, "properties": properties, "source": {"image": "../../"}}}

@@ -18,7 +18,7 @@ from pcim.plates.vendors import read_export
 from pcim.plates.vendors.export import digest_of, row_letters
 from pcim.plates.vendors.failed_files import look_of, write_failed
 from pcim.plates.vendors.read_planes import read_channel
-from pcim.plates.writer import finish_plate, mean_of_four, multiscale, new_field, omero, write_levels
+from pcim.plates.writer import FieldContent, Pyramid, finish_plate, omero, write_field
 from pcim.runtime.job_log import log, log_some
 from pcim.runtime.progress import progress
 from pcim.runtime.provenance import made_by, record
@@ -116,14 +116,10 @@ def convert_field(job: Conversion, key: Key) -> str:
         return f"{error}" or type(error).__name__
     size = job.export.pixel_size_um
     space = ngff.Space(size, unit="micrometer") if size else ngff.Space()
-    with new_field(job.plate, field) as root:
-        write_levels(root, pixels, job.levels, mean_of_four)
-        image: dict[str, Any] = {"version": "0.5", "multiscales": [multiscale(field, "cyx", job.levels, space)]}
-        colours = channel_colours((), len(job.export.channels))
-        shown = {"omero": omero(job.export.channels, lambda n: colours[n], job.window)}
-        root.attrs.update(
-            {"ome": image | shown, "pcim": {"fingerprint": fingerprint, "revision": job.revision, **made_by()}}
-        )
+    colours = channel_colours((), len(job.export.channels))
+    shown = {"omero": omero(job.export.channels, lambda n: colours[n], job.window)}
+    own = {"fingerprint": fingerprint, "revision": job.revision, **made_by()}
+    write_field(job.plate, field, FieldContent(Pyramid(field, pixels, space, job.levels, shown), own))
     return ""
 
 

@@ -16,7 +16,7 @@ from pcim.core.plate_source import Source
 from pcim.plates import ngff
 from pcim.plates.field_image import FieldImage
 from pcim.plates.inspect_field import inspect_field, settle_absence
-from pcim.plates.writer import mean_of_four, multiscale, new_field, omero, write_levels
+from pcim.plates.writer import FieldContent, Pyramid, mean_of_four, omero, write_field
 
 GOOD = spot_field(np.random.default_rng(3), (64, 64), (30, 30))
 SETTINGS = IngestSettings(empty_contrast=0)
@@ -73,10 +73,8 @@ def test_without_a_checksum_that_is_said(plate: Path) -> None:
 
 def test_our_own_stores_carry_a_checksum_and_every_chunk(tmp_path: Path) -> None:
     black = np.zeros((2, 64, 64), np.uint16)
-    with new_field(tmp_path / "own.zarr", FIELD) as root:
-        write_levels(root, black, 2, mean_of_four)
-        image = {"version": "0.5", "multiscales": [multiscale("x", "cyx", 2, ngff.Space())]}
-        root.attrs["ome"] = image | {"omero": omero(CHANNELS, lambda _: "FFFFFF", (0, 1))}
+    shown = {"omero": omero(CHANNELS, lambda _: "FFFFFF", (0, 1))}
+    write_field(tmp_path / "own.zarr", FIELD, FieldContent(Pyramid("x", black, ngff.Space(), 2, shown)))
     field = FieldImage.open(Source(str(tmp_path / "own.zarr")), FIELD)
     assert field.checksum == "crc32c"
     assert field.absent_chunks() == ([], 2)

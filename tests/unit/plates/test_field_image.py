@@ -16,23 +16,23 @@ from ome_zarr_models import v05
 
 from pcim.core.plate_source import Source
 from pcim.plates import ngff
-from pcim.plates.attribution_plate import AttributionPlate
+from pcim.plates.attribution_plate import AttributionPlate, FieldMaps
 from pcim.plates.field_image import FieldImage
 
 SHAPE = (41, 50)
 
 
 def write(plate: AttributionPlate, field: str, maps: np.ndarray, **changes: Any) -> None:
-    given: dict[str, Any] = {
+    told: dict[str, Any] = {
         "layers": {"call": [f"pcim {n}" for n in range(len(maps))]},
         "beside": {"weights": maps[:1]},
-        "top": ("top", (maps[0] > 0.5).astype(np.uint8)),
+        "label": ("top", (maps[0] > 0.5).astype(np.uint8)),
         "levels": 3,
         "dtype": "float32",
         "space": ngff.Space((0.5, 0.5), unit="micrometer"),
         "provenance": {"fingerprints": {"0_0": "abc"}},
     }
-    plate.write_field(field, maps, **(given | changes))
+    plate.write_field(field, FieldMaps(maps, **(told | changes)))
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def finished(tmp_path: Path, maps: np.ndarray) -> AttributionPlate:
         write(plate, field, maps)
     two_layers = {"call": ["pcim all channels"], "dead": ["pcim dead all channels"]}
     high = (maps > 0.5).astype(np.uint8)
-    write(plate, "B/3/0", maps, layers=two_layers, beside={"weights": maps}, top=("top", high[0] | high[1] << 1))
+    write(plate, "B/3/0", maps, layers=two_layers, beside={"weights": maps}, label=("top", high[0] | high[1] << 1))
     plate.finish(ngff.read_plate(source), {"A/1": ["0", "1"], "B/3": ["0"]}, "source_pcim")
     return plate
 
@@ -196,7 +196,7 @@ def test_a_map_sits_where_its_field_sat(
     for (row, column, field), n in numbered.items():
         wells.setdefault(f"{row}/{column}", []).append(field)
         maps = np.full((1, *shape), n, np.float32)
-        write(plate, f"{row}/{column}/{field}", maps, top=("top", maps[0].astype(np.uint8)), dtype=dtype)
+        write(plate, f"{row}/{column}/{field}", maps, label=("top", maps[0].astype(np.uint8)), dtype=dtype)
     layout = ngff.read_plate(source)
     plate.finish(layout, wells, "m")
     v05.HCS.from_zarr(zarr.open_group(plate.path, mode="r"))

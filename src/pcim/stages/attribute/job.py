@@ -13,7 +13,7 @@ from pcim.classifiers.contract import load_contract
 from pcim.config.base import CALL
 from pcim.core.identity import KEY_COLUMNS
 from pcim.plates import ngff
-from pcim.plates.attribution_plate import AttributionPlate
+from pcim.plates.attribution_plate import AttributionPlate, FieldMaps
 from pcim.plates.quality import digest_pixels
 from pcim.runtime.job_log import log
 from pcim.runtime.journal import Journal
@@ -279,18 +279,18 @@ def _store(job: AttributeJob, path: str, assembly: Assembly, tasks: Sequence[Exp
         arrays = assembly.stitch()
         layout, maps, layers = ngff.read_image(job.plate.place / path), arrays["map"], job.settings.targets
         of_channels = job.contract.input.channels if len(maps) > len(layers) else ["all channels"]
-        job.maps.write_field(
-            path,
+        stored = FieldMaps(
             maps,
-            layers={layer: [_label(job.method, layer, channel) for channel in of_channels] for layer in layers},
+            {layer: [_label(job.method, layer, channel) for channel in of_channels] for layer in layers},
+            ("top", assembly.top(job.settings.top_percent)),
+            layout.space,
+            job.settings.levels,
+            job.settings.dtype,
+            job.provenance(tasks),
             beside={name: array for name, array in arrays.items() if name != "map"},
-            top=("top", assembly.top(job.settings.top_percent)),
             views=assembly.views() if assembly.are_views_apart else {},
-            levels=job.settings.levels,
-            dtype=job.settings.dtype,
-            space=layout.space,
-            provenance=job.provenance(tasks),
         )
+        job.maps.write_field(path, stored)
     return assembly.rows
 
 
