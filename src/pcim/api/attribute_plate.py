@@ -31,6 +31,7 @@ from pcim.runtime.tables import rows_of, write_table
 from pcim.stages.attribute.job import LEDGER_COLUMNS, explain, select_views
 from pcim.stages.attribute.spool import Spool
 from pcim.stages.attribute.tasks import AttributeJob
+from pcim.stages.chunk_job import ChunkJob
 from pcim.stages.classify import classify_views
 from pcim.stages.intensities import measure_intensities
 from pcim.stages.objects import find_objects
@@ -225,9 +226,9 @@ def _explain_views(  # noqa: PLR0913, PLR0917 - what the rows rest on
     readings = read_views(source, seen.views, contract.input, 1, seen.known)
     calls = classify_views(classifier, seen.views, readings, ClassifySettings().batch_size)
     views = select_views(seen.table, calls, seen.views, settings)
-    job = AttributeJob(
-        contract, lambda: classifier, settings.methods[0], settings, source, maps, REVISIONS["attribute"], 1
-    )
+    wells, revision = list(dict.fromkeys(view.key.well for view in views)), REVISIONS["attribute"]
+    chunk = ChunkJob(source, wells, classifier, [], [], max_failed=1.0, gpus=0, workers=1, revision=revision)
+    job = AttributeJob(chunk, settings.methods[0], settings, maps)
     rows = explain(job, views, seen.table, calls, Journal(ledger), Spool(ledger), seen.known)
     table = pd.DataFrame(rows, columns=LEDGER_COLUMNS)
     written: dict[str, list[str]] = {}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pcim.classifiers.contract import load_contract
 from pcim.core.plate_source import Source
 from pcim.runtime.process import importing
 from pcim.runtime.provenance import pixels_of, record
@@ -21,11 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ChunkJob:
-    """What every job on a chunk is told: the source plate, its wells, the classifier, and what it may use."""
+    """What every job on a chunk is told: the source plate, its wells, the classifier, and what it may use.
+
+    `model` is where the classifier lies, or, from Python, the classifier itself.
+    """
 
     store: Source
     wells: Sequence[str]
-    model: Path
+    model: Path | Classifier
     trusted_packages: Sequence[str]
     accept: Sequence[str]
     max_failed: float
@@ -50,8 +55,15 @@ class ChunkJob:
             **told,
         )
 
+    @cached_property
+    def contract(self) -> Contract:
+        """The classifier's contract, read once."""
+        return load_contract(self.model) if isinstance(self.model, Path) else self.model.contract
+
     def load_classifier(self) -> Classifier:
         """Load the job's classifier onto its device, and torch with it: what can be read before is read meanwhile."""
+        if not isinstance(self.model, Path):
+            return self.model
         with importing():
             from pcim.classifiers.classifier import load_classifier, pick_device
 
@@ -81,9 +93,7 @@ def check_failures(table: pd.DataFrame, max_failed: float, what: str) -> None:
         )
 
 
-def of_chunk(
-    stage: str, job: ChunkJob, contract: Contract, seen: pd.DataFrame, settings: Mapping[str, Any], **of: Any
-) -> dict[str, Any]:
+def of_chunk(stage: str, job: ChunkJob, seen: pd.DataFrame, settings: Mapping[str, Any], **of: Any) -> dict[str, Any]:
     """Return the record of a job on a chunk: all that the job was told, so that it can be done again (`pcim.operations.reproduce`).
 
     `seen` is the plate's table of fields.
@@ -97,7 +107,7 @@ def of_chunk(
         stage,
         job.revision,
         job=told | {"store": job.store.plain(), "model": str(job.model)},
-        classifier=contract.model_dump(mode="json"),
+        classifier=job.contract.model_dump(mode="json"),
         settings=dict(settings),
         pixels=pixels_of(zip(here["path"], here["digest"], strict=True)),
         **of,

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from pcim.classifiers.contract import load_contract
 from pcim.core.identity import KEY_COLUMNS
 from pcim.runtime.job_log import log
 from pcim.runtime.progress import progress
@@ -87,7 +86,7 @@ def _call(logits: list[float], classes: list[str]) -> dict[str, Any]:
 
 def classify_chunk(job: ChunkJob, *, fields: str, table: str, settings: ClassifySettings) -> None:
     """Classify every view of a chunk's wells and write the table of calls; views that an earlier run called are not asked again."""
-    contract, seen = load_contract(job.model), pd.read_parquet(fields)
+    contract, seen = job.contract, pd.read_parquet(fields)
     views = views_of_wells(seen, job.wells, contract.input, job.accept, read_objects(job.objects))
     known, kept = FieldRecords.of(seen, job.intensities), ResultCache(table)
     marks = _fingerprints(views, seen, known, contract, settings.batch_size, job.revision)
@@ -115,7 +114,7 @@ def classify_chunk(job: ChunkJob, *, fields: str, table: str, settings: Classify
     table_of_calls = _table(views, found)
     log.info("%s: %s", table, table_of_calls["call"].value_counts().to_dict())
     check_failures(table_of_calls, job.max_failed, table)
-    made = of_chunk("classify", job, contract, seen, settings.model_dump(mode="json"), fields=fields)
+    made = of_chunk("classify", job, seen, settings.model_dump(mode="json"), fields=fields)
     kept.write(table_of_calls.assign(model_sha256=contract.sha256, revision=job.revision), made=made)
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pcim.classifiers.contract import load_contract
 from pcim.config.methods import method_read
 from pcim.core.identity import KEY_COLUMNS, ViewKey
 from pcim.core.tiling import Box
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pcim.classifiers.classifier import Classifier
-    from pcim.classifiers.contract import Contract
     from pcim.config.classifier import Region
     from pcim.config.methods import Background
     from pcim.config.stages import EvaluateSettings
@@ -68,7 +66,6 @@ def evaluate_chunk(  # noqa: PLR0913 - a job's inputs
     seen = pd.read_parquet(fields)
     scoring = Scoring(
         job=job,
-        contract=load_contract(job.model),
         known=FieldRecords.of(seen, job.intensities),
         stores={method: AttributionPlate(Path(place)) for method, place in maps.items()},
         regions=regions,
@@ -131,7 +128,6 @@ class Scoring:
     """What every view of one job shares: where pixels and maps are, and what the scores depend on."""
 
     job: ChunkJob
-    contract: Contract
     known: FieldRecords
     stores: Mapping[str, AttributionPlate]
     regions: Mapping[str, Region]
@@ -144,7 +140,7 @@ class Scoring:
         settings = self.settings.model_dump(mode="json", exclude=OF_INTERVENTIONS) | {"background": self.background}
         regions = {name: region.model_dump(mode="json") for name, region in self.regions.items()}
         more = {"methods": list(self.stores), "regions": regions, "objects_region": self.objects}
-        return of_chunk("evaluate", self.job, self.contract, seen, settings, **more)
+        return of_chunk("evaluate", self.job, seen, settings, **more)
 
     @cached_property
     def read(self) -> str:
@@ -155,7 +151,7 @@ class Scoring:
         """Return the views to score, field by field, each with the fingerprint of all that its scores depend on."""
         digests = {row["path"]: row["digest"] for row in rows_of(fields)}
         shared = {
-            "model": self.contract.depends_on(),
+            "model": self.job.contract.depends_on(),
             "settings": self.settings.model_dump(mode="json", exclude=OF_INTERVENTIONS),
             "background": self.background,
             "regions": {name: region.model_dump(mode="json") for name, region in self.regions.items()},
@@ -212,10 +208,10 @@ class Scoring:
         """Read pixels, objects and maps of views, a field once."""
         from pcim.metrics.score_view import Case
 
-        size, others = self.contract.input.size, _One(self._map)
+        size, others = self.job.contract.input.size, _One(self._map)
         for path, members in _by_field(asked).items():
             image = FieldImage.open(self.job.store, path)
-            pixels = self.known.scale(path, image.read(self.contract.input.channels))
+            pixels = self.known.scale(path, image.read(self.job.contract.input.channels))
             mask = read_regions(image, self.regions)[self.objects] if self.objects else None
             boxes = {one.key.view: one.box for one in members}
             methods = dict.fromkeys(method for one in members for method in one.rows)

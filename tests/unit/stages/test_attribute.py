@@ -29,9 +29,10 @@ from pcim.plates.attribution_plate import AttributionPlate
 from pcim.plates.field_image import FieldImage
 from pcim.plates.inspect_field import inspect_field
 from pcim.runtime.journal import Journal
-from pcim.stages.attribute.job import LEDGER_COLUMNS, Job, explain, select_views
+from pcim.stages.attribute.job import LEDGER_COLUMNS, explain, select_views
 from pcim.stages.attribute.spool import Spool
-from pcim.stages.chunk_job import check_failures
+from pcim.stages.attribute.tasks import AttributeJob
+from pcim.stages.chunk_job import ChunkJob, check_failures
 from pcim.stages.classify import classify_views
 from pcim.views.intensity import FieldRecords
 from pcim.views.reader import read_views
@@ -57,16 +58,9 @@ def world(tmp_path: Path) -> dict[str, Any]:
     views = views_of_wells(table, ["A01", "A02"], classifier.contract.input, [])
     readings = read_views(source, views, classifier.contract.input, 1, FieldRecords.of(table))
     calls = classify_views(classifier, views, readings, 4)
-    job = Job(
-        classifier.contract,
-        lambda: classifier,
-        "pcim",
-        SETTINGS,
-        source,
-        AttributionPlate(tmp_path / "maps.zarr"),
-        1,
-        1,
-    )
+    wells = ["A01", "A02"]
+    chunk = ChunkJob(source, wells, classifier, ["makers"], [], 0.0, gpus=0, workers=1, revision=1)
+    job = AttributeJob(chunk, "pcim", SETTINGS, AttributionPlate(tmp_path / "maps.zarr"))
     return {
         "job": job,
         "views": views,
@@ -147,10 +141,10 @@ def test_a_plate_of_maps_names_its_channels_by_method_and_what_they_explain(
 
 def test_a_crop_that_moved_is_another_map_though_it_has_the_same_name(world: dict[str, Any]) -> None:
     """An object keeps its number when the segmentation moves it; a tile's name says where it lies."""
-    view, job = world["views"][0], world["job"]
+    view, job, tiles = world["views"][0], world["job"], world["classifier"]
     moved = replace(view, box=replace(view.box, top=view.box.top + 1))
-    crops = job.contract.model_copy(update={"input": job.contract.input.model_copy(update={"view": "object"})})
-    of_crops = replace(job, contract=crops)
+    crops = tiles.contract.model_copy(update={"input": tiles.contract.input.model_copy(update={"view": "object"})})
+    of_crops = replace(job, chunk=replace(job.chunk, model=Classifier(tiles.network, crops, tiles.device)))
     assert of_crops.fingerprint("d", view, "spot") != of_crops.fingerprint("d", moved, "spot")
     assert job.fingerprint("d", view, "spot") == job.fingerprint("d", moved, "spot")
 
@@ -170,7 +164,7 @@ def test_finished_fields_are_not_explained_again_and_changed_settings_are(
     assert explained == []
     run(world, job=replace(world["job"], settings=SETTINGS.model_copy(update={"pcim": PcimSettings(steps=6)})))
     assert sum(explained) == 8
-    run(world, job=replace(world["job"], revision=2))
+    run(world, job=replace(world["job"], chunk=replace(world["job"].chunk, revision=2)))
     assert sum(explained) == 16
 
 
@@ -201,7 +195,7 @@ def test_a_map_that_is_not_finite_and_a_field_that_cannot_be_read_are_rows_with_
         yield range(len(images)), Attribution(maps, {"steps": torch.zeros(len(images))}, [""] * len(images), 4)
 
     monkeypatch.setattr(dispatch, "explain_each", broken)
-    (world["job"].plate.place / "A/1/0/0/c/0/0/0").write_bytes(b"torn")
+    (world["job"].chunk.store.place / "A/1/0/0/c/0/0/0").write_bytes(b"torn")
     rows = pd.DataFrame(run(world))
     torn = rows[rows["well"] == "A01"]
     assert set(torn["status"]) == {"failed"}
@@ -347,10 +341,9 @@ def test_a_class_in_two_layers_is_explained_once_and_a_lost_layer_leaves_the_oth
     assert len(asked) == batches, "finished fields were explained again"
 
 
-def test_the_classifier_is_not_loaded_where_nothing_is_left_to_explain(world: dict[str, Any]) -> None:
+def test_the_classifier_is_not_loaded_where_nothing_is_left_to_explain(
+    world: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = run(world)
-
-    def load() -> Any:
-        raise AssertionError("the classifier was loaded")
-
-    assert run(world, job=replace(world["job"], load_classifier=load)) == first
+    monkeypatch.setattr(ChunkJob, "load_classifier", lambda _: pytest.fail("the classifier was loaded"))
+    assert run(world) == first

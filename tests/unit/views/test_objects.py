@@ -19,8 +19,10 @@ from pcim.core.plate_source import Source
 from pcim.plates.attribution_plate import AttributionPlate
 from pcim.plates.inspect_field import inspect_field
 from pcim.runtime.journal import Journal
-from pcim.stages.attribute.job import Job, explain
+from pcim.stages.attribute.job import explain
 from pcim.stages.attribute.spool import Spool
+from pcim.stages.attribute.tasks import AttributeJob
+from pcim.stages.chunk_job import ChunkJob
 from pcim.stages.classify import classify_views
 from pcim.stages.objects import find_objects
 from pcim.views.intensity import FieldRecords
@@ -118,9 +120,8 @@ def test_each_object_is_a_view_inside_its_field_and_its_map_is_its_own(world: di
     calls = classify_views(classifier, views, read_views(plate, views, contract, 1, known), 4)
     assert calls["call"].tolist() == ["spot", "plain", "plain"]
     settings = AttributeSettings(batch_size=4, pcim=PcimSettings(steps=5), levels=1)
-    job = Job(
-        classifier.contract, lambda: classifier, "pcim", settings, plate, AttributionPlate(folder / "maps.zarr"), 1, 1
-    )
+    chunk = ChunkJob(plate, ["A01", "A02"], classifier, ["makers"], [], 0.0, gpus=0, workers=1, revision=1)
+    job = AttributeJob(chunk, "pcim", settings, AttributionPlate(folder / "maps.zarr"))
     ledger = folder / "ledger.parquet"
     rows = explain(job, views, table, calls, Journal(ledger), Spool(ledger), known)
     assert {row["status"] for row in rows} == {"ok"}

@@ -20,8 +20,10 @@ from pcim.core.tiling import Box, tile_field
 from pcim.plates.attribution_plate import AttributionPlate
 from pcim.plates.inspect_field import inspect_field
 from pcim.runtime.journal import Journal
-from pcim.stages.attribute.job import Job, explain
+from pcim.stages.attribute.job import explain
 from pcim.stages.attribute.spool import Spool
+from pcim.stages.attribute.tasks import AttributeJob
+from pcim.stages.chunk_job import ChunkJob
 from pcim.stages.classify import classify_views
 from pcim.views.intensity import FieldRecords
 from pcim.views.reader import Waiting, read_views
@@ -111,9 +113,8 @@ def world(folder: Path, changes: dict[str, Any]) -> dict[str, Any]:
     readings = read_views(plate, views, classifier.contract.input, 1, FieldRecords.of(table))
     calls = classify_views(classifier, views, readings, 4)
     settings = AttributeSettings(batch_size=4, pcim=PcimSettings(steps=5), levels=1)
-    job = Job(
-        classifier.contract, lambda: classifier, "pcim", settings, plate, AttributionPlate(folder / "maps.zarr"), 1, 1
-    )
+    chunk = ChunkJob(plate, ["A01"], classifier, ["makers"], [], 0.0, gpus=0, workers=1, revision=1)
+    job = AttributeJob(chunk, "pcim", settings, AttributionPlate(folder / "maps.zarr"))
     return {"job": job, "views": views, "fields": table, "calls": calls}
 
 
@@ -153,7 +154,7 @@ def test_pixels_that_changed_after_ingest_are_no_pixels(tmp_path: Path) -> None:
     made = world(tmp_path, {})
     chunk = tmp_path / "p.zarr"
     write_plate(chunk, {("A", "1", "0"): spot_field(np.random.default_rng(9), (144, 192), None)})
-    readings = read_views(made["job"].plate, made["views"], contract(), 1, FieldRecords.of(made["fields"]))
+    readings = read_views(made["job"].chunk.store, made["views"], contract(), 1, FieldRecords.of(made["fields"]))
     reasons = {reading for _, reading in readings if isinstance(reading, str)}
     assert reasons == {"the pixels of channels ['DNA', 'Reporter'] changed after the plate was ingested"}
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pcim.classifiers.contract import load_contract
 from pcim.config.base import CALL
 from pcim.core.identity import KEY_COLUMNS
 from pcim.plates import ngff
@@ -69,18 +68,9 @@ def attribute_chunk(  # noqa: PLR0913 - a job's inputs
     chunk: ChunkJob, *, fields: str, calls: str, method: str, maps: str, ledger: str, settings: AttributeSettings
 ) -> None:
     """Explain the selected views of a chunk by one method: maps into the plate of maps, the ledger last."""
-    job = AttributeJob(
-        load_contract(chunk.model),
-        chunk.load_classifier,
-        method,
-        settings,
-        chunk.store,
-        AttributionPlate(Path(maps)),
-        chunk.revision,
-        chunk.workers,
-    )
+    job = AttributeJob(chunk, method, settings, AttributionPlate(Path(maps)))
     fields_table, calls_table = pd.read_parquet(fields), pd.read_parquet(calls)
-    views = views_of_wells(fields_table, chunk.wells, job.contract.input, chunk.accept, read_objects(chunk.objects))
+    views = views_of_wells(fields_table, chunk.wells, chunk.contract.input, chunk.accept, read_objects(chunk.objects))
     views = select_views(fields_table, calls_table, views, settings)
     known, spool = FieldRecords.of(fields_table, chunk.intensities), Spool(ledger)
     rows = explain(job, views, fields_table, calls_table, Journal(ledger), spool, known)
@@ -89,7 +79,7 @@ def attribute_chunk(  # noqa: PLR0913 - a job's inputs
     check_failures(table, chunk.max_failed, ledger)
     shared = settings.model_dump(mode="json", include={"select", "targets", "batch_size"})
     more = {"method": method, "maps": maps, "fields": fields, "calls": calls}
-    made = of_chunk("attribute", chunk, job.contract, fields_table, settings.of_method(method) | shared, **more)
+    made = of_chunk("attribute", chunk, fields_table, settings.of_method(method) | shared, **more)
     write_table(table, ledger, made)
     spool.close()
 
@@ -155,9 +145,9 @@ def _explain_fields(  # noqa: PLR0913, PLR0917 - what fields are made of
     of_view: dict[View, list[ExplainTask]] = {}
     for task in left:
         of_view.setdefault(task.view, []).append(task)
-    readings = read_views(job.plate, list(of_view), job.contract.input, job.workers, known)
+    readings = read_views(job.chunk.store, list(of_view), job.chunk.contract.input, job.chunk.workers, known)
     classifier = _load(job)  # while the first views are read
-    with tally.meter(f"{job.method} {job.plate.name}", classifier.named_device) as bar:
+    with tally.meter(f"{job.method} {job.chunk.store.name}", classifier.named_device) as bar:
         for done in _explain_views(job, classifier, of_view, readings):
             yield from note(done)
             for path in dict.fromkeys(task.view.path for task, _, _ in done if task.view.path in pending):
@@ -167,7 +157,7 @@ def _explain_fields(  # noqa: PLR0913, PLR0917 - what fields are made of
 
 def _load(job: AttributeJob) -> Classifier:
     """Load the classifier that the job's method asks."""
-    classifier = job.load_classifier()
+    classifier = job.chunk.load_classifier()
     from pcim.attribution.explain import asked_by  # torch is not needed before
 
     return asked_by(job.method, classifier)
@@ -202,7 +192,7 @@ def _explain_views(
             yield list(_results(job, here, attribution, arrays, seconds, classifier.named_device))
             settings = settings.model_copy(update={"batch_size": attribution.batch_size})  # less where memory is short
             began = time.perf_counter()
-    log.info("%s: %s", job.plate.name, clock)
+    log.info("%s: %s", job.chunk.store.name, clock)
 
 
 def _results(  # noqa: PLR0913, PLR0917 - what the ledger says of some views
@@ -241,7 +231,7 @@ def _arrays(attribution: Attribution) -> dict[str, NDArray[np.float32]]:
 
 def _shares(job: AttributeJob, channel_maps: NDArray[np.float32]) -> list[float]:
     """Return each channel's share of the attribution; NaN for a method that has one map for all channels."""
-    channels = job.contract.input.channels
+    channels = job.chunk.contract.input.channels
     totals = channel_maps.sum(axis=(1, 2), dtype=np.float64)
     if len(totals) != len(channels) or totals.sum() <= 0:
         return [np.nan] * len(channels)
@@ -260,14 +250,14 @@ def _rows(
         "steps": 0,
         "stop": "",
         **nothing,
-        "channels": job.contract.input.channels,
-        "channel_share": [np.nan] * len(job.contract.input.channels),
+        "channels": job.chunk.contract.input.channels,
+        "channel_share": [np.nan] * len(job.chunk.contract.input.channels),
         "device": "",
         "device_name": "",
         "batch_size": job.settings.batch_size,
         "digest": "",
         "fingerprint": "",
-        "revision": job.revision,
+        "revision": job.chunk.revision,
     }
     first = job.settings.targets[0]
     return [before | dict(ended or {}) | {"layer": layer, "scored": layer == first} for layer in layers]
@@ -277,8 +267,8 @@ def _store(job: AttributeJob, path: str, assembly: Assembly, tasks: Sequence[Exp
     """Write a finished field in one step and return its rows."""
     if assembly.done:
         arrays = assembly.stitch()
-        layout, maps, layers = ngff.read_image(job.plate.place / path), arrays["map"], job.settings.targets
-        of_channels = job.contract.input.channels if len(maps) > len(layers) else ["all channels"]
+        layout, maps, layers = ngff.read_image(job.chunk.store.place / path), arrays["map"], job.settings.targets
+        of_channels = job.chunk.contract.input.channels if len(maps) > len(layers) else ["all channels"]
         stored = FieldMaps(
             maps,
             {layer: [_label(job.method, layer, channel) for channel in of_channels] for layer in layers},

@@ -11,14 +11,12 @@ from pcim.runtime.provenance import made_by
 from pcim.runtime.resume import fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from pcim.classifiers.classifier import Classifier
-    from pcim.classifiers.contract import Contract
     from pcim.config.stages import AttributeSettings
-    from pcim.core.plate_source import Source
     from pcim.plates.attribution_plate import AttributionPlate
     from pcim.runtime.journal import Journal
+    from pcim.stages.chunk_job import ChunkJob
     from pcim.views.view import View
 
 Key = tuple[str, str]
@@ -38,16 +36,15 @@ class ExplainTask:
 
 @dataclass(frozen=True)
 class AttributeJob:
-    """What every view of one job shares. The classifier is loaded when the first views are being read, and only if there are any."""
+    """What every view of one job shares: the job on the chunk, the method with its settings, and where the maps go.
 
-    contract: Contract
-    load_classifier: Callable[[], Classifier]
+    The classifier is loaded when the first views are being read, and only if there are any.
+    """
+
+    chunk: ChunkJob
     method: str
     settings: AttributeSettings
-    plate: Source
     maps: AttributionPlate
-    revision: int
-    workers: int
 
     def tasks(self, view: View, call: str, image_digest: str, ends: Any = None) -> list[ExplainTask]:
         """Return what is to be made of a view that was called `call`: a class that several layers show is explained once."""
@@ -63,12 +60,12 @@ class AttributeJob:
         """Return what a field's maps say of themselves. No time, no host: equal maps are equal bytes."""
         return {
             "method": self.method,
-            "model": self.contract.name,
-            "model_sha256": self.contract.sha256,
+            "model": self.chunk.contract.name,
+            "model_sha256": self.chunk.contract.sha256,
             "unit": "mean attribution of the view",
             **made_from(tasks),
             "settings": self.settings.of_method(self.method),
-            "revision": self.revision,
+            "revision": self.chunk.revision,
             "pixels": tasks[0].pixels,
             **made_by(),
         }
@@ -78,15 +75,15 @@ class AttributeJob:
         parts = {
             "settings": self.settings.of_method(self.method),
             "method": self.method,
-            "model": self.contract.map_depends_on(),
+            "model": self.chunk.contract.map_depends_on(),
             "pixels": image_digest,
             "view": str(view.key),
             "target": target,
-            "revision": self.revision,
+            "revision": self.chunk.revision,
         }
         if ends is not None:
             parts["intensities"] = ends
-        if self.contract.input.view == "object":  # whose name does not tell its place
+        if self.chunk.contract.input.view == "object":  # whose name does not tell its place
             parts["box"] = [view.box.top, view.box.left, view.box.height, view.box.width]
         return fingerprint(parts)
 
@@ -100,7 +97,7 @@ def finished_fields(
     job: AttributeJob, tasks: dict[str, list[ExplainTask]], journal: Journal
 ) -> dict[str, dict[Key, dict[str, Any]]]:
     """Return the rows of the fields whose stored maps are whole and made of exactly these tasks: path -> key -> row."""
-    rows = [row for row in journal.rows() if row["revision"] == job.revision]
+    rows = [row for row in journal.rows() if row["revision"] == job.chunk.revision]
     known = {(key_of(row), row["fingerprint"]): row for row in rows}
     finished = {}
     for path, members in tasks.items():
