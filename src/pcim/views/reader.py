@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import numpy as np
 
 from pcim.plates import ngff
-from pcim.plates.field_image import FieldImage
+from pcim.plates.field_image import FieldImage, FieldLayouts
 from pcim.plates.quality import digest_pixels
 from pcim.views.regions import boundary_region, label_region, partition
 from pcim.views.resize import fit
@@ -35,21 +35,29 @@ Item = TypeVar("Item")
 ViewPixels: TypeAlias = "tuple[View, NDArray[Any] | str]"
 
 
-def read_views(
-    plate: Source, views: Sequence[View], contract: InputContract, workers: int, known: FieldRecords
+def read_views(  # noqa: PLR0913 - what pixels depend on, and who learns where they lie
+    plate: Source,
+    views: Sequence[View],
+    contract: InputContract,
+    workers: int,
+    known: FieldRecords,
+    *,
+    layouts: FieldLayouts | None = None,
 ) -> Iterator[ViewPixels]:
     """Return an iterator of (view, raw pixels (channel, y, x) of the classifier's size or why there are none), of views that are ok.
 
     Reading begins with the call, so that what follows, loading a classifier say, takes no time of its own. Pixels are scaled as
-    `known` says; those that are not what it says (the plate changed after it was ingested) are no pixels.
+    `known` says; those that are not what it says (the plate changed after it was ingested) are no pixels. Whoever needs the fields'
+    layouts too hands in `layouts`, which keep what is read here.
     """
+    fields = layouts or FieldLayouts(plate)
     waiting: dict[str, list[View]] = {}
     for view in views:
         if view.status == "ok":
             waiting.setdefault(view.path, []).append(view)
 
     def read(path: str) -> list[ViewPixels]:
-        return _read_views_of(plate, path, waiting[path], contract, known)
+        return _read_views_of(fields, path, waiting[path], contract, known)
 
     return chain.from_iterable(_in_order(read, list(waiting), workers, _fields_ahead(waiting, contract)))
 
@@ -81,11 +89,11 @@ def _fields_ahead(waiting: Mapping[str, Sequence[View]], contract: InputContract
 
 
 def _read_views_of(
-    plate: Source, path: str, views: Sequence[View], contract: InputContract, known: FieldRecords
+    fields: FieldLayouts, path: str, views: Sequence[View], contract: InputContract, known: FieldRecords
 ) -> list[ViewPixels]:
     """Read one field and cut its views out."""
     try:
-        pixels = FieldImage.open(plate, path).read(contract.channels)
+        pixels = fields.open(path).read(contract.channels)
     except (ngff.NgffError, OSError) as error:
         return [(view, str(error)) for view in views]
     reason = _find_changes(pixels, contract.channels, known.digests.get(path, {}))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from chunk import files_of
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,10 +27,12 @@ from pcim.config.stages import AttributeSettings, IngestSettings
 from pcim.core.identity import ViewKey
 from pcim.core.plate_source import Source
 from pcim.core.tiling import Box
+from pcim.plates import ngff_json
 from pcim.plates.attribution_plate import AttributionPlate
 from pcim.plates.field_image import FieldImage
 from pcim.plates.inspect_field import inspect_field
 from pcim.runtime.journal import Journal
+from pcim.stages.attribute import job as attribute_job
 from pcim.stages.attribute.job import LEDGER_COLUMNS, explain, select_views
 from pcim.stages.attribute.spool import Spool
 from pcim.stages.attribute.tasks import AttributeJob
@@ -166,6 +170,40 @@ def test_finished_fields_are_not_explained_again_and_changed_settings_are(
     assert sum(explained) == 8
     run(world, job=replace(world["job"], chunk=replace(world["job"].chunk, revision=2)))
     assert sum(explained) == 16
+
+
+def test_a_fields_metadata_is_read_once_a_job_also_where_its_maps_are_all_in_the_spool(
+    world: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a server each reading is a request."""
+    source, read, made = world["job"].chunk.store.place, Counter[str](), list[Any]()
+    read_bytes, explain_views = ngff_json.read_bytes, attribute_job._explain_views
+
+    def counting(file: Any, most: int) -> bytes:
+        if file.is_relative_to(source):
+            read[str(file.relative_to(source))] += 1
+        return read_bytes(file, most)
+
+    def keeping(*given: Any) -> Any:
+        for done in explain_views(*given):
+            made.extend(done)
+            yield done
+
+    monkeypatch.setattr(ngff_json, "read_bytes", counting)
+    monkeypatch.setattr(attribute_job, "_explain_views", keeping)
+    first = run(world)
+    images = {"A/1/0/zarr.json": 1, "A/2/0/zarr.json": 1}
+    assert read == images | {"A/1/0/0/zarr.json": 1, "A/2/0/0/zarr.json": 1}
+
+    read.clear()
+    maps, spool = world["job"].maps.path, Spool(world["journal"].path)
+    before = files_of(maps)
+    shutil.rmtree(maps)
+    for path in ("A/1/0", "A/2/0"):
+        spool.add(path, [one for one in made if one[0].view.path == path])
+    assert run(world, journal=Journal(maps.with_name("other.parquet")), spool=Spool(world["journal"].path)) == first
+    assert read == images, "no array is opened, and each image is asked about once"
+    assert files_of(maps) == before
 
 
 def test_a_field_whose_map_was_lost_is_explained_again(world: dict[str, Any]) -> None:

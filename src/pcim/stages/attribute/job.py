@@ -11,8 +11,8 @@ import pandas as pd
 
 from pcim.config.base import CALL
 from pcim.core.identity import KEY_COLUMNS
-from pcim.plates import ngff
 from pcim.plates.attribution_plate import AttributionPlate, FieldMaps
+from pcim.plates.field_image import FieldLayouts
 from pcim.plates.quality import digest_pixels
 from pcim.runtime.job_log import log
 from pcim.runtime.journal import Journal
@@ -126,6 +126,7 @@ def _explain_fields(  # noqa: PLR0913, PLR0917 - what fields are made of
         return
     pending = {path: Assembly(shapes[path], job.settings.targets, len(members)) for path, members in waiting.items()}
     left = {task: None for members in waiting.values() for task in members}  # a set that keeps its order
+    layouts = FieldLayouts(job.chunk.store)
 
     def note(done: Iterable[MapResult]) -> Iterator[list[dict[str, Any]]]:
         """Take what is done into its fields, and store those that are whole."""
@@ -135,7 +136,7 @@ def _explain_fields(  # noqa: PLR0913, PLR0917 - what fields are made of
             pending[task.view.path].add(rows, task.view.key.view, task.view.box, arrays)
             tally.note(task.view, failed=ended["status"] != "ok")
         for path in [path for path, assembly in pending.items() if assembly.waiting_for == 0]:
-            yield _store(job, path, pending.pop(path), waiting[path])
+            yield _store(job, path, pending.pop(path), waiting[path], layouts)
             spool.drop(path)
 
     yield from note(spool.find(waiting))
@@ -145,7 +146,8 @@ def _explain_fields(  # noqa: PLR0913, PLR0917 - what fields are made of
     of_view: dict[View, list[ExplainTask]] = {}
     for task in left:
         of_view.setdefault(task.view, []).append(task)
-    readings = read_views(job.chunk.store, list(of_view), job.chunk.contract.input, job.chunk.workers, known)
+    chunk = job.chunk
+    readings = read_views(chunk.store, list(of_view), chunk.contract.input, chunk.workers, known, layouts=layouts)
     classifier = _load(job)  # while the first views are read
     with tally.meter(f"{job.method} {job.chunk.store.name}", classifier.named_device) as bar:
         for done in _explain_views(job, classifier, of_view, readings):
@@ -263,17 +265,19 @@ def _rows(
     return [before | dict(ended or {}) | {"layer": layer, "scored": layer == first} for layer in layers]
 
 
-def _store(job: AttributeJob, path: str, assembly: Assembly, tasks: Sequence[ExplainTask]) -> list[dict[str, Any]]:
+def _store(
+    job: AttributeJob, path: str, assembly: Assembly, tasks: Sequence[ExplainTask], layouts: FieldLayouts
+) -> list[dict[str, Any]]:
     """Write a finished field in one step and return its rows."""
     if assembly.done:
         arrays = assembly.stitch()
-        layout, maps, layers = ngff.read_image(job.chunk.store.place / path), arrays["map"], job.settings.targets
+        maps, layers = arrays["map"], job.settings.targets
         of_channels = job.chunk.contract.input.channels if len(maps) > len(layers) else ["all channels"]
         stored = FieldMaps(
             maps,
             {layer: [_label(job.method, layer, channel) for channel in of_channels] for layer in layers},
             ("top", assembly.top(job.settings.top_percent)),
-            layout.space,
+            layouts.of(path).space,
             job.settings.levels,
             job.settings.dtype,
             job.provenance(tasks),
