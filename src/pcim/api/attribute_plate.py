@@ -1,4 +1,4 @@
-"""Explaining from Python: `attribute_plate` sends views of a plate through the stages' own functions, without a campaign."""
+"""Attribution from Python. `attribute_plate` sends views of a plate through the stages' own functions, without a campaign."""
 
 from __future__ import annotations
 

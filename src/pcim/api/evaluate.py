@@ -1,4 +1,4 @@
-"""Evaluating from Python: `evaluate` measures maps with the functions of the workflow's stage, without a campaign."""
+"""Evaluation from Python. `evaluate` measures maps with the functions of the workflow's stage, without a campaign."""
 
 from __future__ import annotations
 

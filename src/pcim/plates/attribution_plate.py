@@ -1,4 +1,4 @@
-"""Plates of attribution maps beside a source plate: OME-Zarr 0.5, same wells and fields, one shard a level."""
+"""Plates of attribution maps beside a source plate: OME-Zarr 0.5, the same wells and fields, one shard a level."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Colours of channels: those that the plate's metadata names, else one list. Report, figures, converted plates and viewer ask here."""
+"""Colours of channels. The plate's metadata names them, else one list does; report, figures, converted plates and viewer ask here."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Reading the fields of source plates: arrays, label images, and what is wrong with the stored chunks.
+"""Fields of source plates: their arrays and label images, and what is wrong with the stored chunks.
 
-Nothing is ever written into a source plate: its stores are opened read-only.
+Nothing is ever written into a source plate. Its stores are opened read-only.
 """
 
 from __future__ import annotations

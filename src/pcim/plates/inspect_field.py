@@ -1,4 +1,4 @@
-"""One field of a plate, read and judged: its columns in the table of fields."""
+"""One field of a plate, read and judged, as columns of the table of fields."""
 
 from __future__ import annotations
 

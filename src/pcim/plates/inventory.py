@@ -1,4 +1,4 @@
-"""Survey: what a plate holds, read from its metadata alone: wells, fields, channels, labels, the size of a field. No pixel is read."""
+"""What a plate holds by its metadata alone: wells, fields, channels, labels, the size of a field. No pixel is read."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""OME-Zarr metadata of plates, 0.4 and 0.5, read as JSON: no zarr and no pixel is touched.
+"""OME-Zarr metadata of plates, 0.4 and 0.5, read as JSON. No zarr and no pixel is touched.
 
 https://ngff.openmicroscopy.org/0.4/ and /0.5/, "plate", "well", "multiscales", "omero" and "labels" metadata. Plates and wells
-are held to the specification's own JSON schemas; fields are read with the tolerance that real writers need.
+are held to the specification's own JSON schemas. Fields are read with the tolerance that real writers need.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The JSON of OME-Zarr groups and arrays: bounded in size, and held to the specification's own schemas."""
+"""The JSON of OME-Zarr groups and arrays, bounded in size and held to the specification's own schemas."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Quality: is a field worth a classifier's time? Pixels in, verdict and reason out.
+"""The verdict on a field's pixels, and its reason: whether the field is worth a classifier's time.
 
-Extremes and defects are counted over all pixels; contrast, noise and focus are measured on rows spread over the field, at their
+Extremes and defects are counted over all pixels. Contrast, noise and focus are measured on rows spread over the field, at their
 full resolution, so that judging a field costs a small part of reading it.
 """
 

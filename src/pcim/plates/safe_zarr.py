@@ -1,4 +1,4 @@
-"""Guard: what zarr is given of an array that others wrote: codecs that are known, sizes that fit, files inside the plate.
+"""What zarr is given of an array that others wrote: codecs that are known, sizes that fit, files inside the plate.
 
 zarr and numcodecs believe what they read: a codec ``pickle`` runs code, a chunk of kilobytes may become terabytes. Here metadata
 says how large things may be, and nothing that is stored may be larger.

@@ -1,4 +1,4 @@
-"""Writing OME-Zarr 0.5 plates: whole shards from numpy, checksums everywhere, a field in one step, group metadata last.
+"""The one writer of OME-Zarr 0.5: whole shards from numpy, checksums everywhere, a field in one step, group metadata last.
 
 `dask.array.to_zarr` corrupts misaligned chunks silently, so nothing is written through Dask.
 """

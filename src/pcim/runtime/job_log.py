@@ -1,4 +1,4 @@
-"""What every job does around its one call: one log, one lock, files that are whole or not there."""
+"""The log of a job, and the signals that end the job."""
 
 from __future__ import annotations
 

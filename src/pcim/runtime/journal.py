@@ -1,4 +1,4 @@
-"""The journal of a job: what is finished survives whatever ends the process."""
+"""A journal of finished views, which survives whatever ends the process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A job's process: quick to begin, quick to end. A campaign has thousands of jobs, and some last seconds."""
+"""A job's process, quick to begin and quick to end. A campaign has thousands of jobs, and some last seconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Progress: how far a job is, in its log or on a terminal, and in a hidden file beside the table that it will write."""
+"""How far a job is, in its log or on a terminal, and in a hidden file beside the table that it will write."""
 
 from __future__ import annotations
 

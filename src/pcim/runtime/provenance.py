@@ -1,7 +1,7 @@
-"""Provenance: what made an output, recorded once in each file: software, code, numerics, classifier, settings and pixels.
+"""What made an output, recorded once in each file: software, code, numerics, classifier, settings and pixels.
 
-Tables hold it in the metadata of their Parquet schema, plates of maps in the attributes of each field, mean maps in those of their
-group. It names no time and no host: the same work by the same software gives the same record, so the same bytes.
+Tables hold it in the metadata of their Parquet schema. Plates of maps hold it in the attributes of each field, mean maps in those
+of their group. It names no time and no host: the same work by the same software gives the same record, so the same bytes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,15 @@
-"""ResultCache: what a job has made of its views, each under the fingerprint of all that it depends on; it outlives the job."""
+"""What a job has made of its views, found again by a rerun of the job.
+
+`Journal` is the record of rows: it says which rows are final, line by line, and nothing of it is ever rewritten.
+`ResultCache` serves stages whose results are rows: it is a journal while the job runs, and hidden links to the tables once they are
+written.
+`Spool` (stages/attribute) serves results that are not rows: it holds the arrays of a field that is not whole yet, a file a batch.
+
+One mechanism for the three would do each worse. A spooled map is not a finished one: it is deleted when its field is stored, where
+a finished row stays. A finished field is not a row either: the job asks the stored maps themselves, because a node that lost its
+power may have kept the row and lost the maps. And arrays are megabytes, which a line of JSON cannot hold, nor a table that is
+written at the end.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables: Parquet that is whole or not there, many files as one table, rows one by one."""
+"""Parquet tables that are whole or not there. Many files are read as one table, rows are given one by one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Classify: the frozen classifier's call for every view."""
+"""The frozen classifier's call for every view."""
 
 from __future__ import annotations
 

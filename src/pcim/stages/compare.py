@@ -1,4 +1,4 @@
-"""Compare: where two classifiers of a campaign see the same views of a plate, whether they look at the same pixels."""
+"""Agreement of two classifiers of a campaign, where both see the same views of a plate: whether they look at the same pixels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Convert: a vendor's export becomes an OME-Zarr 0.5 plate, once: sharded, checksummed, resumable field by field."""
+"""A vendor's export written once as an OME-Zarr 0.5 plate: sharded, checksummed, resumable field by field."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Evaluate: how faithful every map is to the classifier, and how much of it lies in the objects."""
+"""How faithful every map is to the classifier, and how much of it lies in the objects."""
 
 from __future__ import annotations
 

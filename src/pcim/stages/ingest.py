@@ -1,4 +1,4 @@
-"""Ingest: a plate and its plate map become a checked table of fields, each with a quality verdict and its reason."""
+"""A plate and its plate map as a checked table of fields, each with a quality verdict and its reason."""
 
 from __future__ import annotations
 

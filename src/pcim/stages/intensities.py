@@ -1,6 +1,6 @@
-"""Intensities: the percentiles that a contract asks for, measured once over a field, a well, a plate or its controls.
+"""Percentiles that a contract asks for, measured once over a field, a well, a plate or its controls.
 
-Percentiles come from exact counts of the pixels' values, so that they do not depend on order, chunks or workers.
+They come from exact counts of the pixels' values, so that they do not depend on order, chunks or workers.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Intervene: the job that exchanges regions between the explained views of a classifier, over all its plates.
+"""The job that exchanges regions between the explained views of a classifier, over all its plates.
 
 It needs forward passes across wells, so it is a job of its own in `evaluate`.
 """

@@ -1,4 +1,4 @@
-"""Objects: where a classifier of crops looks, from a label image of the plate or a table of places, found once a plate."""
+"""Where a classifier of crops looks, found once a plate from a label image of the plate or a table of places."""
 
 from __future__ import annotations
 

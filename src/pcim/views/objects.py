@@ -1,4 +1,4 @@
-"""Objects that crops are cut around: from a label image, or from a table of places."""
+"""Objects that crops are cut around, from a label image or from a table of places."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Regions: named parts of an image, made from its label images. Masks are True inside the region."""
+"""Named parts of an image, made from its label images. Masks are True inside the region."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fitting: images and masks brought to another number of pixels, as a classifier's contract or a field wants them."""
+"""Images and masks brought to another number of pixels, as a classifier's contract or a field wants them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which views are explained: a selection that depends on each view alone."""
+"""Which views are explained. The selection depends on each view alone."""
 
 from __future__ import annotations
 

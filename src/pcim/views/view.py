@@ -1,4 +1,4 @@
-"""Views: what the classifier sees, cut from fields that are read ahead of the network."""
+"""Views of fields, planned before anything is read: where each lies, and what makes it unfit for the classifier."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Vendor exports: what a folder of TIFF files holds, read from the vendor's own index, before any image is decoded.
 
-Each reader turns one vendor's index into one `Export`; `pcim.stages.convert` then writes every export as OME-Zarr in the same way.
+Each reader turns one vendor's index into one `Export`. `pcim.stages.convert` then writes every export as OME-Zarr in the same way.
 """
 
 from __future__ import annotations

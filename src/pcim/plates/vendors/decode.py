@@ -1,4 +1,4 @@
-"""The image files of exports: what one says that it holds, and its pixels, of which no more are made than a plane may have."""
+"""The image files of exports: what one says that it holds, and its pixels, never more than a plane may have."""
 
 from __future__ import annotations
 

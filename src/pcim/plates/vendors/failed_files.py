@@ -1,4 +1,4 @@
-"""The files of exports, by their names, sizes and times alone: which cannot be read, and whether those of failed fields changed since."""
+"""Files of exports that cannot be read, known by name, size and time alone, and whether those of failed fields changed since."""
 
 from __future__ import annotations
 

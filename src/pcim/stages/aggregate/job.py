@@ -1,4 +1,4 @@
-"""Aggregate: finished plates of maps, the share of attribution in each region, and mean maps of groups of views."""
+"""Finished plates of maps, the share of attribution in each region, and mean maps of groups of views."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mean maps: the maps of groups of views averaged, whole views or windows around their objects, as xarray datasets in zarr."""
+"""Mean maps of groups of views, whole or windows around their objects, as xarray datasets in zarr."""
 
 from __future__ import annotations
 

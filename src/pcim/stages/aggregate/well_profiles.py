@@ -1,4 +1,4 @@
-"""Profiles: a row a well in the naming that cytomining tools read, so that what a classifier looks at joins CellProfiler's tables."""
+"""A row a well in the naming that cytomining tools read, so that what a classifier looks at joins CellProfiler's tables."""
 
 from __future__ import annotations
 

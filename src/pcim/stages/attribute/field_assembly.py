@@ -1,4 +1,4 @@
-"""A field's maps, put together from those of its views: a layer for each target, in each layer a map a channel."""
+"""A field's maps, put together from those of its views. Each target is a layer, and a layer has a map a channel."""
 
 from __future__ import annotations
 

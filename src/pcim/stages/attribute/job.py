@@ -1,4 +1,4 @@
-"""The stage: read views through the stores, explain them, write maps and the ledger. Finished views are never redone."""
+"""The job that reads views, explains them, and writes maps and the ledger. Finished views are never redone."""
 
 from __future__ import annotations
 

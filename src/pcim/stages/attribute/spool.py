@@ -1,4 +1,4 @@
-"""The spool: maps of views whose field is not finished yet, so that a job that is killed does not learn them again."""
+"""Arrays of views whose field is not finished yet, kept so that a job that is killed does not learn them again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tally: how many views of a job have all their maps, whatever the number of targets."""
+"""A count of the views that have all their maps, whatever the number of targets."""
 
 from __future__ import annotations
 
