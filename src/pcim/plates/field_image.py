@@ -282,26 +282,6 @@ class FieldImage:
         return pixels
 
 
-class FieldLayouts:
-    """The layouts of a plate's fields, each read once: by whoever opens the field, else by the first who asks for it."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self._known: dict[str, ngff.ImageLayout] = {}
-
-    def open(self, field: str) -> FieldImage:
-        """Open a field, as `FieldImage.open` does, and keep its layout; threads may open several at once."""
-        image = FieldImage.open(self._source, field)
-        self._known[field] = image.layout
-        return image
-
-    def of(self, field: str) -> ngff.ImageLayout:
-        """Return the layout of a field; it is read only where the field was not opened."""
-        if field not in self._known:
-            self._known[field] = ngff.read_image(self._source.place / field)
-        return self._known[field]
-
-
 def _blosc_length(file: Place) -> int:
     """Return the length that a Blosc 1 chunk's header gives (bytes 12 to 16, little endian), -1 without a header."""
     with file.open("rb") as handle:

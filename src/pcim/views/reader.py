@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import numpy as np
 
 from pcim.plates import ngff
-from pcim.plates.field_image import FieldImage, FieldLayouts
+from pcim.plates.field_image import FieldImage
 from pcim.plates.quality import digest_pixels
 from pcim.views.regions import boundary_region, label_region, partition
 from pcim.views.resize import fit
@@ -33,6 +33,26 @@ _BYTES_AHEAD = 2**25
 
 Item = TypeVar("Item")
 ViewPixels: TypeAlias = "tuple[View, NDArray[Any] | str]"
+
+
+class FieldLayouts:
+    """The layouts of a plate's fields, each read once: by whoever opens the field, else by the first who asks for it."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._known: dict[str, ngff.ImageLayout] = {}
+
+    def open(self, field: str) -> FieldImage:
+        """Open a field, as `FieldImage.open` does, and keep its layout; threads may open several at once."""
+        image = FieldImage.open(self._source, field)
+        self._known[field] = image.layout
+        return image
+
+    def of(self, field: str) -> ngff.ImageLayout:
+        """Return the layout of a field; it is read only where the field was not opened."""
+        if field not in self._known:
+            self._known[field] = ngff.read_image(self._source.place / field)
+        return self._known[field]
 
 
 def read_views(  # noqa: PLR0913 - what pixels depend on, and who learns where they lie

@@ -12,7 +12,6 @@ import pandas as pd
 from pcim.config.base import CALL
 from pcim.core.identity import KEY_COLUMNS
 from pcim.plates.attribution_plate import AttributionPlate, FieldMaps
-from pcim.plates.field_image import FieldLayouts
 from pcim.plates.quality import digest_pixels
 from pcim.runtime.job_log import log
 from pcim.runtime.journal import Journal
@@ -24,7 +23,7 @@ from pcim.stages.attribute.tasks import AttributeJob, ExplainTask, finished_fiel
 from pcim.stages.chunk_job import check_failures, of_chunk
 from pcim.views.intensity import FieldRecords
 from pcim.views.objects import read_objects
-from pcim.views.reader import Waiting, batches, read_views
+from pcim.views.reader import FieldLayouts, Waiting, batches, read_views
 from pcim.views.selection import is_selected, thin_wells
 from pcim.views.view import View, views_of_wells
 
