@@ -18,7 +18,7 @@ from scoring import GIVEN, fidelity, localization
 from tqdm import tqdm
 
 from pcim.attribution import optimiser, optimiser_step
-from pcim.attribution.blending import drop, keep, smooth
+from pcim.attribution.blending import drop, keep
 from pcim.attribution.optimiser import Blend, learn, read_out
 from pcim.composites.baselines import two_backgrounds
 from pcim.composites.gaussian_blur import gaussian_blur
@@ -51,8 +51,10 @@ LEARNT: dict[str, dict[str, Any]] = {
 READ: dict[str, Callable[[Blend, Tensor], Tensor]] = {
     "read-out: the raw weights": lambda blend, _: blend.weights,
     "read-out: w |x - b|": lambda blend, contrast: blend.weights * contrast,
-    "read-out: evidence alone, absolute": lambda blend, _: smooth(_summed(blend).abs(), 1.0),
-    "read-out: evidence alone, positive": lambda blend, _: smooth(_summed(blend).clamp(min=0), 1.0),
+    "read-out: evidence alone, absolute": lambda blend, _: gaussian_blur(_summed(blend).abs(), 1.0, edges="symmetric"),
+    "read-out: evidence alone, positive": lambda blend, _: gaussian_blur(
+        _summed(blend).clamp(min=0), 1.0, edges="symmetric"
+    ),
     "read-out: head without evidence": lambda blend, contrast: read_out(
         blend.weights, torch.ones_like(blend.evidence), contrast
     ).sum(1, keepdim=True),
@@ -107,7 +109,9 @@ def plain_loop(given: Material, steps: int) -> Tensor:
     optimiser = torch.optim.Adam([alpha], lr=0.05)
 
     def weights() -> Tensor:
-        return gaussian_blur(F.interpolate(alpha.square(), (h, w), mode="bilinear", align_corners=False), 1.0)
+        return gaussian_blur(
+            F.interpolate(alpha.square(), (h, w), mode="bilinear", align_corners=False), 1.0, edges="reflect"
+        )
 
     for _ in range(steps):
         blend = weights()

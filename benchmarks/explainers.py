@@ -46,7 +46,7 @@ class Variant:
 
     def read(self, signed: Tensor) -> Tensor:
         """Return maps (n, h, w), >= 0."""
-        return gaussian_blur(READINGS[self.reading](signed), self.sigma)[:, 0]
+        return gaussian_blur(READINGS[self.reading](signed), self.sigma, edges="reflect")[:, 0]
 
 
 def _peer(method: str, material: Material, background: str, settings: PeerSettings = BUDGETS) -> Tensor:

@@ -31,7 +31,7 @@ def substitute(images: Tensor, kind: str) -> Tensor:
     """Return what deleted pixels become: a background of `pcim.attribute`, or the median with the image's own fine noise."""
     if kind != "noise":
         return make_background(images, kind, BLUR)  # type: ignore[arg-type]
-    fine = images - gaussian_blur(images, 1.0)
+    fine = images - gaussian_blur(images, 1.0, edges="reflect")
     spread = 1.4826 * fine.flatten(2).abs().median(2).values[..., None, None]
     lots = [torch.randn(images.shape[1:], generator=torch.Generator().manual_seed(n)) for n in range(len(images))]
     return make_background(images, "median", BLUR) + spread * torch.stack(lots)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pcim.architectures import small_cnn
 from pcim.attribution.optimiser_step import Step
-from pcim.classifiers.log_odds import margin
+from pcim.classifiers.log_odds import log_odds
 from pcim.composites.baselines import two_backgrounds
 from pcim.config.methods import PcimSettings
 
@@ -133,7 +133,7 @@ class Work:
 
         def once() -> None:
             leaf = both.detach().requires_grad_()
-            torch.autograd.grad(margin(self.classify(leaf), targets).sum(), [leaf])
+            torch.autograd.grad(log_odds(self.classify(leaf), targets).sum(), [leaf])
 
         return once
 

@@ -12,10 +12,10 @@ from torch import nn
 
 import pcim
 from pcim.attribution import optimiser
-from pcim.attribution.blending import drop, keep, smooth
+from pcim.attribution.blending import drop, keep
 from pcim.attribution.optimiser import Blend, learn, learn_literal, read_out
 from pcim.attribution.optimiser_step import Step
-from pcim.classifiers.log_odds import margin
+from pcim.classifiers.log_odds import log_odds
 from pcim.composites.gaussian_blur import gaussian_blur
 from pcim.config.methods import PcimSettings
 
@@ -71,13 +71,13 @@ def test_a_step_is_the_gradient_of_the_stated_loss_through_the_literal_stack(
 ) -> None:
     """The chain rule that one backward pass of the margins stands for, against autograd through the whole stack."""
     small, targets = images[:4, :, 8:24, 8:24], torch.tensor([0, 1, 0, 1])
-    backgrounds = gaussian_blur(small, 2.0), torch.zeros_like(small)
+    backgrounds = gaussian_blur(small, 2.0, edges="reflect"), torch.zeros_like(small)
     step = Step(detector, 4, (2, 16, 16), SETTINGS, small.device)
     step.load(torch.arange(4), small, backgrounds, targets)
     alpha = torch.rand(4, 1, 16, 16, generator=torch.Generator().manual_seed(2))
     step.alpha.copy_(alpha)
     alpha.requires_grad_()
-    weights = smooth(alpha, SETTINGS.smooth_px)
+    weights = gaussian_blur(alpha, SETTINGS.smooth_px, edges="symmetric")
     kept, dropped = stacked(small, backgrounds[0], weights), stacked_drop(small, backgrounds[1], weights)
     p = detector(dropped).softmax(1).gather(1, targets[:, None])[:, 0].double()
     loss = nn.functional.cross_entropy(detector(kept), targets, reduction="none") - (1 - p).log()
@@ -104,22 +104,23 @@ def test_keep_and_drop_part_the_image_between_them() -> None:
 def test_smoothing_is_scipys_is_its_own_adjoint_and_keeps_the_mean(size: tuple[int, int], sigma: float) -> None:
     lot = torch.Generator().manual_seed(3)
     one, other = (torch.rand(2, 3, *size, generator=lot, dtype=torch.float64) for _ in range(2))
+    blurs = [gaussian_blur(part, sigma, edges="symmetric") for part in (one, other)]
     if sigma:
         wanted = gaussian_filter(one[0, 0].numpy(), sigma, mode="reflect", radius=max(1, round(3 * sigma)))
-        np.testing.assert_allclose(smooth(one, sigma)[0, 0].numpy(), wanted, rtol=1e-6)
-    torch.testing.assert_close((smooth(one, sigma) * other).sum(), (one * smooth(other, sigma)).sum())
-    torch.testing.assert_close(smooth(one, sigma).mean((-2, -1)), one.mean((-2, -1)))
+        np.testing.assert_allclose(blurs[0][0, 0].numpy(), wanted, rtol=1e-6)
+    torch.testing.assert_close((blurs[0] * other).sum(), (one * blurs[1]).sum())
+    torch.testing.assert_close(blurs[0].mean((-2, -1)), one.mean((-2, -1)))
 
 
 @pytest.mark.parametrize("sigma", [0.7, 2.0])
 def test_the_blur_is_scipys(sigma: float) -> None:
     image = np.random.default_rng(1).random((40, 50)).astype(np.float32)
-    ours = gaussian_blur(torch.from_numpy(image)[None, None], sigma)[0, 0].numpy()
+    ours = gaussian_blur(torch.from_numpy(image)[None, None], sigma, edges="reflect")[0, 0].numpy()
     np.testing.assert_allclose(ours, gaussian_filter(image, sigma, mode="mirror", radius=round(3 * sigma)), atol=1e-5)
 
 
 def blend_of(detector: nn.Module, images: torch.Tensor, slots: int, settings: PcimSettings = SETTINGS) -> Blend:
-    backgrounds = gaussian_blur(images, 6.0), torch.zeros_like(images)
+    backgrounds = gaussian_blur(images, 6.0, edges="reflect"), torch.zeros_like(images)
     return learn(detector, images, backgrounds, detector(images).argmax(1), settings, slots)
 
 
@@ -211,7 +212,7 @@ def test_a_margin_is_the_log_odds_of_the_target() -> None:
     logits = torch.randn(5, 4, generator=torch.Generator().manual_seed(5))
     targets = torch.tensor([0, 1, 2, 3, 0])
     p = logits.double().softmax(1).gather(1, targets[:, None])[:, 0]
-    torch.testing.assert_close(margin(logits, targets).double(), (p / (1 - p)).log(), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(log_odds(logits, targets).double(), (p / (1 - p)).log(), rtol=1e-5, atol=1e-6)
 
 
 def test_the_global_generator_is_left_as_found(detector: nn.Module, images: torch.Tensor) -> None:

@@ -28,32 +28,3 @@ def drop(
 ) -> Float[Tensor, "b c h w"]:
     """Return the images without what the weights keep: b + (1 - min(w, 1)) * (x - b)."""
     return torch.addcmul(backgrounds, 1 - weights.clamp(max=1), images - backgrounds)
-
-
-def smooth(maps: Float[Tensor, "b c h w"], sigma_px: float) -> Float[Tensor, "b c h w"]:
-    """Blur by a Gaussian of `sigma_px` (0 returns the input), cut at 3 sigma, the edges mirrored with the edge pixel.
-
-    Mirrored so, the blur is a symmetric matrix whose rows sum to 1: it is its own adjoint, and the mean of a map stays what
-    it was. It is written as sums of shifted maps, which on one channel is far cheaper than a convolution.
-    """
-    for axis in (-2, -1) if sigma_px > 0 else ():
-        length = maps.shape[axis]
-        taps = _taps(sigma_px, length)
-        radius = len(taps) - 1
-        wide = torch.cat(
-            [maps.narrow(axis, 0, radius).flip(axis), maps, maps.narrow(axis, length - radius, radius).flip(axis)], axis
-        )
-        blurred = maps * taps[0]
-        for distance, tap in enumerate(taps[1:], start=1):
-            left, right = (wide.narrow(axis, radius + shift, length) for shift in (-distance, distance))
-            blurred.add_(left + right, alpha=tap)
-        maps = blurred
-    return maps
-
-
-def _taps(sigma_px: float, length: int) -> list[float]:
-    """Return the Gaussian's weights at distance 0, 1, ... px, of which the others count twice; they sum to 1."""
-    radius = min(max(1, round(3 * sigma_px)), length)
-    values = torch.exp(-0.5 * (torch.arange(radius + 1, dtype=torch.float64) / sigma_px) ** 2)
-    taps: list[float] = (values / (2 * values.sum() - values[0])).tolist()
-    return taps

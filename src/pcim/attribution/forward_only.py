@@ -9,8 +9,9 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from jaxtyping import Float, Int  # noqa: TC002 - tests check shapes at run time
 from torch import Tensor
 
-from pcim.attribution.blending import drop, keep, smooth
-from pcim.classifiers.log_odds import margin
+from pcim.attribution.blending import drop, keep
+from pcim.classifiers.log_odds import log_odds
+from pcim.composites.gaussian_blur import gaussian_blur
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -137,7 +138,7 @@ class _View:
         return torch.cat(answers)
 
     def _margins(self, images: Tensor) -> Tensor:
-        margins = margin(self.classify(images), self.target.expand(len(images)))
+        margins = log_odds(self.classify(images), self.target.expand(len(images)))
         return margins.clamp(-MOST_LOG_ODDS, MOST_LOG_ODDS)
 
     def _regress(self, masks: Float[Tensor, "m cells"], answers: Float[Tensor, " m"]) -> Float[Tensor, " cells"]:
@@ -168,7 +169,7 @@ class _View:
 
     def _maps(self, weights: Float[Tensor, "1 1 h w"]) -> Float[Tensor, "1 c h w"]:
         """Return w^2 * g(|x - b|) a channel, times what the channel adds to the call: cells are coarse, the image is not."""
-        contrast = smooth((self.image - self.backgrounds[0]).abs(), 1.0)
+        contrast = gaussian_blur((self.image - self.backgrounds[0]).abs(), 1.0, edges="symmetric")
         return weights.square() * contrast * self._channels(weights).view(1, -1, 1, 1)
 
     def _channels(self, weights: Float[Tensor, "1 1 h w"]) -> Float[Tensor, " c"]:

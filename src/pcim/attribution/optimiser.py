@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Float, Int  # noqa: TC002 - tests check shapes at run time
 from torch import Tensor
 
-from pcim.attribution.blending import keep, smooth
+from pcim.attribution.blending import keep
 from pcim.attribution.optimiser_step import Step
+from pcim.composites.gaussian_blur import gaussian_blur
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -133,9 +134,13 @@ def read_out(
     """
     summed = evidence.sum(1, keepdim=True)
     speaks_for, speaks_against = summed.clamp(min=0), (-summed).clamp(min=0)
-    head = _by_mean((weights - THRESHOLD).clamp(min=0) ** 3 * smooth(speaks_for, 1.0))
-    tail = _by_mean(smooth(speaks_for + AGAINST * speaks_against, 1.0)) * _by_mean(contrast)
-    shares = smooth(evidence.clamp(min=0), 1.0) + 1e-6 * speaks_for.mean((1, 2, 3), keepdim=True) + 1e-30
+    head = _by_mean((weights - THRESHOLD).clamp(min=0) ** 3 * gaussian_blur(speaks_for, 1.0, edges="symmetric"))
+    tail = _by_mean(gaussian_blur(speaks_for + AGAINST * speaks_against, 1.0, edges="symmetric")) * _by_mean(contrast)
+    shares = (
+        gaussian_blur(evidence.clamp(min=0), 1.0, edges="symmetric")
+        + 1e-6 * speaks_for.mean((1, 2, 3), keepdim=True)
+        + 1e-30
+    )
     return _by_mean(head + TAIL * tail.sqrt()) * (shares / shares.sum(1, keepdim=True))
 
 

@@ -13,8 +13,8 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from jaxtyping import Float, Int  # noqa: TC002 - tests check shapes at run time
 from torch import Tensor
 
-from pcim.attribution.blending import smooth
-from pcim.classifiers.log_odds import margin
+from pcim.classifiers.log_odds import log_odds
+from pcim.composites.gaussian_blur import gaussian_blur
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,7 +83,7 @@ class Step:
     @property
     def weights(self) -> Float[Tensor, "b 1 h w"]:
         """The weights w in [0, 1]: 1 = the pixel is kept, 0 = it became the background."""
-        return smooth(self.alpha, self.settings.smooth_px)
+        return gaussian_blur(self.alpha, self.settings.smooth_px, edges="symmetric")
 
     def __call__(self) -> None:
         """Move the weights of every learning view by one step: one forward and input-backward pass of keep and drop.
@@ -94,7 +94,7 @@ class Step:
         """
         weights = self.weights
         both = self._blended(weights)
-        margins = margin(self.classify(both), torch.cat([self.targets, self.targets]))
+        margins = log_odds(self.classify(both), torch.cat([self.targets, self.targets]))
         (gradient,) = torch.autograd.grad(margins.sum(), [both])
         with torch.no_grad():
             self._move(weights, gradient, margins.detach())
@@ -117,7 +117,7 @@ class Step:
         pull = torch.addcmul((1 - p_keep) * _over_channels(of_keep), p_drop, _over_channels(of_drop))
         self.evidence.addcmul_(of_keep.add_(of_drop), learning)
         # In units of the price: +1 where the classifier does not care. The price's own gradient needs no smoothing.
-        slope = 1 - smooth(pull, settings.smooth_px) * (pull[0].numel() / settings.area)
+        slope = 1 - gaussian_blur(pull, settings.smooth_px, edges="symmetric") * (pull[0].numel() / settings.area)
         self.velocity.lerp_(slope, 1 - settings.momentum)
         speed = (self.velocity / SOFTNESS).clamp_(-1, 1)
         moved = torch.addcmul(self.alpha, speed, learning, value=-settings.learning_rate).clamp_(0, 1)

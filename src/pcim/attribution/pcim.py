@@ -14,7 +14,7 @@ from pcim.attribution.maps import Maps
 from pcim.attribution.optimiser import Blend, learn, learn_each, learn_literal, read_out
 from pcim.attribution.result import Answer, PcimResult
 from pcim.classifiers.contract import Contract
-from pcim.classifiers.forward import as_forward, checked_images, key_of, resolve_targets
+from pcim.classifiers.forward import as_forward, checked_images, key_of, pad_batch, resolve_targets
 from pcim.classifiers.log_odds import target_probability
 from pcim.classifiers.out_of_memory import each_halving, halving_when_out_of_memory
 from pcim.composites.baselines import black, two_backgrounds
@@ -260,7 +260,7 @@ class PCIM:
 
     def _literal(self, forward: Forward, images: Tensor, background: Tensor, targets: Tensor, size: int) -> Answer:
         parts = [
-            learn_literal(forward, *(_filled(part, size) for part in parts))
+            learn_literal(forward, *(pad_batch(part, size) for part in parts))
             for parts in zip(images.split(size), background.split(size), targets.split(size), strict=True)
         ]
         weights, losses = (torch.cat(one)[: len(images)] for one in zip(*parts, strict=True))
@@ -282,8 +282,3 @@ class PCIM:
         losses = images.new_full((len(images), self.settings.steps), torch.nan)
         maps = maps / maps.mean((2, 3), keepdim=True).sum(1, keepdim=True).clamp(min=1e-30)
         return Answer(maps, weights, losses, torch.zeros_like(targets), ["budget"] * len(images))
-
-
-def _filled(part: Tensor, size: int) -> Tensor:
-    """Repeat the last item until there are `size` of them: the shape of a batch decides its last bits."""
-    return torch.cat([part, part[-1:].expand(size - len(part), *part.shape[1:])])

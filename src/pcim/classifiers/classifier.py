@@ -18,7 +18,7 @@ from torch import Tensor
 from pcim.classifiers.contract import Contract, ModelError, load_contract
 from pcim.classifiers.formats.safe_arrays import read_content
 from pcim.classifiers.formats.weights import load_network, tensors_of
-from pcim.classifiers.forward import as_forward
+from pcim.classifiers.forward import as_forward, pad_batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -63,8 +63,7 @@ class Classifier:
         parts = []
         for start in range(0, len(raw), batch_size):
             views = list(raw[start : start + batch_size])
-            full = views + [views[-1]] * (batch_size - len(views))
-            parts.append(self(self.normalise(full))[: len(views)])
+            parts.append(self(pad_batch(self.normalise(views), batch_size))[: len(views)])
         return torch.cat(parts).cpu().numpy()
 
     @property

@@ -94,16 +94,9 @@ class Forward:
 
     @torch.no_grad()
     def in_batches(self, images: Float[Tensor, "n c h w"], size: int, *, checked: bool = False) -> Float[Tensor, "n k"]:
-        """Return the logits of any number of images, asked for in batches of exactly `size`, the last one filled up.
-
-        The shape of a batch decides the last bits of its logits; with one shape, company decides nothing.
-        """
+        """Return the logits of any number of images, asked for in batches of exactly `size`, the last one padded."""
         ask = self.checked if checked else self
-        parts = [
-            ask(torch.cat([part, part[-1:].expand(size - len(part), -1, -1, -1)]))[: len(part)]
-            for part in images.split(size)
-        ]
-        return torch.cat(parts)
+        return torch.cat([ask(pad_batch(part, size))[: len(part)] for part in images.split(size)])
 
     def with_autocast(self, dtype: torch.dtype | None) -> Forward:
         """Return the same classifier, computing in `dtype` where autocast finds that safe; logits stay float32."""
@@ -214,6 +207,14 @@ def resolve_targets(target: Any, logits: Float[Tensor, "b k"]) -> Tensor:
     return targets.long().expand(b).clone()
 
 
+def pad_batch(images: Tensor, size: int) -> Tensor:
+    """Return a copy of a batch with its last item repeated until there are `size` of them.
+
+    The shape of a batch decides the last bits of what comes out; with one shape, company decides nothing.
+    """
+    return torch.cat([images, images[-1:].expand(size - len(images), *images.shape[1:])])
+
+
 def key_of(image: Tensor) -> int:
     """Return a number in [0, 2^63) that only the pixels of an image (c, h, w) decide: the key of one that has no name."""
     pixels = image.detach().float().cpu().contiguous().numpy().tobytes()
@@ -288,11 +289,7 @@ def in_batches(call: Callable[[Tensor], Any], least: int, most: int | None) -> C
         return call
 
     def whole(images: Tensor) -> Any:
-        parts = []
-        for part in images.split(most or len(images)):
-            missing = max(0, least - len(part))
-            filled = torch.cat([part, part[-1:].expand(missing, -1, -1, -1)]) if missing else part
-            parts.append(call(filled)[: len(part)])
-        return torch.cat(parts)
+        parts = images.split(most or len(images))
+        return torch.cat([call(pad_batch(part, max(least, len(part))))[: len(part)] for part in parts])
 
     return whole

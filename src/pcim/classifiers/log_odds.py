@@ -9,11 +9,12 @@ from jaxtyping import Float, Int  # noqa: TC002 - tests check shapes at run time
 if TYPE_CHECKING:
     from torch import Tensor
 
-    pass
 
+def log_odds(logits: Float[Tensor, "b k"], targets: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
+    """Return each target's log-odds, log(p / (1 - p)), which docs/method.md calls its margin.
 
-def margin(logits: Float[Tensor, "b k"], targets: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
-    """Return the log-odds of each target, z_y - log(sum of exp(z) of the others): finite where p is 1 to the last digit."""
+    As z_y - log(sum of exp(z) of the others) it is finite where p is 1 to the last digit.
+    """
     others = logits.scatter(1, targets[:, None], float("-inf"))
     return logits.gather(1, targets[:, None])[:, 0] - others.logsumexp(1)
 

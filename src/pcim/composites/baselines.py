@@ -30,7 +30,7 @@ def make_background(images: Float[Tensor, "b c h w"], kind: Substitute, blur: fl
         return torch.zeros_like(images)
     if kind == "median":
         return images.flatten(2).median(dim=2).values[..., None, None].expand_as(images)
-    return gaussian_blur(images, blur * images.shape[-2])
+    return gaussian_blur(images, blur * images.shape[-2], edges="reflect")
 
 
 def two_backgrounds(images: Float[Tensor, "b c h w"], chosen: Background | float | Tensor, blur: float) -> Backgrounds:

@@ -10,6 +10,9 @@ import torch
 from jaxtyping import Float, Int64  # noqa: TC002 - tests check shapes at run time
 from torch import Tensor
 
+from pcim.classifiers.forward import pad_batch
+from pcim.classifiers.log_odds import log_odds
+
 Classify = Callable[[Tensor], Tensor]
 """Images (b, c, h, w) to logits (b, k)."""
 
@@ -64,9 +67,7 @@ class Probe:
         for start in range(0, total, self.batch_size):
             stop = min(start + self.batch_size, total)
             images = torch.cat(self._made(questions, start, stop))
-            missing = self.batch_size - len(images)
-            logits = self.classify(torch.cat([images, images[-1:].expand(missing, -1, -1, -1)]) if missing else images)
-            found.append(logits[: stop - start].float())
+            found.append(self.classify(pad_batch(images, self.batch_size))[: stop - start].float())
         views = torch.cat([question.views for question in questions])
         odds = log_odds(torch.cat(found), self.targets[views]) if found else self.images.new_zeros(0)
         return list(odds.split(lengths))
@@ -80,9 +81,3 @@ class Probe:
                 made.append(question.make(torch.arange(rows.start, rows.stop, device=self.images.device)))
             first += len(question.views)
         return made
-
-
-def log_odds(logits: Float[Tensor, "n k"], targets: Int64[Tensor, " n"]) -> Float[Tensor, " n"]:
-    """Return log(p / (1 - p)) of each target: its logit less the logarithm of the others' summed exponentials."""
-    others = logits.scatter(1, targets[:, None], -torch.inf).logsumexp(1)
-    return logits.gather(1, targets[:, None])[:, 0] - others

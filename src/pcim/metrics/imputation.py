@@ -72,7 +72,7 @@ def noise_matched(images: Float[Tensor, "b c h w"], keys: Int64[Tensor, " b"]) -
 
     A flat substitute is something that no camera takes; this one has the grain of the view.
     """
-    fine = images - gaussian_blur(images, 1.0)
+    fine = images - gaussian_blur(images, 1.0, edges="reflect")
     spread = 1.4826 * fine.flatten(2).abs().median(2).values[..., None, None]
     median = images.flatten(2).median(2).values[..., None, None]
     return median + spread * normal(keys, images[0].numel()).view_as(images)

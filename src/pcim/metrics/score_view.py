@@ -123,7 +123,7 @@ def with_controls(case: Case, settings: EvaluateSettings) -> dict[str, NDArray[n
     for method, attribution in case.maps.items():
         if method not in CONTROLS:
             stack = torch.from_numpy(np.asarray(attribution, np.float32))[None, None]
-            maps[method + BLURRED] = gaussian_blur(stack, sigma_px)[0, 0].numpy()
+            maps[method + BLURRED] = gaussian_blur(stack, sigma_px, edges="reflect")[0, 0].numpy()
     if case.objects is not None and case.objects.any():
         maps[OBJECTS_MASK] = case.objects.astype(np.float32)
     if case.other is not None:

@@ -140,7 +140,7 @@ class Peer:
             every = Batch(images, targets, backgrounds, keys)
             parts = [
                 self.method.function(self.forward, part, self.settings)
-                for part in (every.filled(start, size) for start in range(0, len(images), size))
+                for part in (every.part(start, size) for start in range(0, len(images), size))
             ]
         return torch.cat(parts)[: len(images)].float()
 

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pcim.classifiers.forward import pad_batch
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -32,9 +34,9 @@ class Batch:
         here = slice(number, number + 1)
         return Batch(self.images[here], self.targets[here], self.backgrounds[here], self.keys[here])
 
-    def filled(self, start: int, size: int) -> Batch:
+    def part(self, start: int, size: int) -> Batch:
         """Return `size` views from `start` on; beyond the last one it is repeated."""
-        chosen = [min(number, len(self.images) - 1) for number in range(start, start + size)]
+        chosen = pad_batch(torch.arange(len(self.images))[start : start + size], size).tolist()
         keys = [self.keys[number] for number in chosen]
         return Batch(self.images[chosen], self.targets[chosen], self.backgrounds[chosen], keys)
 

@@ -40,4 +40,4 @@ def contrast(forward: Forward, batch: Batch, settings: PeerSettings) -> Tensor: 
 
 def blurred(maps: Tensor, sigma_px: float) -> Tensor:
     """Return a method's own maps (b, c, h, w), blurred: what they are worth without their detail."""
-    return gaussian_blur(maps, sigma_px)
+    return gaussian_blur(maps, sigma_px, edges="reflect")
