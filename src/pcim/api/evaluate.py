@@ -90,7 +90,7 @@ def evaluate(  # noqa: PLR0913 - a public function with defaults
     contract = getattr(classifier, "contract", None)
     given = partial(backgrounds_given, chosen=background, contract=contract.input if contract else None)
     rows = []
-    with as_a_job(fed.device), forward.held():
+    with as_a_job(fed.device), forward.frozen_state():
         targets = _targets(target, first, classifier, forward.in_batches(fed, settings.batch_size, checked=True))
         for number, named in enumerate(_names(first, images, len(fed))):
             key = ViewKey.of(named) if "view" in named else ViewKey("", "", "", "", str(key_of(fed[number])))

@@ -11,7 +11,7 @@ from torch import Tensor
 from pcim.attribution.pcim import PCIM
 from pcim.attribution.peers import Peer
 from pcim.classifiers.contract import ModelError
-from pcim.classifiers.forward import as_forward
+from pcim.classifiers.forward import checked_images
 from pcim.classifiers.log_odds import target_probability
 from pcim.classifiers.out_of_memory import each_halving
 from pcim.classifiers.randomisation import scrambled
@@ -89,12 +89,15 @@ def _by_peer(  # noqa: PLR0913, PLR0917 - what a map depends on
     settings: AttributeSettings,
     size: int,
 ) -> Attribution:
+    images = checked_images(images)
     kind = background_kind(settings.background, classifier.contract.input)
-    peer = Peer(method, classifier, background=kind, blur=settings.blur, settings=settings.peers, batch_size=size)
+    backgrounds = make_background(images, kind, settings.blur)
+    peer = Peer(method, classifier, background=backgrounds, settings=settings.peers, batch_size=size)
+    with peer.forward.frozen_state():
+        logits = peer.forward.in_batches(torch.cat([images, backgrounds]), size)
+        peer.forward.check_values(logits[: len(images)])
     maps = peer.channel_maps(images, targets, keys=keys)
-    forward, twice = as_forward(classifier), targets.repeat(2)
-    asked = torch.cat([images, make_background(images, kind, settings.blur)])
-    p_image, p_background = target_probability(forward.in_batches(asked, size), twice).chunk(2)
+    p_image, p_background = target_probability(logits, targets.repeat(2)).chunk(2)
     record = {"p_image": p_image, "p_background": p_background, "steps": torch.zeros_like(targets)}
     return Attribution(maps, record, [""] * len(images), size)
 

@@ -147,7 +147,7 @@ class PCIM:
         """
         images = checked_images(images)
         forward = self.forward.with_autocast(self._dtype(images))
-        with forward.held():
+        with forward.frozen_state():
             size = self.batch_size or views_that_fit(forward, images, self.settings)
             learned, _ = halving_when_out_of_memory(
                 lambda n: self._learn(forward, images, target, keys, segments, n), size
@@ -164,7 +164,7 @@ class PCIM:
         """
         images = checked_images(images)
         forward = self.forward.with_autocast(self._dtype(images))
-        with forward.held():
+        with forward.frozen_state():
             size = self.batch_size or views_that_fit(forward, images, self.settings)
 
             def work(items: list[int], size: int) -> Iterator[tuple[list[int], PcimResult]]:

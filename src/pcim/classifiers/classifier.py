@@ -192,7 +192,7 @@ def check_behaviour(classifier: Classifier, raw: NDArray[np.float32]) -> None:
     company = torch.cat([images, 1 + images.flip(-1)])  # other statistics than the images' own
     try:
         with torch.no_grad():
-            alone, together = as_forward(classifier).checked(images.repeat(2, 1, 1, 1)), classifier(company)
+            alone, together = as_forward(classifier).checked_logits(images.repeat(2, 1, 1, 1)), classifier(company)
     except (RuntimeError, ValueError, TypeError, AssertionError) as error:
         raise ModelError(f"{where}: fed images of {tuple(images.shape)}: {type(error).__name__}: {error}") from error
     off = float((alone - together)[: len(images)].abs().max())

@@ -39,7 +39,8 @@ class ScoresError(ValueError):
 class Forward:
     """A classifier as one function: images (b, c, h, w) float32 -> logits (b, k) float32 on the images' device.
 
-    `network` is the module whose layers can be hooked, for ``kind == "module"`` only. Use it inside `held`.
+    `network` is the module whose layers can be hooked, for ``kind == "module"`` only; `classes` is how many there are, None where
+    no contract says. Use it inside `frozen_state`.
     """
 
     call: Callable[[Tensor], Any]
@@ -47,6 +48,7 @@ class Forward:
     network: nn.Module | None = None
     scores: OutputKind = "logits"
     autocast: torch.dtype | None = None
+    classes: int | None = None
 
     @property
     def differentiable(self) -> bool:
@@ -70,15 +72,20 @@ class Forward:
             return answer
         return answer.clamp(min=_SMALLEST_P).log()
 
-    def checked(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k"]:
-        """Return the logits as a call does, and look at their values, which waits for the device: once a batch, not a step.
+    def checked_logits(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k"]:
+        """Return the logits as a call does, once `check_values` has looked at them."""
+        logits = self(images)
+        self.check_values(logits)
+        return logits
+
+    def check_values(self, logits: Float[Tensor, "b k"]) -> None:
+        """Look at the values of a call's logits, which waits for the device: once a batch, not a step.
 
         Raises
         ------
         ScoresError
             When a value is not finite, or `scores` says probabilities and a row is none.
         """
-        logits = self(images)
         values = logits.detach()
         if not bool(values.isfinite().all()):
             rows = (~values.isfinite().all(1)).nonzero().flatten().tolist()
@@ -90,12 +97,11 @@ class Forward:
                     f"scores='probabilities', but rows sum to {sums.min():.4g} to {sums.max():.4g}; allowed: 1. "
                     "Use scores='logits' where the classifier gives logits"
                 )
-        return logits
 
     @torch.no_grad()
     def in_batches(self, images: Float[Tensor, "n c h w"], size: int, *, checked: bool = False) -> Float[Tensor, "n k"]:
         """Return the logits of any number of images, asked for in batches of exactly `size`, the last one padded."""
-        ask = self.checked if checked else self
+        ask = self.checked_logits if checked else self
         return torch.cat([ask(pad_batch(part, size))[: len(part)] for part in images.split(size)])
 
     def with_autocast(self, dtype: torch.dtype | None) -> Forward:
@@ -103,7 +109,7 @@ class Forward:
         return replace(self, autocast=dtype)
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
+    def frozen_state(self) -> Iterator[None]:
         """Hold the network in evaluation mode with frozen parameters; leave it as it was found, also after an error.
 
         Modes are kept a submodule and `requires_grad` a parameter, because users freeze parts.
@@ -144,7 +150,9 @@ def as_forward(classifier: Any, *, scores: OutputKind = "logits") -> Forward:
     is_module = isinstance(classifier, nn.Module)  # whose own `network` would be a part of it
     network = classifier if is_module else getattr(classifier, "network", classifier)
     if isinstance(network, nn.Module):
-        return Forward(network, _kind(network, getattr(classifier, "contract", None)), network, scores)
+        contract = getattr(classifier, "contract", None)
+        classes = len(contract.classes) if isinstance(contract, Contract) else None
+        return Forward(network, _kind(network, contract), network, scores, classes=classes)
     if all(hasattr(classifier, name) for name in ("run", "get_inputs", "get_outputs")):
         return Forward(of_session(classifier), "onnx", scores=scores)
     if callable(classifier) and not isinstance(classifier, type):
@@ -186,17 +194,19 @@ def checked_images(images: Tensor) -> Float[Tensor, "b c h w"]:
 
 
 def resolve_targets(target: Any, logits: Float[Tensor, "b k"]) -> Tensor:
-    """Return the class to explain of each image (b,), int64: None is the call, an int is for all, else one for each.
+    """Return the class to explain of each image (b,), int64: None is the call, all else as `given_targets`."""
+    return logits.argmax(1) if target is None else given_targets(target, len(logits), logits.shape[1], logits.device)
+
+
+def given_targets(target: Any, b: int, k: int, device: torch.device) -> Tensor:
+    """Return the class, of `k`, that is to be explained of each of `b` images, int64: an int is for all, else one for each.
 
     Raises
     ------
     ValueError
         When there is not one for each image, or a class does not exist; names the values and what is allowed.
     """
-    b, k = logits.shape
-    if target is None:
-        return logits.argmax(1)
-    targets = torch.as_tensor(target, device=logits.device)
+    targets = torch.as_tensor(target, device=device)
     if targets.is_floating_point() or targets.dtype == torch.bool or targets.ndim > 1 or targets.numel() not in {1, b}:
         raise ValueError(f"target is {target!r}; allowed: None, an int, or {b} ints, one for each image")
     unknown = sorted(set(targets.flatten().tolist()) - set(range(k)))

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from makers import SIZE, write_model
 from scipy.ndimage import sobel
 from torch import nn
 
+from pcim.attribution.explain import explain_each
 from pcim.attribution.peers import METHODS, Peer, blurred
 from pcim.attribution.peers.perturbations import random_masks, squares
+from pcim.classifiers.classifier import load_classifier, pick_device
+from pcim.classifiers.forward import ScoresError
 from pcim.config.methods import METHODS as CONFIGURED
 from pcim.config.methods import PeerSettings
+from pcim.config.stages import AttributeSettings
 
 SHAPE = (4, 2, 24, 20)
 SETTINGS = PeerSettings(
@@ -182,6 +189,52 @@ def test_a_map_knows_no_other_view_and_leaves_everything_as_it_was(
     assert torch.equal(torch.get_rng_state(), states[0])
     assert np.array_equal(np.random.get_state()[1], states[1])  # type: ignore[arg-type] # noqa: NPY002
     assert random.getstate() == states[2]
+
+
+class Counting(nn.Module):
+    """A network that counts the images it is asked about."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network, self.images = network, 0
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.images += len(images)
+        answer: torch.Tensor = self.network(images)
+        return answer
+
+
+@pytest.mark.parametrize("target", [2, [0, 1, 2, 0], torch.tensor([0, 1, 2, 0])])
+def test_given_targets_cost_no_pass_over_the_images(target: Any, network: nn.Module, images: torch.Tensor) -> None:
+    counting = Counting(network)
+    peer = Peer("saliency", counting, batch_size=2)
+    asked = []
+    for given in (None, target, target):
+        counting.images = 0
+        peer.attribute(images, given)
+        asked.append(counting.images)
+    assert asked == [4 + 4, 1 + 4, 4], "a pass for the calls; one image that tells how many classes there are; nothing"
+
+
+def test_in_a_job_a_peer_costs_its_own_passes_and_one_each_of_image_and_background(tmp_path: Path) -> None:
+    loaded = load_classifier(write_model(tmp_path), ["makers"], pick_device(0))
+    counting = Counting(loaded.network)
+    images, targets = torch.zeros(4, 2, *SIZE), torch.tensor([0, 1, 0, 1])
+    settings = AttributeSettings(batch_size=2)
+    list(explain_each(replace(loaded, network=counting), "saliency", images, targets, [1, 2, 3, 4], settings))
+    assert counting.images == 3 * len(images)
+
+
+@pytest.mark.parametrize("method", ["saliency", "grad_cam", "occlusion", "random"])
+def test_targets_that_do_not_exist_are_refused_whatever_the_method_asks(
+    method: str, network: nn.Module, images: torch.Tensor
+) -> None:
+    peer = Peer(method, network, settings=SETTINGS)
+    for target in (3, -1, [0, 1, 2, 3], [0, 1]):
+        with pytest.raises(ValueError, match=r"target is .*; allowed: (classes 0 to 2|None, an int, or 4 ints)"):
+            peer.attribute(images, target)
+    with pytest.raises(ScoresError, match="rows sum to"):
+        Peer(method, network, settings=SETTINGS, scores="probabilities").attribute(images, 1)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 5])

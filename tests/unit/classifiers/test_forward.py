@@ -72,7 +72,7 @@ def test_every_kind_of_classifier_gives_the_networks_logits(
     forward = as_forward(makers[kind]())
     assert forward.kind == kind.split(maxsplit=1)[0]
     wanted = network(images).detach()
-    with forward.held():
+    with forward.frozen_state():
         torch.testing.assert_close(forward(images).detach(), wanted, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(forward.in_batches(images, 3), wanted, rtol=1e-4, atol=1e-5)
         if forward.differentiable:
@@ -103,9 +103,9 @@ def test_probabilities_are_turned_into_logits_and_what_is_none_is_refused(
 ) -> None:
     soft = nn.Sequential(network, nn.Softmax(1)).eval()
     forward = as_forward(soft, scores="probabilities")
-    torch.testing.assert_close(forward.checked(images).softmax(1), network(images).softmax(1))
+    torch.testing.assert_close(forward.checked_logits(images).softmax(1), network(images).softmax(1))
     with pytest.raises(ScoresError, match="rows sum to"):
-        as_forward(network, scores="probabilities").checked(images)
+        as_forward(network, scores="probabilities").checked_logits(images)
     certain = as_forward(lambda batch: np.tile([1.0, 0.0], (len(batch), 1)), scores="probabilities")
     assert bool(certain(images).isfinite().all())
 
@@ -132,7 +132,7 @@ class _Broken(nn.Module):
 
 def test_values_of_a_module_are_looked_at_once_a_batch(images: torch.Tensor) -> None:
     with pytest.raises(ScoresError, match=r"scores of images \[0, 1, 2, 3, 4\] hold NaN"):
-        as_forward(_Broken()).checked(images)
+        as_forward(_Broken()).checked_logits(images)
 
 
 @pytest.mark.parametrize("thing", [3, "model.pt", nn.Module, None])
@@ -148,7 +148,7 @@ def test_a_network_is_left_as_found_also_after_an_error() -> None:
     network[2].eval()
     network[0].weight.requires_grad_(False)
     before = [module.training for module in network.modules()], [p.requires_grad for p in network.parameters()]
-    with pytest.raises(ZeroDivisionError), as_forward(network).held():
+    with pytest.raises(ZeroDivisionError), as_forward(network).frozen_state():
         assert not any(module.training for module in network.modules())
         assert not any(parameter.requires_grad for parameter in network.parameters())
         raise ZeroDivisionError

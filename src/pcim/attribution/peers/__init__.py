@@ -10,7 +10,7 @@ from torch import Tensor
 from pcim.attribution.peers import controls, gradients, perturbations
 from pcim.attribution.peers.batch import Batch, Method
 from pcim.attribution.peers.controls import blurred
-from pcim.classifiers.forward import as_forward, checked_images, key_of, resolve_targets
+from pcim.classifiers.forward import as_forward, checked_images, given_targets, key_of, resolve_targets
 from pcim.composites.baselines import background_kind, two_backgrounds
 from pcim.config.methods import NEEDS, PeerSettings
 
@@ -89,6 +89,7 @@ class Peer:
         self.name, self.method = method, METHODS[method]
         self.forward = as_forward(classifier, scores=scores)
         self.background, self.blur, self.batch_size = background, blur, batch_size
+        self._classes = self.forward.classes
         self.settings = settings or PeerSettings()
         offered = {"nothing", "scores"}
         offered |= {"gradient"} if self.forward.differentiable else set()
@@ -134,8 +135,8 @@ class Peer:
         keys = [key_of(image) for image in images] if keys is None else list(keys)
         if len(keys) != len(images):
             raise ValueError(f"{len(keys)} keys for {len(images)} images; allowed: one each")
-        with self.forward.held():
-            targets = resolve_targets(target, self.forward.in_batches(images, size, checked=True))
+        with self.forward.frozen_state():
+            targets = self._targets(target, images, size)
             backgrounds = two_backgrounds(images, self.background, self.blur)[1]
             every = Batch(images, targets, backgrounds, keys)
             parts = [
@@ -143,6 +144,13 @@ class Peer:
                 for part in (every.part(start, size) for start in range(0, len(images), size))
             ]
         return torch.cat(parts)[: len(images)].float()
+
+    def _targets(self, target: int | Sequence[int] | Tensor | None, images: Tensor, size: int) -> Tensor:
+        """Return the class of each image; no pass is made for given ones, but one of one image where their range is not known yet."""
+        if target is None:
+            return resolve_targets(None, self.forward.in_batches(images, size, checked=True))
+        self._classes = self._classes or self.forward.in_batches(images[:1], 1, checked=True).shape[1]
+        return given_targets(target, len(images), self._classes, images.device)
 
 
 def backgrounds_given(method: str, chosen: Background, contract: InputContract | None) -> set[str]:
