@@ -51,7 +51,7 @@ class Variant:
 
 def _peer(method: str, material: Material, background: str, settings: PeerSettings = BUDGETS) -> Tensor:
     peer = Peer(method, material.classifier, background=background, settings=settings, batch_size=BATCH)
-    return peer.signed(material.images, material.targets, keys=list(range(len(material.images))))
+    return peer.signed_maps(material.images, material.targets, keys=list(range(len(material.images))))
 
 
 def _pcim(material: Material, background: str, **choices: Any) -> Tensor:

@@ -18,7 +18,7 @@ from scipy.stats import binomtest
 
 ROOT = Path(__file__).parents[1]
 MUTMUT = Path(sys.executable).with_name("mutmut")
-FEW = "pcim.classifiers.out_of_memory.x__halved__*"
+FEW = "pcim.classifiers.out_of_memory.x__halve__*"
 SLICE = 80
 """Mutants a run: mutmut takes the quick ones first, so a run that was cut short says nothing of the slow ones and does not count."""
 KILLED = {"killed", "timeout", "suspicious"}

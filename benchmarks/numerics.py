@@ -17,7 +17,7 @@ import torch
 import yaml
 from harness import Row, options, report
 
-from pcim.attribution.explain import asked_by, explain_each
+from pcim.attribution.explain import classifier_for, explain_each
 from pcim.classifiers.classifier import load_classifier, pick_device
 from pcim.config.config import Config
 from pcim.core.identity import ViewKey
@@ -63,7 +63,7 @@ def compute(views: int) -> dict[str, Any]:
         for method in settings.methods:
             maps = np.zeros(0)
             numbers = [key.number(method) for key in keys]
-            asked = asked_by(method, classifier)
+            asked = classifier_for(method, classifier)
             for items, one in explain_each(asked, method, images, targets, numbers, settings):
                 part = one.channel_maps.numpy()
                 maps = maps if maps.size else np.zeros((len(raw), *part.shape[1:]))

@@ -115,14 +115,14 @@ def _by_method(maps: Maps | Tensor | Mapping[str, Maps | Tensor]) -> dict[str, M
             raise ValueError("no maps; allowed: one method or more")
         return dict(maps)
     if isinstance(maps, Maps) and len(maps):
-        return {str(maps.explained["method"].iloc[0]): maps}
+        return {str(maps.rows["method"].iloc[0]): maps}
     return {"maps": maps}
 
 
 def _images(maps: Maps | Tensor, images: Tensor | Plate) -> Tensor:
     if not isinstance(images, Plate):
         return images
-    if not isinstance(maps, Maps) or "view" not in maps.explained:
+    if not isinstance(maps, Maps) or "view" not in maps.rows:
         raise ValueError("images is a plate; allowed then: maps from attribute_plate, which know their views")
     return maps.images
 
@@ -145,7 +145,7 @@ def _array(method: str, maps: Tensor, fed: Tensor) -> NDArray[np.float32]:
 def _targets(target: Any, maps: Maps | Tensor, classifier: Any, logits: Tensor) -> Tensor:
     """Return the class (n,) that is followed of each image."""
     if target is None and isinstance(maps, Maps):
-        told = maps.explained
+        told = maps.rows
         target = (
             told["class_index"].tolist() if "class_index" in told else classifier.class_index(told["target"].tolist())
         )
@@ -155,7 +155,7 @@ def _targets(target: Any, maps: Maps | Tensor, classifier: Any, logits: Tensor) 
 def _names(maps: Maps | Tensor, images: Tensor | Plate, count: int) -> list[dict[str, Any]]:
     """Return the columns that name each image."""
     if isinstance(images, Plate) and isinstance(maps, Maps):
-        return rows_of(maps.explained[[*KEY_COLUMNS, "layer", "target"]])
+        return rows_of(maps.rows[[*KEY_COLUMNS, "layer", "target"]])
     return [{"image": number} for number in range(count)]
 
 
@@ -169,7 +169,7 @@ def _masks(
         if not (isinstance(images, Plate) and isinstance(maps, Maps)):
             allowed = "allowed: masks (n, h, w)"
             raise ValueError(f"objects is {objects!r}, a label of a plate, and images is none; {allowed}")  # noqa: TRY004
-        return np.stack([_mask(images, row, objects, fed) for row in rows_of(maps.explained)])
+        return np.stack([_mask(images, row, objects, fed) for row in rows_of(maps.rows)])
     masks = np.asarray(torch.as_tensor(objects).cpu().numpy(), bool)
     if masks.shape != (expected := (len(fed), *fed.shape[-2:])):
         raise ValueError(f"objects are {masks.shape}; allowed for these images: {expected}")

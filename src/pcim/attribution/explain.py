@@ -14,7 +14,7 @@ from pcim.classifiers.contract import ModelError
 from pcim.classifiers.forward import checked_images
 from pcim.classifiers.log_odds import target_probability
 from pcim.classifiers.out_of_memory import each_halving
-from pcim.classifiers.randomisation import scrambled
+from pcim.classifiers.randomisation import shuffle_parameters
 from pcim.composites.baselines import background_kind, make_background
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Attribution:
     beside: dict[str, Tensor] = field(default_factory=dict)
 
 
-def asked_by(method: str, classifier: Classifier) -> Classifier:
+def classifier_for(method: str, classifier: Classifier) -> Classifier:
     """Return the classifier that a method asks: itself, or for ``randomised_model`` one whose parameters are shuffled, made once.
 
     Raises
@@ -53,7 +53,7 @@ def asked_by(method: str, classifier: Classifier) -> Classifier:
         raise ModelError(
             f"{method}: {classifier.contract.weights} has no parameters that could be shuffled, but constants"
         )
-    return replace(classifier, network=scrambled(classifier.network, key=0))
+    return replace(classifier, network=shuffle_parameters(classifier.network, key=0))
 
 
 def explain_each(  # noqa: PLR0913, PLR0917 - what a map depends on
@@ -67,7 +67,7 @@ def explain_each(  # noqa: PLR0913, PLR0917 - what a map depends on
     """Explain normalised views (n, c, h, w) by a method of the config, and yield views (their numbers) as they are done.
 
     `settings.batch_size` of them are explained at a time, or fewer where the device's memory is too small. `classifier` is the one that
-    `asked_by` returns for the method.
+    `classifier_for` returns for the method.
     """
     if method in {"pcim", "pcim_literal", "randomised_model"}:
         return _by_pcim(classifier, method, images, targets, settings)

@@ -107,7 +107,7 @@ class _View:
         closer = (torch.rand(pairs - len(masks), self.count, generator=lot) < 0.5).to(masks) * near  # noqa: PLR2004 - a coin
         masks, answers = torch.cat([masks, closer]), torch.cat([answers, self._ask(closer)])
         coefficients = self._regress(masks, answers).clamp(min=0)
-        weights = self._spread((coefficients / coefficients.max().clamp(min=1e-30))[None], "bicubic").clamp(0, 1)
+        weights = self._as_images((coefficients / coefficients.max().clamp(min=1e-30))[None], "bicubic").clamp(0, 1)
         return weights, self._maps(weights)
 
     def _wide_masks(self, count: int, lot: torch.Generator) -> Tensor:
@@ -121,7 +121,7 @@ class _View:
             masks.append(F.interpolate(coarse, (SIDE, SIDE), mode="nearest").flatten(1))
         return torch.cat(masks).to(self.image.device)
 
-    def _spread(self, values: Float[Tensor, "m cells"], mode: str = "bilinear") -> Float[Tensor, "m 1 h w"]:
+    def _as_images(self, values: Float[Tensor, "m cells"], mode: str = "bilinear") -> Float[Tensor, "m 1 h w"]:
         """Return values of cells as images."""
         if self.cells is not None:
             return values[:, self.cells][:, None]
@@ -131,7 +131,7 @@ class _View:
         """Return the margin of what each mask keeps minus the margin of what it leaves."""
         answers = []
         for part in masks.split(max(1, self.batch_size // 2)):
-            weights, n = self._spread(part), len(part)
+            weights, n = self._as_images(part), len(part)
             image, of_keep, of_drop = (one.expand(n, -1, -1, -1) for one in (self.image, *self.backgrounds))
             of_both = self._margins(torch.cat([keep(image, of_keep, weights), drop(image, of_drop, weights)]))
             answers.append(of_both[:n] - of_both[n:])

@@ -71,7 +71,7 @@ class Maps(Tensor):
         return maps
 
     @property
-    def explained(self) -> pd.DataFrame:
+    def rows(self) -> pd.DataFrame:
         """The ledger's rows of the maps, in their order."""
         if "status" not in self.ledger:
             return self.ledger
@@ -83,9 +83,7 @@ class Maps(Tensor):
 
         by_channel = self.channel_maps.shape[1] == len(self.channels)
         units = {"units": "mean attribution of the image"}
-        beside = {
-            name: ("map", column.to_numpy()) for name, column in self.explained.items() if not _holds_lists(column)
-        }
+        beside = {name: ("map", column.to_numpy()) for name, column in self.rows.items() if not _holds_lists(column)}
         coords = {"channel": self.channels if by_channel else ["all channels"], "image_channel": self.channels}
         return xr.Dataset(
             {
@@ -123,7 +121,7 @@ class Maps(Tensor):
         ValueError
             When there is no such map, `top` is not above 0, or `ax` is given for more than one map.
         """
-        chosen = self._chosen(numbers, alone=ax is not None)
+        chosen = self._choose(numbers, alone=ax is not None)
         if top is not None and not top > 0:
             raise ValueError(f"top is {top}; allowed: above 0")
         from matplotlib import pyplot as plt
@@ -144,7 +142,7 @@ class Maps(Tensor):
             self._draw_map(right, number, attribution, top)
         return np.asarray(axes)
 
-    def _chosen(self, numbers: Sequence[int] | int | None, *, alone: bool) -> list[int]:
+    def _choose(self, numbers: Sequence[int] | int | None, *, alone: bool) -> list[int]:
         some = range(min(len(self), 1 if alone else MOST_SHOWN)) if numbers is None else numbers
         chosen = [some] if isinstance(some, int) else list(some)
         wrong = [number for number in chosen if not -len(self) <= number < len(self)]
@@ -160,13 +158,13 @@ class Maps(Tensor):
         from pcim.plates.rendering import composite
 
         ax.imshow(composite(_array(self.images[number]), ends, self.colours), interpolation="nearest")
-        ax.contour(highest(attribution, 5.0), [0.5], colors=_OUTLINE, linewidths=0.8)
+        ax.contour(top_mask(attribution, 5.0), [0.5], colors=_OUTLINE, linewidths=0.8)
         shown = ", ".join(f"{c} {word_for(colour)}" for c, colour in zip(self.channels, self.colours, strict=True))
         _label(ax, f"{self._name(number)}\n{shown}\noutlined: the map's highest 5 %")
 
     def _draw_map(self, ax: Axes, number: int, attribution: NDArray[Any], top: float) -> None:
         drawn = ax.imshow(attribution, cmap="magma", vmin=0, vmax=top, interpolation="nearest")
-        row = self.explained.iloc[number]
+        row = self.rows.iloc[number]
         _label(ax, f"{row['method']}: why {row['target']}?\nprobability {row['p_image']:.2f}")
         extend = "max" if attribution.max() > top else "neither"
         bar = ax.get_figure().colorbar(drawn, ax=ax, extend=extend, shrink=0.85)  # type: ignore[union-attr]
@@ -175,7 +173,7 @@ class Maps(Tensor):
         bar.ax.tick_params(labelsize=7)
 
     def _name(self, number: int) -> str:
-        row = self.explained.iloc[number]
+        row = self.rows.iloc[number]
         return (
             "/".join(str(row[name]) for name in ("plate", "well", "field", "view") if name in row) or f"image {number}"
         )
@@ -203,7 +201,7 @@ def _holds_lists(column: pd.Series[Any]) -> bool:
     return bool(column.map(lambda value: isinstance(value, (list, np.ndarray))).any())
 
 
-def highest(attribution: NDArray[np.float32], percent: float) -> NDArray[np.uint8]:
+def top_mask(attribution: NDArray[np.float32], percent: float) -> NDArray[np.uint8]:
     """Mark the `percent` highest pixels of a map (y, x) with 1; pixels at 0 are never marked."""
     threshold = np.percentile(attribution, 100 - percent)
     return ((attribution >= threshold) & (attribution > 0)).astype(np.uint8)

@@ -93,22 +93,22 @@ def learn_each(  # noqa: PLR0913, PLR0917 - views, and how they are learnt
             step()
         ended = ((owners >= 0) & ~step.learning.cpu()).nonzero()[:, 0]
         if len(ended):
-            done.append((owners[ended], _taken_out(step, ended.to(images.device))))
+            done.append((owners[ended], _take_out(step, ended.to(images.device))))
         owners[ended] = -1
         if 2 * sum(len(views) for views, _ in done) >= slots:
-            yield _together(done)
+            yield _join(done)
             done = []
     if done:
-        yield _together(done)
+        yield _join(done)
 
 
-def _taken_out(step: Step, slots: Tensor) -> Blend:
+def _take_out(step: Step, slots: Tensor) -> Blend:
     """Copy what the slots have learnt, in one memory layout: the order in which numbers are summed decides their last bits."""
     weights, evidence = step.weights[slots].contiguous(), step.evidence[slots].contiguous()
     return Blend(weights, evidence, step.losses[slots], step.steps[slots], step.settled[slots])
 
 
-def _together(done: Sequence[tuple[Tensor, Blend]]) -> tuple[Tensor, Blend]:
+def _join(done: Sequence[tuple[Tensor, Blend]]) -> tuple[Tensor, Blend]:
     """Put views that ended after one another together."""
     blends = zip(*(_parts(blend) for _, blend in done), strict=True)
     return torch.cat([views for views, _ in done]), Blend(*(torch.cat(parts) for parts in blends))

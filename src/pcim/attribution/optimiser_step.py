@@ -93,14 +93,14 @@ class Step:
         the margins serves the loss, by the chain rule, and the evidence, which a certain classifier would hide in the loss.
         """
         weights = self.weights
-        both = self._blended(weights)
+        both = self._blend(weights)
         margins = log_odds(self.classify(both), torch.cat([self.targets, self.targets]))
         (gradient,) = torch.autograd.grad(margins.sum(), [both])
         with torch.no_grad():
             self._move(weights, gradient, margins.detach())
 
     @torch.no_grad()
-    def _blended(self, weights: Tensor) -> Tensor:
+    def _blend(self, weights: Tensor) -> Tensor:
         """Return keep and drop as one batch (2 * slots, c, h, w), ready for a gradient."""
         slots = len(weights)
         torch.addcmul(self.images, weights - 1, self.to_keep, out=self.both[:slots])

@@ -187,7 +187,7 @@ class PCIM:
             logits = forward.in_batches(these, 2 * size, checked=True)
             yield (
                 views.tolist(),
-                self._record(forward, these, here, wanted, logits, self._read(these, here, blend), size),
+                self._record(forward, these, here, wanted, logits, self._answer_of(these, here, blend), size),
             )
 
     def _dtype(self, images: Tensor) -> torch.dtype | None:
@@ -249,10 +249,10 @@ class PCIM:
     def _by_gradient(
         self, forward: Forward, images: Tensor, backgrounds: Backgrounds, targets: Tensor, size: int
     ) -> Answer:
-        return self._read(images, backgrounds, learn(forward, images, backgrounds, targets, self.settings, size))
+        return self._answer_of(images, backgrounds, learn(forward, images, backgrounds, targets, self.settings, size))
 
     @staticmethod
-    def _read(images: Tensor, backgrounds: Backgrounds, blend: Blend) -> Answer:
+    def _answer_of(images: Tensor, backgrounds: Backgrounds, blend: Blend) -> Answer:
         contrast = (images - backgrounds[1]).abs().sum(1, keepdim=True)
         maps = read_out(blend.weights, blend.evidence, contrast)
         stop = ["settled" if settled else "step limit" for settled in blend.settled.tolist()]

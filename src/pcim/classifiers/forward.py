@@ -146,7 +146,7 @@ def as_forward(classifier: Any, *, scores: OutputKind = "logits") -> Forward:
     if isinstance(classifier, Forward):
         return classifier
     if isinstance(classifier, torch.export.ExportedProgram):
-        return Forward(_exported(classifier), "exported", scores=scores)
+        return Forward(_of_program(classifier), "exported", scores=scores)
     is_module = isinstance(classifier, nn.Module)  # whose own `network` would be a part of it
     network = classifier if is_module else getattr(classifier, "network", classifier)
     if isinstance(network, nn.Module):
@@ -243,7 +243,7 @@ def _checked_shape(answer: Any, rows: int) -> Tensor:
     return answer
 
 
-def _exported(program: torch.export.ExportedProgram) -> Callable[[Tensor], Tensor]:
+def _of_program(program: torch.export.ExportedProgram) -> Callable[[Tensor], Tensor]:
     """Return a program as a function of any number of images: a static batch is filled up and cut again."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch's own, about its own pytree

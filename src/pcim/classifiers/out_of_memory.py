@@ -28,7 +28,7 @@ def halving_when_out_of_memory(work: Callable[[int], Result], size: int) -> tupl
         except torch.OutOfMemoryError:
             if size == 1:
                 raise
-        size = _halved(size)  # outside the handler: the exception held on to the batch
+        size = _halve(size)  # outside the handler: the exception held on to the batch
 
 
 def each_halving(
@@ -50,10 +50,10 @@ def each_halving(
                 raise
         else:
             return
-        size = _halved(size)
+        size = _halve(size)
 
 
-def _halved(size: int) -> int:
+def _halve(size: int) -> int:
     log.warning("the device's memory is too small for %d views at once; going on with %d", size, size // 2)
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def randomised(network: nn.Module, *, key: int, cascade: bool = True) -> Iterator[tuple[str, nn.Module]]:
+def randomise_layer_by_layer(network: nn.Module, *, key: int, cascade: bool = True) -> Iterator[tuple[str, nn.Module]]:
     """Yield copies of a network whose layers no longer hold what they learnt, from the last to the first, with the layer's name.
 
     Every parameter tensor's entries change places (drawn by `key` and the layer): their distribution stays, what they mean is gone. With
@@ -26,8 +26,8 @@ def randomised(network: nn.Module, *, key: int, cascade: bool = True) -> Iterato
         yield name, copy.deepcopy(changed)
 
 
-def scrambled(network: nn.Module, *, key: int) -> nn.Module:
-    """Return a copy of a network of which every layer is randomised, as the last that a cascade of `randomised` yields."""
+def shuffle_parameters(network: nn.Module, *, key: int) -> nn.Module:
+    """Return a copy of a network of which every layer is randomised, as the last that a cascade of `randomise_layer_by_layer` yields."""
     changed = copy.deepcopy(network)
     for number, name in enumerate(_layers(network)):
         _shuffle(dict(changed.named_modules())[name], key + number)

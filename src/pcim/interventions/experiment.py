@@ -40,7 +40,7 @@ COLUMNS = (
     "p_before", "p_after", "fingerprint",
 )  # fmt: skip
 
-Made = tuple[dict[str, Any], "NDArray[np.float32]"]
+MadeImage = tuple[dict[str, Any], "NDArray[np.float32]"]
 """What is said of an exchange beside its outcome, and the image that was made."""
 
 
@@ -101,7 +101,7 @@ def exchange_regions(  # noqa: PLR0913 - two of them for a job that may be kille
                 made.append(image)
         begun[key] = slice(first, len(rows))
         is_last = len(found) + len(begun) == len(chosen)
-        _classify_made(classifier, rows, made, settings.batch_size, last=is_last)
+        _classify_images(classifier, rows, made, settings.batch_size, last=is_last)
         complete = [done for done, of in begun.items() if of.stop <= len(rows) - len(made)]
         for done in complete:
             found[done] = rows[begun.pop(done)]
@@ -128,7 +128,7 @@ def _exchanges(  # noqa: PLR0913, PLR0917 - two views, and what may change place
     objects: str | None,
     labels: Sequence[str],
     settings: EvaluateSettings,
-) -> Iterator[Made]:
+) -> Iterator[MadeImage]:
     """Yield what is made of one pair of views."""
     here, there = receiver.scene, donor.scene
     for name, region in receiver.regions.items():
@@ -154,7 +154,7 @@ def _exchanges(  # noqa: PLR0913, PLR0917 - two views, and what may change place
 
 def _of_region(  # noqa: PLR0913, PLR0917 - a region of three scenes
     name: str, family: str, union: NDArray[np.bool_], here: Scene, there: Scene, mean: Scene
-) -> Iterator[Made]:
+) -> Iterator[MadeImage]:
     """Yield the exchange of a region that is not the objects', its control, and its replacement by the class's mean."""
     done = exchange_region(here, there, union)
     yield from _with_control(name, family, done, lambda disc: exchange_region(here, there, disc))
@@ -164,7 +164,7 @@ def _of_region(  # noqa: PLR0913, PLR0917 - a region of three scenes
 
 def _with_control(
     name: str, family: str, done: Exchange, control: Callable[[NDArray[np.bool_]], Exchange]
-) -> Iterator[Made]:
+) -> Iterator[MadeImage]:
     """Yield an exchange and, where there is room, that of a disc of the same area elsewhere."""
     said = {"region": name, "family": family, "area": float(done.union.mean())}
     yield said | {"kind": "exchange"}, done.image
@@ -173,7 +173,7 @@ def _with_control(
         yield said | {"kind": "control"}, control(disc).image
 
 
-def _classify_made(
+def _classify_images(
     classifier: Classifier, rows: list[dict[str, Any]], made: list[NDArray[np.float32]], batch_size: int, *, last: bool
 ) -> None:
     """Classify the images made so far, in whole batches (the rest at the end), and complete their rows."""

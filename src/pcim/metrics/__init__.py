@@ -4,7 +4,7 @@ Fidelity (`curves` once, then what is read from them; `removals` once, likewise)
 depends on the other views of a call; ties and draws come from a view's key.
 """
 
-from pcim.classifiers.randomisation import randomised, scrambled
+from pcim.classifiers.randomisation import randomise_layer_by_layer, shuffle_parameters
 from pcim.metrics.batched_queries import Classify, Probe
 from pcim.metrics.complexity import effective_area, entropy, gini
 from pcim.metrics.fidelity import (
@@ -36,9 +36,10 @@ from pcim.metrics.random_removal import Removals, faithfulness_correlation, infi
 from pcim.metrics.robustness import agreement, max_sensitivity, parameter_randomisation, random_target
 
 __all__ = [
-    "SHARES", "Classify", "Curves", "Fill", "FixedFill", "ImputedFill", "MorfLerf", "Probe", "Removals",
-    "agreement", "auprc", "auroc", "chance", "comprehensiveness", "curves", "deletion_auc", "effective_area", "entropy",
-    "faithfulness_correlation", "gini", "impute", "infidelity", "insertion_auc", "iou", "lift", "max_sensitivity", "morf_lerf",
-    "noise_matched", "parameter_randomisation", "pointing_game", "random_target", "randomised", "ranking",
-    "relevance_mass_accuracy", "relevance_rank_accuracy", "removals", "road", "scrambled", "sensitivity_n", "sufficiency", "top_k_intersection",
+    "SHARES", "Classify", "Curves", "Fill", "FixedFill", "ImputedFill", "MorfLerf", "Probe", "Removals", "agreement",
+    "auprc", "auroc", "chance", "comprehensiveness", "curves", "deletion_auc", "effective_area", "entropy",
+    "faithfulness_correlation", "gini", "impute", "infidelity", "insertion_auc", "iou", "lift", "max_sensitivity",
+    "morf_lerf", "noise_matched", "parameter_randomisation", "pointing_game", "random_target", "randomise_layer_by_layer",
+    "ranking", "relevance_mass_accuracy", "relevance_rank_accuracy", "removals", "road", "sensitivity_n",
+    "shuffle_parameters", "sufficiency", "top_k_intersection",
 ]  # fmt: skip

@@ -66,13 +66,13 @@ class Probe:
         total, found = sum(lengths), []
         for start in range(0, total, self.batch_size):
             stop = min(start + self.batch_size, total)
-            images = torch.cat(self._made(questions, start, stop))
+            images = torch.cat(self._make_images(questions, start, stop))
             found.append(self.classify(pad_batch(images, self.batch_size))[: stop - start].float())
         views = torch.cat([question.views for question in questions])
         odds = log_odds(torch.cat(found), self.targets[views]) if found else self.images.new_zeros(0)
         return list(odds.split(lengths))
 
-    def _made(self, questions: Sequence[Question], start: int, stop: int) -> list[Tensor]:
+    def _make_images(self, questions: Sequence[Question], start: int, stop: int) -> list[Tensor]:
         """Make the images from number `start` to `stop` of all questions one after another."""
         made, first = [], 0
         for question in questions:

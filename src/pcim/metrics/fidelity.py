@@ -85,7 +85,7 @@ def curves(  # noqa: PLR0913 - what the curves depend on
     questions: list[Question] = []
     for fill in fills.values():
         inner = torch.tensor(counts[1:-1], device=maps.device)
-        questions += [_moved(ranked, views, inner, fill, inserts=inserts) for inserts in (False, True)]
+        questions += [_move_pixels(ranked, views, inner, fill, inserts=inserts) for inserts in (False, True)]
         questions.append(_nothing_left(probe, fill))
     answers = [answer.sigmoid() for answer in probe.ask(questions)]
     whole = probe.plain.sigmoid()[views, None]
@@ -99,7 +99,7 @@ def curves(  # noqa: PLR0913 - what the curves depend on
     return found
 
 
-def _moved(ranked: Tensor, views: Tensor, counts: Tensor, fill: Fill, *, inserts: bool) -> Question:
+def _move_pixels(ranked: Tensor, views: Tensor, counts: Tensor, fill: Fill, *, inserts: bool) -> Question:
     """Ask about every map's view at every count: its first pixels removed or, where it `inserts`, all others."""
 
     def make(rows: Tensor) -> Tensor:

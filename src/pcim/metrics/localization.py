@@ -38,7 +38,7 @@ def relevance_mass_accuracy(maps: Float[Tensor, "b h w"], masks: Bool[Tensor, "b
     """
     values, inside = _pairs(maps, masks)
     positive = values.double().clamp(min=0)
-    return _defined((positive * inside).sum(1) / positive.sum(1), inside)
+    return _nan_where_empty((positive * inside).sum(1) / positive.sum(1), inside)
 
 
 def relevance_rank_accuracy(maps: Float[Tensor, "b h w"], masks: Bool[Tensor, "b h w"]) -> Float[Tensor, " b"]:
@@ -48,7 +48,7 @@ def relevance_rank_accuracy(maps: Float[Tensor, "b h w"], masks: Bool[Tensor, "b
     """
     values, inside = _pairs(maps, masks)
     size = inside.sum(1)
-    return _defined(_hits(values, inside, size) / size, inside)
+    return _nan_where_empty(_hits(values, inside, size) / size, inside)
 
 
 def top_k_intersection(maps: Float[Tensor, "b h w"], masks: Bool[Tensor, "b h w"], k: int) -> Float[Tensor, " b"]:
@@ -65,7 +65,7 @@ def top_k_intersection(maps: Float[Tensor, "b h w"], masks: Bool[Tensor, "b h w"
     if not 1 <= k <= values.shape[1]:
         raise ValueError(f"k is {k}; allowed: 1 to the number of pixels, {values.shape[1]}")
     size = torch.full_like(inside.sum(1), k)
-    return _defined(_hits(values, inside, size) / k, inside)
+    return _nan_where_empty(_hits(values, inside, size) / k, inside)
 
 
 def iou(maps: Float[Tensor, "b h w"], masks: Bool[Tensor, "b h w"]) -> Float[Tensor, " b"]:
@@ -76,7 +76,7 @@ def iou(maps: Float[Tensor, "b h w"], masks: Bool[Tensor, "b h w"]) -> Float[Ten
     values, inside = _pairs(maps, masks)
     size = inside.sum(1)
     hits = _hits(values, inside, size)
-    return _defined(hits / (2 * size - hits), inside)
+    return _nan_where_empty(hits / (2 * size - hits), inside)
 
 
 def auroc(maps: Float[Tensor, "b h w"], masks: Bool[Tensor, "b h w"]) -> Float[Tensor, " b"]:
@@ -91,7 +91,7 @@ def auroc(maps: Float[Tensor, "b h w"], masks: Bool[Tensor, "b h w"]) -> Float[T
     n = inside.sum(1).double()
     ranks = ((first + last).double() / 2 * found).sum(1)  # of the pixels inside, from 1, tied ones sharing the mean
     area = (ranks - n * (n + 1) / 2) / (n * (values.shape[1] - n))
-    return _defined(area, inside)
+    return _nan_where_empty(area, inside)
 
 
 def pointing_game(maps: Float[Tensor, "b h w"], masks: Bool[Tensor, "b h w"]) -> Float[Tensor, " b"]:
@@ -103,7 +103,7 @@ def pointing_game(maps: Float[Tensor, "b h w"], masks: Bool[Tensor, "b h w"]) ->
     """
     values, inside = _pairs(maps, masks)
     highest = values == values.amax(1, keepdim=True)
-    return _defined((highest & inside).sum(1).double() / highest.sum(1), inside)
+    return _nan_where_empty((highest & inside).sum(1).double() / highest.sum(1), inside)
 
 
 def auprc(maps: Float[Tensor, "b h w"], masks: Bool[Tensor, "b h w"]) -> Float[Tensor, " b"]:
@@ -117,7 +117,7 @@ def auprc(maps: Float[Tensor, "b h w"], masks: Bool[Tensor, "b h w"]) -> Float[T
     found = inside.gather(1, order)
     _, ends = tied_places(ranked)
     precision = found.cumsum(1).gather(1, ends - 1).double() / ends
-    return _defined((precision * found).sum(1) / inside.sum(1), inside)
+    return _nan_where_empty((precision * found).sum(1) / inside.sum(1), inside)
 
 
 def _hits(values: Tensor, inside: Tensor, size: Tensor) -> Tensor:
@@ -147,6 +147,6 @@ def _pairs(maps: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
     return finite(maps).flatten(1), masks.flatten(1)
 
 
-def _defined(values: Tensor, inside: Tensor) -> Tensor:
+def _nan_where_empty(values: Tensor, inside: Tensor) -> Tensor:
     """Return the values as float32, NaN where the mask is empty: there is nothing to find."""
     return torch.where(inside.any(1), values, torch.nan).float()

@@ -75,7 +75,7 @@ def finite(maps: Tensor) -> Tensor:
     return maps
 
 
-def highest(attribution: NDArray[np.floating], share: float, key: int) -> NDArray[np.bool_]:
+def highest_pixels(attribution: NDArray[np.floating], share: float, key: int) -> NDArray[np.bool_]:
     """Return the highest `share` of a map's pixels (at least one), ties broken by the view's key."""
     values = torch.from_numpy(np.ascontiguousarray(attribution, np.float32))
     order = ranking(values[None], torch.tensor([key]))[0, : max(1, round(share * values.numel()))]

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int64  # noqa: TC002 - tests check shapes at run time
 from torch import Tensor, nn
 
-from pcim.classifiers.randomisation import randomised
+from pcim.classifiers.randomisation import randomise_layer_by_layer
 from pcim.metrics.localization import tied_places
 from pcim.metrics.pixel_ranks import finite, lots
 from pcim.metrics.random_removal import correlation
@@ -68,7 +68,7 @@ def parameter_randomisation(  # noqa: PLR0913 - what the number depends on
     learned = explain_with(network)(images, targets)
     return {
         name: agreement(explain_with(changed)(images, targets), learned)
-        for name, changed in randomised(network, key=key, cascade=cascade)
+        for name, changed in randomise_layer_by_layer(network, key=key, cascade=cascade)
     }
 
 

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from pcim import metrics
-from pcim.attribution.peers import backgrounds_given
+from pcim.attribution.peers import backgrounds_given, blur_map
 from pcim.composites.baselines import make_background
-from pcim.composites.gaussian_blur import gaussian_blur
 from pcim.config.methods import CONTROLS, method_read
 from pcim.core.vocabulary import BLURRED, OBJECTS_MASK, OTHER_VIEW
 
@@ -123,7 +122,7 @@ def with_controls(case: Case, settings: EvaluateSettings) -> dict[str, NDArray[n
     for method, attribution in case.maps.items():
         if method not in CONTROLS:
             stack = torch.from_numpy(np.asarray(attribution, np.float32))[None, None]
-            maps[method + BLURRED] = gaussian_blur(stack, sigma_px, edges="reflect")[0, 0].numpy()
+            maps[method + BLURRED] = blur_map(stack, sigma_px)[0, 0].numpy()
     if case.objects is not None and case.objects.any():
         maps[OBJECTS_MASK] = case.objects.astype(np.float32)
     if case.other is not None:

@@ -13,7 +13,7 @@ from pcim.core.identity import KEY_COLUMNS, ViewKey
 from pcim.core.tiling import Box
 from pcim.core.vocabulary import PAIR_COLUMNS
 from pcim.metrics import agreement
-from pcim.metrics.pixel_ranks import highest
+from pcim.metrics.pixel_ranks import highest_pixels
 from pcim.metrics.score_view import TOP_SHARE
 from pcim.plates.attribution_plate import AttributionPlate
 from pcim.runtime.job_log import log
@@ -83,5 +83,5 @@ def compare_maps(one: NDArray[np.floating], other: NDArray[np.floating], key: Vi
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return {"agreement": float("nan"), "top_overlap": float("nan")}
     ranks = agreement(*(torch.from_numpy(np.ascontiguousarray(m, np.float32))[None] for m in (first, second)))
-    tops = [highest(m, TOP_SHARE, key.number(lot)) for m, lot in ((first, "ties"), (second, "other ties"))]
+    tops = [highest_pixels(m, TOP_SHARE, key.number(lot)) for m, lot in ((first, "ties"), (second, "other ties"))]
     return {"agreement": float(ranks[0]), "top_overlap": float((tops[0] & tops[1]).sum() / tops[0].sum())}

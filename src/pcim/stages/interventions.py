@@ -18,7 +18,7 @@ from pcim.composites.region_swap import Scene
 from pcim.core.identity import KEY_COLUMNS, ViewKey
 from pcim.core.tiling import Box
 from pcim.interventions.experiment import COLUMNS, Subject, exchange_regions
-from pcim.metrics.pixel_ranks import highest
+from pcim.metrics.pixel_ranks import highest_pixels
 from pcim.plates.attribution_plate import AttributionPlate
 from pcim.plates.field_image import FieldImage
 from pcim.runtime.job_log import log
@@ -186,5 +186,5 @@ class _Reader:
             inside = {name: fit_mask(mask, size) for name, mask in cut.items()}
             halo = fit_mask(widen(cut[self.objects], self.halo_px), size) if self.objects else np.zeros(size, bool)
             scene = Scene(fit(whole[:, *seen], size), halo, self.settings.blur * size[0])
-            top = highest(np.nan_to_num(maps[key.view].sum(0)), self.settings.map_top, key.number("ties"))
+            top = highest_pixels(np.nan_to_num(maps[key.view].sum(0)), self.settings.map_top, key.number("ties"))
             yield Subject(key, row["call"], row["probabilities"], scene, inside, top)

@@ -52,9 +52,9 @@ def test_the_maps_of_a_plate_are_those_that_the_workflow_stores(chunk: Chunk, ma
     ledger = chunk.read("pcim").drop(columns=["fingerprint", "revision"])
     mine = maps.ledger.drop(columns=[*HOW, "fingerprint", "revision"])
     pd.testing.assert_frame_equal(mine, ledger, check_dtype=False)  # digests of the maps among them
-    assert len(maps) == len(maps.explained) == 8
+    assert len(maps) == len(maps.rows) == 8
     stored = AttributionPlate(chunk.maps("pcim"))
-    for one, row in zip(maps.channel_maps, maps.explained.to_dict("records"), strict=True):
+    for one, row in zip(maps.channel_maps, maps.rows.to_dict("records"), strict=True):
         path = f"{row['row']}/{row['column']}/{row['field']}"
         there = stored.read_views(path, {row["view"]: Box.of(row)})[row["view"]]
         np.testing.assert_array_equal(one.numpy(), there)
@@ -96,8 +96,8 @@ def test_maps_that_are_kept_are_a_plate_and_are_not_made_again(
 
 def test_targets_are_the_call_or_classes_a_map_each(plate: Plate, classifier: Classifier) -> None:
     both = attribute_plate(plate, classifier, wells=["A01"], target=["call", "plain"], settings=SETTINGS)
-    assert list(both.explained["layer"]) == ["call", "plain"] * 4
-    assert set(both.explained["target"][1::2]) == {"plain"}
+    assert list(both.rows["layer"]) == ["call", "plain"] * 4
+    assert set(both.rows["target"][1::2]) == {"plain"}
 
 
 def test_a_view_that_cannot_be_explained_is_a_row_with_its_reason(
@@ -112,7 +112,7 @@ def test_a_view_that_cannot_be_explained_is_a_row_with_its_reason(
     maps = attribute_plate(open_plate(tmp_path / "p.zarr"), classifier, settings=SETTINGS)
     assert list(maps.ledger["status"]) == ["skipped"] * 4 + ["ok"] * 4
     assert maps.ledger["reason"][0].startswith("truncated: ")
-    assert list(maps.explained["well"]) == ["A02"] * 4
+    assert list(maps.rows["well"]) == ["A02"] * 4
     none = attribute_plate(open_plate(tmp_path / "p.zarr"), classifier, wells=["A01"], settings=SETTINGS)
     assert none.shape == (0, 1, 48, 48)
 

@@ -15,7 +15,7 @@ from scipy.ndimage import sobel
 from torch import nn
 
 from pcim.attribution.explain import explain_each
-from pcim.attribution.peers import METHODS, Peer, blurred
+from pcim.attribution.peers import METHODS, Peer, blur_map
 from pcim.attribution.peers.perturbations import random_masks, squares
 from pcim.classifiers.classifier import load_classifier, pick_device
 from pcim.classifiers.forward import ScoresError
@@ -60,7 +60,7 @@ def images() -> torch.Tensor:
 
 
 def signed(method: str, classifier: Any, images: torch.Tensor, **choices: Any) -> torch.Tensor:
-    return Peer(method, classifier, settings=SETTINGS, **choices).signed(images, 1)
+    return Peer(method, classifier, settings=SETTINGS, **choices).signed_maps(images, 1)
 
 
 def test_every_method_of_the_config_but_pcims_two_is_a_peer() -> None:
@@ -114,7 +114,7 @@ def test_rise_is_the_mean_of_its_masks_weighted_by_the_probability(linear: Linea
     masks = torch.cat([random_masks(50, (24, 20), 4, lot) for lot in [torch.Generator().manual_seed(7)] for _ in "ab"])
     p = linear(one * masks[:60]).softmax(1)[:, 1].detach()
     expected = (p[:, None, None, None] * masks[:60]).sum(0) / 60 / 0.5
-    found = Peer("rise", linear, settings=SETTINGS).signed(one, 1, keys=[7])
+    found = Peer("rise", linear, settings=SETTINGS).signed_maps(one, 1, keys=[7])
     torch.testing.assert_close(found[0], expected, rtol=1e-5, atol=1e-6)
 
 
@@ -148,8 +148,8 @@ def test_contrast_is_the_distance_from_the_median(linear: Linear, images: torch.
 
 def test_a_map_that_is_blurred_keeps_its_mean_and_loses_its_detail() -> None:
     maps = torch.rand(2, 1, 30, 30, generator=torch.Generator().manual_seed(4))
-    assert float(blurred(maps, 4.0).std()) < 0.2 * float(maps.std())
-    assert blurred(maps, 0.0) is maps
+    assert float(blur_map(maps, 4.0).std()) < 0.2 * float(maps.std())
+    assert blur_map(maps, 0.0) is maps
 
 
 @pytest.mark.parametrize("method", ["occlusion", "kernel_shap", "lime", "rise"])

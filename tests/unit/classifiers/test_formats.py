@@ -35,7 +35,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from pcim import PCIM
-from pcim.attribution.explain import asked_by
+from pcim.attribution.explain import classifier_for
 from pcim.campaign.campaign import Campaign
 from pcim.campaign.input_tables import CampaignError
 from pcim.classifiers.classifier import Classifier, ModelError, load_classifier
@@ -421,7 +421,7 @@ def test_an_archive_that_unpacks_to_much_more_than_it_is_is_not_unpacked(tmp_pat
 def test_the_control_with_shuffled_parameters_is_another_network(kind: str, tmp_path: Path) -> None:
     classifier = load(write_form(tmp_path, kind))
     before = classifier.logits_of(views(), 3)
-    shuffled = asked_by("randomised_model", classifier)
+    shuffled = classifier_for("randomised_model", classifier)
     assert np.abs(shuffled.logits_of(views(), 3) - before).max() > 0.5
     np.testing.assert_array_equal(classifier.logits_of(views(), 3), before)
 
@@ -431,7 +431,7 @@ def test_a_network_of_constants_has_no_parameters_to_shuffle(tmp_path: Path) -> 
     torch.jit.save(torch.jit.freeze(torch.jit.script(detector())), tmp_path / "net.pt")
     classifier = load(write_own(tmp_path, "torchscript", "net.pt"))
     with pytest.raises(ModelError, match=r"randomised_model: net.pt has no parameters that could be shuffled"):
-        asked_by("randomised_model", classifier)
+        classifier_for("randomised_model", classifier)
 
 
 def test_a_program_moves_to_another_device_whole(tmp_path: Path) -> None:

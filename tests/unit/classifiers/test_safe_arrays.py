@@ -17,7 +17,7 @@ from makers import write_model
 
 from pcim.classifiers.classifier import load_classifier
 from pcim.classifiers.contract import ModelError
-from pcim.classifiers.packaging.bioimage_zoo import _read, read_package
+from pcim.classifiers.packaging.bioimage_zoo import _read_file, read_package
 from pcim.classifiers.packaging.import_model import read_array
 
 AXES = "raw views (n, c, h, w)"
@@ -104,7 +104,7 @@ def test_a_package_unpacks_to_no_more_than_weights_may(tmp_path: Path) -> None:
     tracemalloc.start()
     try:
         with pytest.raises(ModelError, match=r"weights\.pt is larger than [0-9,]+ bytes"):
-            _read(package, PurePosixPath("weights.pt"), 2**33)
+            _read_file(package, PurePosixPath("weights.pt"), 2**33)
         assert tracemalloc.get_traced_memory()[1] < 200_000_000
     finally:
         tracemalloc.stop()

@@ -93,14 +93,14 @@ def test_a_map_of_the_classifier_changes_with_its_parameters_and_a_map_of_the_im
 
 def test_randomised_layers_keep_their_numbers_and_only_a_cascade_keeps_going() -> None:
     net = network()
-    copies = dict(metrics.randomised(net, key=3))
-    apart = dict(metrics.randomised(net, key=3, cascade=False))
+    copies = dict(metrics.randomise_layer_by_layer(net, key=3))
+    apart = dict(metrics.randomise_layer_by_layer(net, key=3, cascade=False))
     for layer, changed in copies.items():
         for name, value in net.get_submodule(layer).named_parameters():
             other = changed.get_submodule(layer).get_parameter(name)
             assert not torch.equal(other, value)
             assert torch.equal(other.flatten().sort().values, value.flatten().sort().values)
-    for name, value in metrics.scrambled(net, key=3).named_parameters():
+    for name, value in metrics.shuffle_parameters(net, key=3).named_parameters():
         assert torch.equal(value, copies["0"].get_parameter(name))
     last = "3.weight"
     assert torch.equal(copies["0"].get_parameter(last), copies["3"].get_parameter(last))

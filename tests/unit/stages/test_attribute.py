@@ -17,8 +17,8 @@ from makers import SIZE, spot_field, write_model, write_plate
 
 from pcim import PCIM
 from pcim.attribution import explain as dispatch
-from pcim.attribution.explain import Attribution, asked_by, explain_each
-from pcim.attribution.maps import highest
+from pcim.attribution.explain import Attribution, classifier_for, explain_each
+from pcim.attribution.maps import top_mask
 from pcim.attribution.peers import Peer, backgrounds_given
 from pcim.classifiers.classifier import Classifier, load_classifier, pick_device
 from pcim.config.classifier import Select
@@ -263,9 +263,9 @@ def test_selection_keeps_views_with_a_fault_so_that_they_are_told(world: dict[st
 
 def test_the_label_marks_the_highest_pixels_and_never_zeros() -> None:
     values = np.arange(100, dtype=np.float32).reshape(10, 10)
-    assert highest(values, 5).sum() == 5
-    assert highest(np.zeros((10, 10), np.float32), 5).sum() == 0
-    assert highest(np.where(values > 98, values, 0), 5).sum() == 1
+    assert top_mask(values, 5).sum() == 5
+    assert top_mask(np.zeros((10, 10), np.float32), 5).sum() == 0
+    assert top_mask(np.where(values > 98, values, 0), 5).sum() == 1
     assert SIZE == (48, 48)
 
 
@@ -290,8 +290,8 @@ def test_a_randomised_model_is_asked_in_place_of_the_classifier_and_gives_other_
         maps[method] = world["job"].maps.read("A/2/0").sum(0)
     assert np.corrcoef(maps["pcim"].ravel(), maps["randomised_model"].ravel())[0, 1] < 0.9
     classifier = world["classifier"]
-    assert asked_by("pcim", classifier) is classifier
-    shuffled = dict(asked_by("randomised_model", classifier).network.named_parameters())
+    assert classifier_for("pcim", classifier) is classifier
+    shuffled = dict(classifier_for("randomised_model", classifier).network.named_parameters())
     for name, value in classifier.network.named_parameters():
         assert torch.equal(shuffled[name].flatten().sort().values, value.flatten().sort().values)
 

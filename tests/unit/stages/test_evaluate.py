@@ -16,7 +16,7 @@ from pcim.config.stages import EvaluateSettings
 from pcim.core.identity import ViewKey
 from pcim.core.vocabulary import METRICS
 from pcim.interventions.experiment import COLUMNS, Subject, exchange_regions
-from pcim.metrics.pixel_ranks import highest
+from pcim.metrics.pixel_ranks import highest_pixels
 from pcim.metrics.score_view import Case, score, with_controls
 from pcim.stages.evaluate import other_views
 from pcim.views.regions import partition, widen
@@ -134,7 +134,7 @@ def subjects(classifier: Classifier) -> list[Subject]:
         probabilities = np.exp(logits) / np.exp(logits).sum()
         call = classifier.contract.classes[int(logits.argmax())]
         scene = Scene(pixels, widen(mask, 1.0), SETTINGS.blur * SIZE[0])
-        top = highest(mask + 0.01 * pixels[0] / pixels[0].max(), 0.03, number)
+        top = highest_pixels(mask + 0.01 * pixels[0] / pixels[0].max(), 0.03, number)
         made.append(Subject(key, call, probabilities.tolist(), scene, partition({"spots": mask}), top))
     return made
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pcim.attribution.peers import controls, gradients, perturbations
 from pcim.attribution.peers.batch import Batch, Method
-from pcim.attribution.peers.controls import blurred
+from pcim.attribution.peers.controls import blur_map
 from pcim.classifiers.forward import as_forward, checked_images, given_targets, key_of, resolve_targets
 from pcim.composites.baselines import background_kind, two_backgrounds
 from pcim.config.methods import NEEDS, PeerSettings
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pcim.config.methods import Background
 
 
-__all__ = ["METHODS", "Batch", "Method", "Peer", "blurred"]
+__all__ = ["METHODS", "Batch", "Method", "Peer", "blur_map"]
 
 METHODS: dict[str, Method] = {
     "saliency": Method(gradients.saliency, "absolute"),
@@ -119,10 +119,10 @@ class Peer:
         keys: Sequence[int] | None = None,
     ) -> Tensor:
         """Return the maps a channel (b, c, h, w), or (b, 1, h, w) where the method has one for all, >= 0."""
-        signed = self.signed(images, target, keys=keys)
-        return signed.abs() if self.method.reading == "absolute" else signed.clamp(min=0)
+        signed = self.signed_maps(images, target, keys=keys)
+        return signed.abs() if self.method.sign == "absolute" else signed.clamp(min=0)
 
-    def signed(
+    def signed_maps(
         self,
         images: Float[Tensor, "b c h w"],
         target: int | Sequence[int] | Tensor | None = None,

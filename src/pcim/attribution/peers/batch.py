@@ -49,7 +49,7 @@ class Method:
     """
 
     function: Callable[[Forward, Batch, PeerSettings], Tensor]
-    reading: Literal["absolute", "positive"]
+    sign: Literal["absolute", "positive"]
     compares: bool = False  # with the background
 
 

@@ -38,6 +38,6 @@ def contrast(forward: Forward, batch: Batch, settings: PeerSettings) -> Tensor: 
     return (batch.images - median).abs()
 
 
-def blurred(maps: Tensor, sigma_px: float) -> Tensor:
+def blur_map(maps: Tensor, sigma_px: float) -> Tensor:
     """Return a method's own maps (b, c, h, w), blurred: what they are worth without their detail."""
     return gaussian_blur(maps, sigma_px, edges="reflect")

@@ -83,7 +83,7 @@ def deep_lift(forward: Forward, batch: Batch, settings: PeerSettings) -> Tensor:
     network = _network(forward)
     refuse_functional_relu(network, batch.images[:1], "deep_lift")
     refuse_shared_relu(network, batch.images[:1], "deep_lift")
-    with _hooked():
+    with _silence_hook_warning():
         found: Any = DeepLift(network).attribute(
             _leaf(batch.images), batch.backgrounds, target=batch.targets, return_convergence_delta=True
         )
@@ -113,7 +113,7 @@ def guided_backprop(forward: Forward, batch: Batch, settings: PeerSettings) -> T
         raise ValueError(
             "guided_backprop: the network has no nn.ReLU module; it would be the plain gradient (saliency)"
         )
-    with _hooked():
+    with _silence_hook_warning():
         return _plain(GuidedBackprop(network).attribute(_leaf(batch.images), target=batch.targets))
 
 
@@ -151,7 +151,7 @@ def grad_cam(forward: Forward, batch: Batch, settings: PeerSettings) -> Tensor: 
 
 
 @contextlib.contextmanager
-def _hooked() -> Iterator[None]:
+def _silence_hook_warning() -> Iterator[None]:
     """Silence Captum's announcement that it hooks the network for the time of a call: it takes the hooks off again."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Setting .*hooks", category=UserWarning)

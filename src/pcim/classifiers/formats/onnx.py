@@ -48,7 +48,7 @@ def load_onnx(contract: Contract, file: Path, weights: bytes) -> nn.Module:
             return Session(session)
         except Exception as error:  # a name that is no text, an input of another type
             raise ModelError(f"{file}: inputs and outputs cannot be used: {type(error).__name__}: {error}") from error
-    convert = needed("onnx2torch", file, "; without it, differentiable: false asks it for scores alone").convert
+    convert = import_extra("onnx2torch", file, "; without it, differentiable: false asks it for scores alone").convert
     try:
         return Program(convert(model), least, most)
     except Exception as error:  # an operator that it does not know, or any error inside
@@ -57,7 +57,7 @@ def load_onnx(contract: Contract, file: Path, weights: bytes) -> nn.Module:
         ) from error
 
 
-def needed(package: str, file: Path, hint: str = "") -> Any:
+def import_extra(package: str, file: Path, hint: str = "") -> Any:
     """Import a package of the extra ``pcim[onnx]``.
 
     Raises
@@ -74,7 +74,7 @@ def needed(package: str, file: Path, hint: str = "") -> Any:
 
 def read_onnx(file: Path, weights: bytes) -> Any:
     """Return an ONNX model that passes ONNX's own checker and has all its tensors inside."""
-    onnx = needed("onnx", file)
+    onnx = import_extra("onnx", file)
     try:
         model = onnx.load_model_from_string(weights)
         outside = sorted({one.name for one in _tensors(model.graph) if one.data_location == one.EXTERNAL})
@@ -119,7 +119,7 @@ def _batches(contract: Contract, file: Path, model: Any) -> tuple[int, int | Non
 
 def _session(file: Path, weights: bytes) -> Any:
     """Return a session that computes as a job does: on the CPU, on as many threads as torch, one operator after another."""
-    runtime = needed("onnxruntime", file)
+    runtime = import_extra("onnxruntime", file)
     options = runtime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
     options.log_severity_level = 3

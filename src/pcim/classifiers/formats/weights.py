@@ -101,17 +101,19 @@ def _of_torch_file(contract: Contract, file: Path, weights: bytes) -> dict[str, 
         raise ModelError(f"{file}: holds more than tensors; save network.state_dict() alone: {told}") from error
     if contract.state_dict_key is not None:
         if not isinstance(found, dict) or contract.state_dict_key not in found:
-            raise ModelError(f"{file}: no key {contract.state_dict_key!r} (state_dict_key); it holds {_shown(found)}")
+            raise ModelError(
+                f"{file}: no key {contract.state_dict_key!r} (state_dict_key); it holds {_describe(found)}"
+            )
         found = found[contract.state_dict_key]
     if not isinstance(found, dict) or not found or not all(isinstance(one, Tensor) for one in found.values()):
         inner = [key for key, one in found.items() if isinstance(one, dict)] if isinstance(found, dict) else []
         told = " or ".join(map(str, inner))
         hint = f"; say where it lies: --state-dict-key {told}, which is state_dict_key in model.yaml" if inner else ""
-        raise ModelError(f"{file}: expected a state dict, names and tensors, found {_shown(found)}{hint}")
+        raise ModelError(f"{file}: expected a state dict, names and tensors, found {_describe(found)}{hint}")
     return dict(found)
 
 
-def _shown(found: Any) -> str:
+def _describe(found: Any) -> str:
     if not isinstance(found, dict):
         return f"a {type(found).__name__}"
     return ", ".join(f"{key} ({type(one).__name__})" for key, one in list(found.items())[:8]) or "nothing"
@@ -148,7 +150,7 @@ def _of_export(
         warnings.simplefilter("ignore", FutureWarning)  # torch's own, about its own pytree
         try:
             program = torch.export.load(io.BytesIO(weights))
-            least, most = _checked_program(contract, file, program)
+            least, most = _batches_of_program(contract, file, program)
             if device.type != "cpu":
                 program = move_to_device_pass(program, device)
             return Program(program.module(), least, most).to(device)
@@ -183,7 +185,9 @@ def _refuse_unless(holds: bool) -> None:
         raise ValueError("an entry that is not stored as plain numbers")
 
 
-def _checked_program(contract: Contract, file: Path, program: torch.export.ExportedProgram) -> tuple[int, int | None]:
+def _batches_of_program(
+    contract: Contract, file: Path, program: torch.export.ExportedProgram
+) -> tuple[int, int | None]:
     """Return the least and the most images that the program takes; raises where its input is not the contract's."""
     inputs = program.graph_signature.user_inputs
     shapes = [node.meta["val"].shape for node in program.graph.nodes if node.name in inputs]

@@ -62,7 +62,7 @@ def _describe(path: Path) -> Any:
     except Exception as error:
         raise ModelError(f"{path}: needs bioimageio.spec (pip install 'pcim[bioimageio]'): {error}") from error
     faults: list[str] = []
-    content = _read(path, PurePosixPath(_description_file(path)), MAX_BYTES)
+    content = _read_file(path, PurePosixPath(_description_file(path)), MAX_BYTES)
     written = yaml_of(content.decode("utf-8", errors="replace"), path, faults)
     if written is None or faults:
         raise ModelError("; ".join(faults))
@@ -183,13 +183,13 @@ def _content(path: Path, entry: Any) -> bytes:
     name = str(getattr(entry.source, "path", entry.source))
     if "://" in str(entry.source):
         raise ModelError(f"{path}: {entry.source} lies elsewhere; PCIM downloads nothing: get the whole package")
-    content = _read(path, PurePosixPath(name), MAX_WEIGHTS_BYTES)
+    content = _read_file(path, PurePosixPath(name), MAX_WEIGHTS_BYTES)
     if entry.sha256 is not None and hashlib.sha256(content).hexdigest() != str(entry.sha256):
         raise ModelError(f"{path}: {name}: its SHA-256 is not the one that the package states, {entry.sha256}")
     return content
 
 
-def _read(path: Path, name: PurePosixPath, most: int) -> bytes:
+def _read_file(path: Path, name: PurePosixPath, most: int) -> bytes:
     """Return the bytes of a file of the package, of which there are `most` at most."""
     if name.is_absolute() or ".." in name.parts:
         raise ModelError(f"{path}: {name} lies outside of the package")

@@ -92,7 +92,7 @@ def _logits(
     network = load_network(contract, draft.source, draft.weights, trusted, CPU)
     classifier = Classifier(network, contract, CPU)
     check_behaviour(classifier, images)
-    return _compared(draft, classifier.logits_of(images, len(images)), contract)
+    return _compare(draft, classifier.logits_of(images, len(images)), contract)
 
 
 def _contract(into: Path, draft: ModelFolderDraft) -> Contract:
@@ -116,7 +116,7 @@ def _images(contract: Contract, images: NDArray[Any]) -> NDArray[np.float32]:
     return np.ascontiguousarray(images, np.float32)
 
 
-def _compared(draft: ModelFolderDraft, logits: NDArray[np.float32], contract: Contract) -> NDArray[np.float32]:
+def _compare(draft: ModelFolderDraft, logits: NDArray[np.float32], contract: Contract) -> NDArray[np.float32]:
     """Return the logits, once they are what another program gives for the same images."""
     if logits.shape[1] != len(contract.classes):
         raise ModelError(f"the network gives {logits.shape[1]} scores; classes names {len(contract.classes)}")

@@ -64,7 +64,7 @@ def _seconds_a_map(asked: Mapping[str, Any]) -> dict[str, float]:
     """Explain the classifier's own test images, a batch by each method, as long as there is time; return method -> s a map."""
     from safetensors.numpy import load_file
 
-    from pcim.attribution.explain import asked_by, explain_each
+    from pcim.attribution.explain import classifier_for, explain_each
     from pcim.classifiers.classifier import load_classifier, pick_device
     from pcim.classifiers.contract import load_contract
     from pcim.config.stages import AttributeSettings
@@ -78,7 +78,7 @@ def _seconds_a_map(asked: Mapping[str, Any]) -> dict[str, float]:
     seconds: dict[str, float] = {}
     began = time.monotonic()
     for method in settings.methods:
-        network = asked_by(method, classifier)
+        network = classifier_for(method, classifier)
         for _ in range(2):  # the first warms up
             start = time.monotonic()
             for _, explained in explain_each(network, method, images, targets, keys, settings):

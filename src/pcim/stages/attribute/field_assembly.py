@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pcim.attribution.maps import highest
+from pcim.attribution.maps import top_mask as highest
 from pcim.views.resize import fit
 
 if TYPE_CHECKING:

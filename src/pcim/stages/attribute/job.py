@@ -159,9 +159,9 @@ def _explain_fields(  # noqa: PLR0913, PLR0917 - what fields are made of
 def _load(job: AttributeJob) -> Classifier:
     """Load the classifier that the job's method asks."""
     classifier = job.chunk.load_classifier()
-    from pcim.attribution.explain import asked_by  # torch is not needed before
+    from pcim.attribution.explain import classifier_for  # torch is not needed before
 
-    return asked_by(job.method, classifier)
+    return classifier_for(job.method, classifier)
 
 
 def _explain_views(
