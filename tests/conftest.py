@@ -21,13 +21,13 @@ hypothesis.settings.load_profile("pcim")
 # Every call of these modules checks the shapes and types that its signature states.
 CHECKED = [
     "metrics",
-    "regions",
+    "views.regions",
     "interventions",
-    "attribute.blending",
-    "attribute.step",
-    "attribute.learning",
-    "attribute.forward_only",
-    "backgrounds",
+    "composites",
+    "attribution.blending",
+    "attribution.optimiser",
+    "attribution.optimiser_step",
+    "attribution.forward_only",
 ]
 install_import_hook([f"pcim.{name}" for name in CHECKED], "beartype.beartype")
 

@@ -1,1 +1,1 @@
-"""The attribution methods: images and a classifier in, maps out."""
+"""Attribution methods, which turn images and a classifier into maps."""

@@ -1,4 +1,4 @@
-"""How many views fit into the free memory of a GPU."""
+"""The number of views that fit into the free memory of a GPU."""
 
 from __future__ import annotations
 

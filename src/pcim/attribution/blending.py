@@ -1,4 +1,6 @@
-"""The blending layer: every pixel is a channel of its own, and a trainable weight a pixel mixes them over a background.
+"""The blending layer of PCIM.
+
+Every pixel is a channel of its own, and a trainable weight a pixel mixes them over a background.
 
 Isolating pixel p of an image x gives the channel x * e_p (x at p, nothing elsewhere). Blending the P isolated channels over
 a background b with weights w gives, for any order of compositing, because no two isolated pixels overlap,
@@ -6,7 +8,7 @@ a background b with weights w gives, for any order of compositing, because no tw
     keep = b + w * (x - b)                      w = 1: the pixel is kept; w = 0: it becomes the background
     drop = b + (1 - min(w, 1)) * (x - b)        the complement: what the weights keep is taken away
 
-so the P x P stack is never built (10 GB at 224 x 224); a test builds it and compares.
+So the P x P stack is never built (10 GB at 224 x 224). A test builds it and compares.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Every method of the config under one call: views and settings in, maps and what the ledger records out."""
+"""One call for every method of the config.
+
+It takes views and settings, and returns maps and what the ledger records.
+"""
 
 from __future__ import annotations
 

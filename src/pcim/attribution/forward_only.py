@@ -1,4 +1,7 @@
-"""PCIM without gradients: the blend of a classifier that only gives scores, from a fixed number of forward passes."""
+"""PCIM without gradients, for a classifier that only gives scores.
+
+The blend is estimated from a fixed number of forward passes.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Maps: what `PCIM.attribute` and `attribute_plate` return: attribution maps, with what they explain and how they came about."""
+"""The attribution maps that `PCIM.attribute` and `attribute_plate` return, with what they explain and how they came about."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The optimiser's loop: a fixed number of slots, and a waiting view for every slot whose view has ended."""
+"""The optimiser's loop over a fixed number of slots.
+
+A waiting view takes the slot of a view that has ended.
+"""
 
 from __future__ import annotations
 

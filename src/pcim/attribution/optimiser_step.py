@@ -1,7 +1,7 @@
-"""One optimisation step of the default preset, for a fixed number of views at once; nothing in it waits for the device.
+"""One optimisation step of the default preset, for a fixed number of views at once.
 
-PCIM as implemented here. It follows the abstract of Siegismund et al., arXiv 2412.02275; its equations and tables are not
-public to us. docs/method.md specifies every formula below.
+Nothing in it waits for the device. PCIM as implemented here follows the abstract of Siegismund et al., arXiv 2412.02275. The paper's
+equations and tables are not public to us. docs/method.md specifies every formula below.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""PCIM under the ecosystem's convention: a classifier in, `attribute(images, target)` out; `learn` gives the whole record."""
+"""The class `PCIM`, called as other attribution libraries are.
+
+`attribute(images, target)` returns maps, and `learn` the whole record.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What PCIM has learnt of some images."""
+"""The record of what PCIM has learnt of some images."""
 
 from __future__ import annotations
 

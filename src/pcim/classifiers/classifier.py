@@ -1,4 +1,4 @@
-"""The classifier: loading it, checking that it is still itself, and keeping it frozen."""
+"""Load a classifier, check that it is still itself, and keep it frozen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The classifier's contract, ``model.yaml``: what it is, what it must be fed, and how to tell that it is still itself."""
+"""The classifier's contract, ``model.yaml``.
+
+It says what the classifier is, what it must be fed, and how to tell that it is still itself.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any classifier as one function: normalised images in, logits out, whatever it is made of."""
+"""Any classifier as one function from normalised images to logits."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class ScoresError(ValueError):
 class Forward:
     """A classifier as one function: images (b, c, h, w) float32 -> logits (b, k) float32 on the images' device.
 
-    `network` is the module whose layers can be hooked, for ``kind == "module"`` only; `classes` is how many there are, None where
-    no contract says. Use it inside `frozen_state`.
+    `network` is the module whose layers can be hooked, for ``kind == "module"`` only. `classes` is None where no contract tells how
+    many there are. Use it inside `frozen_state`.
     """
 
     call: Callable[[Tensor], Any]
@@ -64,13 +64,10 @@ class Forward:
             When the answer is no (b, k >= 2) tensor of floats, or not finite or no probabilities where that can be seen
             without waiting for a device.
         """
-        device = images.device.type
-        with torch.autocast(device, self.autocast, enabled=self.autocast is not None):
+        with torch.autocast(images.device.type, self.autocast, enabled=self.autocast is not None):
             answer = self.call(images)
         answer = _checked_shape(answer, len(images)).float()
-        if self.scores == "logits":
-            return answer
-        return answer.clamp(min=_SMALLEST_P).log()
+        return answer if self.scores == "logits" else answer.clamp(min=_SMALLEST_P).log()
 
     def checked_logits(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k"]:
         """Return the logits as a call does, once `check_values` has looked at them."""
@@ -150,8 +147,8 @@ def as_forward(classifier: Any, *, scores: OutputKind = "logits") -> Forward:
     is_module = isinstance(classifier, nn.Module)  # whose own `network` would be a part of it
     network = classifier if is_module else getattr(classifier, "network", classifier)
     if isinstance(network, nn.Module):
-        contract = getattr(classifier, "contract", None)
-        classes = len(contract.classes) if isinstance(contract, Contract) else None
+        contract = classifier.contract if isinstance(getattr(classifier, "contract", None), Contract) else None
+        classes = len(contract.classes) if contract else None
         return Forward(network, _kind(network, contract), network, scores, classes=classes)
     if all(hasattr(classifier, name) for name in ("run", "get_inputs", "get_outputs")):
         return Forward(of_session(classifier), "onnx", scores=scores)
@@ -160,9 +157,9 @@ def as_forward(classifier: Any, *, scores: OutputKind = "logits") -> Forward:
     raise TypeError(f"classifier is a {type(classifier).__name__}; accepted: {ACCEPTED}")
 
 
-def _kind(network: nn.Module, contract: Any) -> ClassifierKind:
+def _kind(network: nn.Module, contract: Contract | None) -> ClassifierKind:
     """Return what kind a network is; that of a `pcim.classifiers.classifier.Classifier` is what its contract says."""
-    if not isinstance(contract, Contract):
+    if contract is None:
         return "torchscript" if isinstance(network, torch.jit.ScriptModule) else "module"
     if not contract.differentiable:
         return "onnx" if contract.format == "onnx" else "callable"
@@ -218,10 +215,7 @@ def given_targets(target: Any, b: int, k: int, device: torch.device) -> Tensor:
 
 
 def pad_batch(images: Tensor, size: int) -> Tensor:
-    """Return a copy of a batch with its last item repeated until there are `size` of them.
-
-    The shape of a batch decides the last bits of what comes out; with one shape, company decides nothing.
-    """
+    """Return a copy with the last item repeated up to `size`: in batches of one shape, company decides no bit of an answer."""
     return torch.cat([images, images[-1:].expand(size - len(images), *images.shape[1:])])
 
 

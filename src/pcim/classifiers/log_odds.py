@@ -1,4 +1,4 @@
-"""What the logits of a classifier say of one class: its log-odds and its probability."""
+"""The log-odds and the probability of one class, from a classifier's logits."""
 
 from __future__ import annotations
 

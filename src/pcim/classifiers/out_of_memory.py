@@ -1,4 +1,4 @@
-"""Half as many views at once, when they were too many for the device's memory."""
+"""Halve the number of views at once where they are too many for the device's memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Classifiers with shuffled parameters: what a map must not look like (Adebayo et al. 2018)."""
+"""Classifiers with shuffled parameters (Adebayo et al. 2018).
+
+A map of a trained classifier must not look like theirs.
+"""
 
 from __future__ import annotations
 

@@ -1,1 +1,4 @@
-"""Images made of a view and of something else: baselines, blurs, region swaps. Arrays in, arrays out."""
+"""Images made of a view and of something else, as baselines, blurs and region swaps.
+
+They know arrays alone.
+"""

@@ -1,4 +1,4 @@
-"""Backgrounds: what a pixel becomes at weight 0, and what a deleted pixel becomes in a metric."""
+"""The backgrounds that a pixel becomes at weight 0, or when a metric deletes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which view gives its pixels to which other view."""
+"""The choice of which view gives its pixels to which other view."""
 
 from __future__ import annotations
 

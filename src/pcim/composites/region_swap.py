@@ -1,8 +1,8 @@
-"""Interventions: what the exchange of a region between two views makes, and which views exchange.
+"""Images in which a region has changed places between two views.
 
-A region's pixels land where they were in the donor. Objects never travel with another region, nor another region with
-the objects: where objects are taken away, the smooth background fills the hole.
-Images are (c, h, w) raw intensities of any type; what is made is float32. Masks (h, w) are True inside.
+A region's pixels land where they were in the donor. Objects never travel with another region, nor another region with the objects. Where
+objects are taken away, the smooth background fills the hole. Images are (c, h, w) raw intensities of any type; what is made is float32.
+Masks (h, w) are True inside.
 """
 
 from __future__ import annotations

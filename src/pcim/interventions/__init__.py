@@ -1,1 +1,1 @@
-"""Experiments that swap regions between views. Arrays in, numbers out."""
+"""Experiments that swap regions between views."""

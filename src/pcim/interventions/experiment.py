@@ -1,4 +1,4 @@
-"""The exchanges of a classifier: regions change places between views of different calls, and the calls are counted.
+"""Exchange regions between views of different calls, and count the calls.
 
 Maps propose, interventions decide.
 """

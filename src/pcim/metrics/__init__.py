@@ -1,7 +1,8 @@
-"""Metrics: numbers for maps, a number a view. Pure, batched, on the images' device; tables and files are not their business.
+"""Numbers that score maps, a number a view.
 
-Fidelity (`curves` once, then what is read from them; `removals` once, likewise), localization in a mask, complexity, robustness. No number
-depends on the other views of a call; ties and draws come from a view's key.
+They tell fidelity (`curves` or `removals` once, then what is read from them), localization in a mask, complexity and robustness. They are
+computed in batches, on the images' device, and know no tables or files. No number depends on the other views of a call. Ties and draws
+come from a view's key.
 """
 
 from pcim.classifiers.randomisation import randomise_layer_by_layer, shuffle_parameters

@@ -1,4 +1,4 @@
-"""Probing: a frozen classifier, some views, and questions about images made from them, all answered in one stream of batches."""
+"""Questions about images that are made from views, which a frozen classifier answers in one stream of batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Complexity: over how many pixels a map is spread. It says nothing about truth; a wrong map can be simple."""
+"""Numbers for how many pixels a map is spread over.
+
+They say nothing about truth; a wrong map can be simple.
+"""
 
 from __future__ import annotations
 

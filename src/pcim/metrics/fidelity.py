@@ -1,8 +1,8 @@
-"""Fidelity: does the classifier's answer follow the pixels that a map ranks first? Curves once, every number from them.
+"""Numbers for whether the classifier's answer follows the pixels that a map ranks first.
 
-A curve replaces a view's pixels in the order of a map, most relevant first (deletion, MoRF), or puts them back into the substitute
-in that order (insertion; read backwards it is LeRF: least relevant removed first). A map that was optimised against the same
-substitute is scored in-sample; score with others too.
+All of them are read from curves, which are made once. A curve replaces a view's pixels in the order of a map, most relevant first
+(deletion, MoRF), or puts them back into the substitute in that order (insertion). Read backwards, insertion is LeRF, the least relevant
+removed first. A map that was optimised against the same substitute is scored in-sample; score with others too.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Substitutes: what takes the place of removed pixels. A substitute that the classifier has never met answers another question.
+"""The substitutes that take the place of removed pixels.
 
-Every one is a `Fill`, so that each metric can be had with each: a fixed image of the view's size, or linear imputation, which
-depends on the pixels that are left. Images are normalised, (b, c, h, w); removed pixels are True, (n, h, w).
+A substitute that the classifier has never met answers another question. Every one is a `Fill`, so that each metric can be had with each.
+It is a fixed image of the view's size, or linear imputation, which depends on the pixels that are left. Images are normalised,
+(b, c, h, w); removed pixels are True, (n, h, w).
 """
 
 from __future__ import annotations

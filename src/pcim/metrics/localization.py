@@ -1,8 +1,8 @@
-"""Localization: how much of a map lies in a mask. Arrays in, a number a view out, each with its chance level.
+"""Numbers for how much of a map lies in a mask, each with its chance level.
 
-Ties are never broken by raster order, which would favour whatever lies at the top of the view: every metric returns the
-expectation over all ways to break them. Polarity: a mask is True where the biology is; higher = better everywhere. An empty mask
-has no score, NaN, and never a hit. Every function raises ValueError where a map is not finite or the shapes differ.
+Ties are never broken by raster order, which would favour whatever lies at the top of the view. Every metric returns the expectation over
+all ways to break them. A mask is True where the biology is, and higher is better everywhere. An empty mask has no score, NaN, and never a
+hit. Every function raises ValueError where a map is not finite or the shapes differ.
 """
 
 from __future__ import annotations

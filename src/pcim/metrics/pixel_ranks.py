@@ -1,4 +1,7 @@
-"""Ordering: pixels ranked by a map, and numbers drawn by a view's key: the same in any batch, on any device, after any restart."""
+"""Pixels ranked by a map, and numbers drawn by a view's key.
+
+Both are the same in any batch, on any device and after any restart.
+"""
 
 from __future__ import annotations
 

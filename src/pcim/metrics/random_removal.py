@@ -1,4 +1,4 @@
-"""Removal: whether a map's sum over a set of pixels says what the classifier loses without them.
+"""Numbers for whether a map's sum over a set of pixels says what the classifier loses without them.
 
 The sets are drawn by the view's key alone, so that every map of a view, and every metric here, shares the same forward passes.
 """

@@ -1,7 +1,7 @@
-"""Robustness and sanity: whether a map stays where the view hardly changes, and changes with the classifier and the question.
+"""Numbers for whether a map stays where the view hardly changes, and changes with the classifier and the question.
 
-`Explain` is any method: images (b, c, h, w) and targets (b,) to maps (b, h, w). Numbers are drawn by a view's key, never by a global
-generator, and a network is copied before it is changed.
+`Explain` is any method that turns images (b, c, h, w) and targets (b,) into maps (b, h, w). Numbers are drawn by a view's key, never by a
+global generator. A network is copied before it is changed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Scoring: everything that is measured of the maps of one view, a row a method, metric and substitute."""
+"""Everything that is measured of the maps of one view, a row a method, metric and substitute."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The methods that PCIM is measured against, under the same call; Captum's where Captum has them."""
+"""The methods that PCIM is measured against, under the same call.
+
+They are Captum's where Captum has them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every peer is given, and randomness that belongs to one view."""
+"""The views that every peer is given, and randomness that belongs to one view."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Controls: maps that never ask the classifier. A method that does not beat them has told nothing about it."""
+"""Controls, which make a map without asking the classifier.
+
+A method that does not beat them has told nothing about it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Peers that follow the gradient of the class's logit to the pixels; Captum's, behind a thin adapter."""
+"""Peers that follow the gradient of the class's logit to the pixels.
+
+Most are Captum's, behind a thin adapter.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Networks on which a hook-based peer would be wrong in silence: they are refused, with the way out."""
+"""Checks for networks on which a hook-based peer would be wrong in silence.
+
+Such a network is refused, with the way out.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Peers that only ask for scores: they take parts of a view away and look what happens."""
+"""Peers that only ask for scores.
+
+They take parts of a view away and look what happens.
+"""
 
 from __future__ import annotations
 

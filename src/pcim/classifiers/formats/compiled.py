@@ -1,4 +1,4 @@
-"""Programs: networks that were compiled or converted elsewhere, as modules like any other."""
+"""Networks that were compiled or converted elsewhere, as modules like any other."""
 
 from __future__ import annotations
 

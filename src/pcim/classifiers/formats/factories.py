@@ -1,4 +1,4 @@
-"""Factories: the network that a model.yaml names as `architecture`, made without weights and without a download."""
+"""Make the network that a model.yaml names as `architecture`, without weights and without a download."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""ONNX models: converted to torch where they are to be differentiated, else asked for scores by ONNX Runtime on the CPU."""
+"""Load ONNX models.
+
+They are converted to torch where they are to be differentiated. Else ONNX Runtime is asked for scores, on the CPU.
+"""
 
 from __future__ import annotations
 

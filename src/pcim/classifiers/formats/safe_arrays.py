@@ -1,4 +1,7 @@
-"""Arrays and weights that others wrote: read to a bound, as numbers alone, and told in words where they are none."""
+"""Read arrays and weights that others wrote.
+
+They are read to a bound and as numbers alone. What is none is told in words.
+"""
 
 from __future__ import annotations
 

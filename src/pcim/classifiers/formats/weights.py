@@ -1,4 +1,7 @@
-"""Weights: what model.yaml's `format` says they are, as a network on its device. No object of Python is ever deserialised."""
+"""Load weights as a network on its device, by the `format` that model.yaml states.
+
+No object of Python is ever deserialised.
+"""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Making a model folder from weights in other forms."""
+"""Make a model folder from weights in other forms."""

@@ -1,4 +1,7 @@
-"""BioImage Model Zoo: a package on this disk, as the draft of a model folder. What PCIM would do otherwise is refused by name."""
+"""Draft a model folder from a package of the BioImage Model Zoo on this disk.
+
+What PCIM would do otherwise is refused by name.
+"""
 
 from __future__ import annotations
 

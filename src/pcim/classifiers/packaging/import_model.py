@@ -1,4 +1,4 @@
-"""Adopt: a model folder from a file of weights of any form, or from a package of the BioImage Model Zoo."""
+"""Make a model folder from a file of weights of any form, or from a package of the BioImage Model Zoo."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Model folders: a network of one's own, some of its images and what is known of it become a model.yaml with everything beside."""
+"""Write a model folder from a network of one's own, some of its images and what is known of it.
+
+The folder holds model.yaml and every file that it names.
+"""
 
 from __future__ import annotations
 
