@@ -12,6 +12,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor
 
 from pcim.attribution.peers.batch import Batch, generator, own_randomness
+from pcim.classifiers.log_odds import target_probability
 
 if TYPE_CHECKING:
     from pcim.classifiers.forward import Forward
@@ -120,7 +121,7 @@ def deletion_mask(forward: Forward, batch: Batch, settings: PeerSettings) -> Ten
     for _ in range(settings.mask_steps):
         mask = F.interpolate(coarse, batch.images.shape[-2:], mode="bilinear", align_corners=False)
         logits = forward(torch.addcmul(batch.backgrounds, mask, batch.images - batch.backgrounds))
-        p = logits.softmax(1).gather(1, batch.targets[:, None])[:, 0]
+        p = target_probability(logits, batch.targets)
         rough = sum(coarse.diff(dim=axis).abs().mean((1, 2, 3)) for axis in (-2, -1))
         loss = p + settings.mask_area * (1 - mask).mean((1, 2, 3)) + settings.mask_roughness * rough
         (coarse.grad,) = torch.autograd.grad(loss.sum(), [coarse])
