@@ -28,7 +28,7 @@ from pcim.core.plate_source import Source
 from pcim.core.tiling import tile_field
 from pcim.plates import ngff
 from pcim.plates.attribution_plate import AttributionPlate, FieldMaps
-from pcim.plates.writer import (
+from pcim.plates.ngff_writer import (
     FieldContent,
     Pyramid,
     chunk_px,

@@ -20,8 +20,8 @@ from pcim.classifiers.classifier import load_classifier, pick_device
 from pcim.config.config import Config
 from pcim.core.plate_source import Source
 from pcim.plates.field_image import FieldImage
-from pcim.views.explained import explained_views
 from pcim.views.reader import read_regions
+from pcim.views.views_with_maps import explained_views
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -23,7 +23,7 @@ from pcim.config.config import Config
 from pcim.core.identity import ViewKey
 from pcim.core.plate_source import Source
 from pcim.core.tiling import Box
-from pcim.operations.differences import LOGITS, how_far, needed
+from pcim.operations.map_differences import LOGITS, how_far, needed
 from pcim.plates import ngff
 from pcim.plates.field_image import FieldImage
 

@@ -1,4 +1,4 @@
-"""Changes: one integer a stage, raised whenever the stage's numbers change.
+"""The revision of each stage: an integer that is raised whenever the numbers of the stage change.
 
 Snakemake reruns a job when its script or its params change, but not when the package behind the script does. So every
 rule takes its stage's revision as a param, and every output records it: raising the number here reruns exactly that

@@ -24,7 +24,7 @@ from pcim.campaign.scaffold.platemap_template import platemap_text, read_given
 from pcim.classifiers.contract import ModelError, read_contract
 from pcim.classifiers.formats.safe_arrays import read_array
 from pcim.config.config import Config
-from pcim.config.errors import parse
+from pcim.config.fault_messages import parse
 from pcim.core.plate_source import Source
 from pcim.plates.inventory import survey_plate
 from pcim.plates.ngff_json import NgffError

@@ -112,7 +112,7 @@ class View:
 
 
 def _convert(view: View) -> Numbers:
-    from pcim.plates.writer import mean_of_four
+    from pcim.plates.ngff_writer import mean_of_four
 
     halved = mean_of_four(view.pixels)
     quartered = mean_of_four(halved.astype(np.float32))

@@ -13,7 +13,7 @@ from pcim.attribution import forward_only, optimiser, optimiser_step
 from pcim.classifiers import classifier
 from pcim.interventions import experiment
 from pcim.metrics import score_view
-from pcim.plates import quality, writer
+from pcim.plates import ngff_writer, quality
 from pcim.report.analysis import intervals
 from pcim.revisions import REVISIONS
 from pcim.stages import compare
@@ -87,7 +87,7 @@ def scaled(function: Any, by: float) -> Any:
 
 
 MOVES: list[tuple[str, Any, str, Any]] = [
-    ("convert", writer, "mean_of_four", scaled(writer.mean_of_four, 1.01)),
+    ("convert", ngff_writer, "mean_of_four", scaled(ngff_writer.mean_of_four, 1.01)),
     ("ingest", quality, "_BAND", quality._BAND * 1.01),
     ("ingest", objects, "middles", lambda labels: [("1", 20.1, 30.0)]),
     ("ingest", intensity, "percentile", scaled(intensity.percentile, 1.01)),

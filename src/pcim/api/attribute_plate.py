@@ -14,7 +14,7 @@ import torch
 from pcim.attribution.maps import Maps
 from pcim.classifiers.classifier import as_a_job
 from pcim.config.base import CALL
-from pcim.config.errors import nearest
+from pcim.config.fault_messages import nearest
 from pcim.config.stages import AttributeSettings, ClassifySettings, IngestSettings
 from pcim.core.identity import FIELD_COLUMNS, ViewKey
 from pcim.core.tiling import Box

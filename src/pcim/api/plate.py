@@ -12,7 +12,7 @@ from dask.delayed import delayed
 
 from pcim.campaign.input_tables import read_source
 from pcim.config.base import CALL
-from pcim.config.errors import nearest
+from pcim.config.fault_messages import nearest
 from pcim.core.identity import parse_well
 from pcim.plates import ngff
 from pcim.plates.field_image import FieldImage

@@ -1,4 +1,7 @@
-"""The number of views that fit into the free memory of a GPU."""
+"""The number of views that fit into the free memory of a GPU.
+
+Where they do not fit all the same, `pcim.classifiers.out_of_memory` tries again with half of them.
+"""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class PCIM:
     precision
         ``bfloat16`` runs the classifier under autocast, weights and losses stay float32; ``auto`` does so on GPUs.
     **overrides
-        Settings of the default preset, see `pcim.config.config.PcimSettings`.
+        Settings of the default preset, see `pcim.config.methods.PcimSettings`.
 
     Raises
     ------

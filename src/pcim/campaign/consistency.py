@@ -9,7 +9,7 @@ from pcim.campaign.input_tables import SPLITS, PlateEntry, lines_with, read_mode
 from pcim.classifiers.contract import PROGRAMS
 from pcim.config.base import CALL
 from pcim.config.config import Config
-from pcim.config.errors import absent, nearest, parse
+from pcim.config.fault_messages import absent, nearest, parse
 from pcim.config.methods import METHODS, NEEDS
 from pcim.core.identity import well_order
 from pcim.plates.inventory import Survey, survey_elsewhere

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pcim.classifiers.contract import Contract, read_contract
 from pcim.config.base import is_name
-from pcim.config.errors import absent, nearest
+from pcim.config.fault_messages import absent, nearest
 from pcim.config.yaml_lines import YamlSource, read_together
 from pcim.core.identity import GIVEN_COLUMNS, parse_well
 from pcim.core.plate_source import PROJECTIONS, Source, holds_secret

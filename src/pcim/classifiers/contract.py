@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from pcim.config.base import CALL, Digest, Distinct, PlainName, Settings, spelling
-from pcim.config.errors import parse
+from pcim.config.fault_messages import parse
 from pcim.config.yaml_lines import read_yaml
 from pcim.core.tiling import Box, tile_field
 

@@ -129,7 +129,7 @@ def mean_scene(scenes: Sequence[Scene]) -> Scene:
 def control_region(union: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"] | None:
     """Return a region of the union's area outside it: the pixels nearest to the view's centre, a disc where it is free.
 
-    Exchanged like a region that is not the objects' (as `region_r` and `region_d` both), it tells what the exchange of
+    Exchanged like a region that is not the objects' (as `union` of `exchange_region`), it tells what the exchange of
     so many pixels does anywhere. Pixels at equal distance are taken in raster order. None where fewer pixels are left
     outside the union than it has.
     """

@@ -18,12 +18,12 @@ import yaml
 
 from pcim.campaign.layout import find_tables, maps_of
 from pcim.classifiers.contract import Contract
-from pcim.config.errors import nearest
+from pcim.config.fault_messages import nearest
 from pcim.config.stages import AttributeSettings, ClassifySettings
 from pcim.core.identity import KEY_COLUMNS, parse_well
 from pcim.core.plate_source import Source
 from pcim.core.tiling import Box
-from pcim.operations.differences import (
+from pcim.operations.map_differences import (
     Change,
     Comparison,
     ComparisonState,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 
 from pcim.campaign.layout import lock_of_run, results_of, table_of
-from pcim.config.errors import nearest
+from pcim.config.fault_messages import nearest
 from pcim.core.identity import well_name
 from pcim.plates.field_image import FieldImage
 from pcim.plates.inventory import fields_of

@@ -11,7 +11,7 @@ import zarr
 
 from pcim.plates import ngff
 from pcim.plates.colours import MAP
-from pcim.plates.writer import FieldContent, Pyramid, every_second, finish_plate, omero, write_field
+from pcim.plates.ngff_writer import FieldContent, Pyramid, every_second, finish_plate, omero, write_field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

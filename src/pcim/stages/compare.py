@@ -20,8 +20,8 @@ from pcim.runtime.job_log import log
 from pcim.runtime.locks import sole_writer
 from pcim.runtime.provenance import record
 from pcim.runtime.tables import rows_of, write_table
-from pcim.views.explained import explained_views
 from pcim.views.resize import fit
+from pcim.views.views_with_maps import explained_views
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

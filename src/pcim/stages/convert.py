@@ -14,11 +14,11 @@ import pandas as pd
 from pcim.core.identity import well_name, well_order
 from pcim.plates import ngff
 from pcim.plates.colours import channel_colours
+from pcim.plates.ngff_writer import FieldContent, Pyramid, finish_plate, omero, write_field
 from pcim.plates.vendors import read_export
 from pcim.plates.vendors.export import digest_of, row_letters
 from pcim.plates.vendors.failed_files import look_of, write_failed
 from pcim.plates.vendors.read_planes import read_channel
-from pcim.plates.writer import FieldContent, Pyramid, finish_plate, omero, write_field
 from pcim.runtime.job_log import log, log_some
 from pcim.runtime.progress import progress
 from pcim.runtime.provenance import made_by, record

@@ -22,10 +22,10 @@ from pcim.runtime.progress import progress
 from pcim.runtime.resume import ResultCache, Rows, fingerprint
 from pcim.runtime.tables import rows_of
 from pcim.stages.chunk_job import of_chunk
-from pcim.views.explained import explained_views
 from pcim.views.intensity import FieldRecords
 from pcim.views.reader import read_regions
 from pcim.views.resize import fit, fit_mask
+from pcim.views.views_with_maps import explained_views
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

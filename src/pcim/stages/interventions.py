@@ -25,11 +25,11 @@ from pcim.runtime.job_log import log
 from pcim.runtime.provenance import pixels_of, record
 from pcim.runtime.resume import ResultCache, fingerprint
 from pcim.runtime.tables import read_tables, rows_of
-from pcim.views.explained import explained_views
 from pcim.views.intensity import FieldRecords
 from pcim.views.reader import read_regions
 from pcim.views.regions import widen
 from pcim.views.resize import fit, fit_mask
+from pcim.views.views_with_maps import explained_views
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

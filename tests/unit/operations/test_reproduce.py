@@ -21,8 +21,8 @@ from safetensors.torch import save_file
 
 from pcim.classifiers import classifier
 from pcim.cli import output
-from pcim.operations import differences, reproduce
-from pcim.operations.differences import how_far
+from pcim.operations import map_differences, reproduce
+from pcim.operations.map_differences import how_far
 from pcim.operations.reproduce import Selection
 from pcim.plates.attribution_plate import AttributionPlate
 from pcim.runtime.provenance import read_record
@@ -134,7 +134,7 @@ def test_a_map_that_is_not_what_was_made_is_named_with_its_difference(mine: Laid
     assert found.state == "different"
     (spoilt, *_) = bad = [one for one in found.compared if one.state != "equal"]
     assert {one.well for one in bad} == {"A02"}
-    assert spoilt.pearson < differences.PEARSON
+    assert spoilt.pearson < map_differences.PEARSON
     assert spoilt.largest > 0
     assert len(bad) < 4, "the other views of the field are what they were"
 
@@ -153,7 +153,7 @@ def test_numbers_that_move_within_the_tolerance_are_close_not_equal(
     monkeypatch.setattr(reproduce.ChunkJob, "load_classifier", other)
     found = make_again(smooth.results, Selection(well="A01", method="pcim"))
     assert found.state == "close"
-    assert 0 < max(one.largest for one in found.compared if one.kind == "call") <= differences.LOGITS
+    assert 0 < max(one.largest for one in found.compared if one.kind == "call") <= map_differences.LOGITS
 
 
 def test_other_arithmetic_is_told_and_maps_of_a_smooth_network_stay_the_same_but_for_rounding(
@@ -175,9 +175,9 @@ def test_a_map_that_is_computed_in_one_go_is_held_to_more_than_one_that_is_learn
     one[0, :4] = np.arange(1, 33).reshape(4, 8)
     two = one + np.where(np.arange(64).reshape(1, 8, 8) % 2, 4.0, -4.0)
     _, alike = how_far(one, two)
-    assert differences.PEARSON_LEARNT["pcim"] < alike < differences.PEARSON
+    assert map_differences.PEARSON_LEARNT["pcim"] < alike < map_differences.PEARSON
     states = {
-        method: differences.maps_differ(row | {"method": method}, other, {"v": [one]}, {"v": [two]})["state"]
+        method: map_differences.maps_differ(row | {"method": method}, other, {"v": [one]}, {"v": [two]})["state"]
         for method in ("pcim", "randomised_model", "pcim_literal", "occlusion")
     }
     assert states == {
@@ -190,8 +190,8 @@ def test_a_map_that_is_computed_in_one_go_is_held_to_more_than_one_that_is_learn
 
 def test_what_changed_since_is_told(made: Laid, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(classifier, "processor", lambda: "another processor")
-    monkeypatch.setitem(differences.REVISIONS, "attribute", 99)
-    monkeypatch.setattr(differences, "code_digest", lambda: "other")
+    monkeypatch.setitem(map_differences.REVISIONS, "attribute", 99)
+    monkeypatch.setattr(map_differences, "code_digest", lambda: "other")
     found = make_again(made.results, Selection(well="A01", method="edge"))
     told = {change.what: change.now for change in found.changes}
     assert told["revision of attribute"] == "99"

@@ -16,7 +16,7 @@ from pcim.core.plate_source import Source
 from pcim.plates import ngff
 from pcim.plates.field_image import FieldImage
 from pcim.plates.inspect_field import inspect_field, settle_absence
-from pcim.plates.writer import FieldContent, Pyramid, mean_of_four, omero, write_field
+from pcim.plates.ngff_writer import FieldContent, Pyramid, mean_of_four, omero, write_field
 
 GOOD = spot_field(np.random.default_rng(3), (64, 64), (30, 30))
 SETTINGS = IngestSettings(empty_contrast=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import collections
 import pkgutil
+import re
 import subprocess
 import sys
 import tomllib
@@ -26,7 +27,9 @@ HEAVY = {"torch", "zarr", "dask", "captum", "pandas", "scipy", "matplotlib"}
 
 
 def test_the_snakefile_which_every_job_reads_again_imports_nothing_heavy() -> None:
-    modules = [one.name for one in pkgutil.walk_packages(pcim.__path__, "pcim.") if one.name.startswith(tuple(LIGHT))]
+    light = [(name, f"{name}.") for name in LIGHT]
+    every = [one.name for one in pkgutil.walk_packages(pcim.__path__, "pcim.")]
+    modules = [name for name in every if any(name == whole or name.startswith(below) for whole, below in light)]
     assert len(modules) > len(LIGHT)
     code = f"import sys, {', '.join(modules)}; print(*sys.modules)"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
@@ -68,6 +71,22 @@ def test_every_stage_has_its_rule_file_its_script_its_module_and_its_revision() 
         assert (ROOT / f"workflow/rules/{rule.stage}.smk").is_file()
         assert (ROOT / f"workflow/scripts/{name}.py").is_file()
         assert any((ROOT / "src/pcim/stages" / place).exists() for place in (f"{name}.py", f"{name}/job.py"))
+
+
+PARTICIPLES = {
+    "asked", "given", "known", "made", "held", "kept", "found", "told", "said", "seen", "shown", "chosen", "taken", "left", "done",
+    "written", "drawn", "learnt", "spent", "put", "lost", "gone", "bound", "broken", "built", "lent",
+}  # fmt: skip
+
+
+def test_no_function_and_no_class_is_named_by_a_past_participle_alone() -> None:
+    """`found` says neither what was found nor what to do: names are nouns for data and verbs for functions."""
+    for path in sorted((ROOT / "src").rglob("*.py")):
+        nodes = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if hasattr(node, "name")]
+        defined = [node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)]
+        words = [re.sub(r"(?<!^)(?=[A-Z])", "_", node.name.strip("_")).lower() for node in defined]
+        for word in [*words, path.stem.strip("_")]:
+            assert "_" in word or not (word in PARTICIPLES or re.fullmatch(r"\w+[^e]ed", word)), (path.name, word)
 
 
 def body_lines(function: ast.FunctionDef) -> int:

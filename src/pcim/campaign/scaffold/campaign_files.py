@@ -20,7 +20,7 @@ from pcim.classifiers.contract import PROGRAMS
 from pcim.config.base import PlainName, is_name
 from pcim.config.classifier import ClassifierSettings
 from pcim.config.config import BudgetSettings, Config
-from pcim.config.errors import nearest
+from pcim.config.fault_messages import nearest
 from pcim.config.methods import NEEDS
 from pcim.config.report import ReportSettings
 from pcim.config.stages import AttributeSettings, ClassifySettings

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pcim.campaign.input_tables import SPLITS, delimiter_of, platemap_of, rows_in
-from pcim.config.errors import absent, nearest
+from pcim.config.fault_messages import absent, nearest
 from pcim.core.identity import well_order
 from pcim.core.safe_read import read_table, read_text
 

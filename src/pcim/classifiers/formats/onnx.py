@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pcim.classifiers.contract import Contract, ModelError
-from pcim.classifiers.formats.compiled import Program
+from pcim.classifiers.formats.compiled_programs import Program
 from pcim.classifiers.forward import of_session
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.export.passes import move_to_device_pass
 
 from pcim.classifiers.contract import PROGRAMS, Contract, ModelError
-from pcim.classifiers.formats.compiled import Program
+from pcim.classifiers.formats.compiled_programs import Program
 from pcim.classifiers.formats.factories import build
 from pcim.classifiers.forward import batches_of
 

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from pcim.classifiers.classifier import Classifier, check_behaviour, load_classifier
 from pcim.classifiers.contract import PROGRAMS, Contract, ModelError
 from pcim.classifiers.formats.weights import load_network
-from pcim.config.errors import parse
+from pcim.config.fault_messages import parse
 from pcim.config.yaml_lines import YamlSource
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pcim.config.errors import nearest
+from pcim.config.fault_messages import nearest
 from pcim.operations.doctor.machine import Check, call
 
 if TYPE_CHECKING:

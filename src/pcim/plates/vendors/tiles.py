@@ -15,7 +15,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pcim.config.errors import nearest
+from pcim.config.fault_messages import nearest
 from pcim.config.yaml_lines import MAX_BYTES
 from pcim.core.safe_read import read_bytes, read_table, read_text
 from pcim.plates.ngff_json import NgffError

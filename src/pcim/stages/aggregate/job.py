@@ -20,9 +20,9 @@ from pcim.runtime.tables import read_tables, rows_of, write_table
 from pcim.stages.aggregate.mean_maps import MeanMaps, ObjectMaps, find_windows, write_dataset
 from pcim.stages.aggregate.shares import _KNOWN, GROUPINGS, Share, group_shares, name_dose, region_shares
 from pcim.stages.aggregate.well_profiles import profile_wells
-from pcim.views.explained import explained_views
 from pcim.views.reader import read_regions
 from pcim.views.resize import fit, fit_mask
+from pcim.views.views_with_maps import explained_views
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

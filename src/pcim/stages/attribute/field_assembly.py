@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pcim.attribution.maps import top_mask as highest
+from pcim.attribution.maps import top_mask
 from pcim.views.resize import fit
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Assembly:
             own = fit(arrays["map"].sum(0, keepdims=True), (box.height, box.width))[0]
             inner = _distance_to_edge(box)
             mine = inner > nearest[box.slices]
-            marked[box.slices] = np.where(mine, highest(own, percent), marked[box.slices])
+            marked[box.slices] = np.where(mine, top_mask(own, percent), marked[box.slices])
             nearest[box.slices] = np.maximum(inner, nearest[box.slices])
         return marked
 
