@@ -52,12 +52,10 @@ READ: dict[str, Callable[[Blend, Tensor], Tensor]] = {
     "read-out: the raw weights": lambda blend, _: blend.weights,
     "read-out: w |x - b|": lambda blend, contrast: blend.weights * contrast,
     "read-out: evidence alone, absolute": lambda blend, _: gaussian_blur(_summed(blend).abs(), 1.0, edges="symmetric"),
-    "read-out: evidence alone, positive": lambda blend, _: gaussian_blur(
-        _summed(blend).clamp(min=0), 1.0, edges="symmetric"
+    "read-out: evidence alone, positive": lambda blend, _: gaussian_blur(_summed(blend).clamp(min=0), 1.0, edges="symmetric"),
+    "read-out: head without evidence": lambda blend, contrast: read_out(blend.weights, torch.ones_like(blend.evidence), contrast).sum(
+        1, keepdim=True
     ),
-    "read-out: head without evidence": lambda blend, contrast: read_out(
-        blend.weights, torch.ones_like(blend.evidence), contrast
-    ).sum(1, keepdim=True),
 }
 READ_WITH: dict[str, dict[str, float]] = {
     "read-out: no tail": {"TAIL": 0.0},
@@ -95,9 +93,7 @@ def learnt(given: Material, background: str = "auto", **choices: Any) -> tuple[B
     backgrounds = two_backgrounds(given.images, background, 0.125)  # type: ignore[arg-type]
     constants = {name: choices.pop(name) for name in ("SETTLED", "SOFTNESS") if name in choices}
     with changed(optimiser_step, **constants):
-        blend = learn(
-            given.classifier, given.images, backgrounds, given.targets, PcimSettings(**choices), len(given.images)
-        )
+        blend = learn(given.classifier, given.images, backgrounds, given.targets, PcimSettings(**choices), len(given.images))
     return blend, (given.images - backgrounds[1]).abs().sum(1, keepdim=True)
 
 
@@ -109,9 +105,7 @@ def plain_loop(given: Material, steps: int) -> Tensor:
     optimiser = torch.optim.Adam([alpha], lr=0.05)
 
     def weights() -> Tensor:
-        return gaussian_blur(
-            F.interpolate(alpha.square(), (h, w), mode="bilinear", align_corners=False), 1.0, edges="reflect"
-        )
+        return gaussian_blur(F.interpolate(alpha.square(), (h, w), mode="bilinear", align_corners=False), 1.0, edges="reflect")
 
     for _ in range(steps):
         blend = weights()

@@ -166,9 +166,7 @@ def empty_snakefile(folder: Path) -> Path:
     return file
 
 
-def above_empty(
-    job: tuple[Path, Path, str], bare: tuple[Path, Path, str], snakefiles: tuple[Path, Path], turns: int
-) -> float:
+def above_empty(job: tuple[Path, Path, str], bare: tuple[Path, Path, str], snakefiles: tuple[Path, Path], turns: int) -> float:
     """Return the processor time of a job's start less that of an empty Snakefile's, the median of so many turns."""
     ours, empty = snakefiles
     return statistics.median(start_job(*job, ours).cpu - start_job(*bare, empty).cpu for _ in range(turns))

@@ -41,9 +41,7 @@ def run(folder: Path, count: int) -> tuple[float, list[str]]:
     profile = yaml.safe_load(PROFILE.read_text()) | {"latency-wait": 10}
     for key in ("set-resources", "default-resources"):  # of PCIM's rules
         del profile[key]
-    profile["set-threads"] = {
-        "small": 2
-    }  # two at a time on a node of the tests' cluster, which has 4 and stands on 2 cores
+    profile["set-threads"] = {"small": 2}  # two at a time on a node of the tests' cluster, which has 4 and stands on 2 cores
     (folder / "profile.yaml").write_text(yaml.safe_dump(profile))
     command = [sys.executable, "-m", "snakemake", "--profile", str(folder), "--nolock", "--config", f"count={count}"]
     started = time.monotonic()

@@ -1,9 +1,14 @@
-"""Verdicts on real plates where what a classifier reads is known: networks trained on worms without their wells, and on wells without their worms.
+"""Verdicts on real plates where it is known what a classifier reads.
+
+Networks are trained on worms without their wells, and on wells without their worms.
 
 ``python benchmarks/contrasts.py [--quick] [--write]``, from the repository's root, on the example's plate of BBBC010 at a quarter of the
-resolution. `bg_only`: every well without its own worms, under the worms of a well drawn anew each time; the class is that of the well, so the
-worms cannot tell it. `worm_only`: every well's worms in the emptied well of another, drawn anew; the class is that of the worms. Emptied wells are
-smoothed. Both networks start from the example's `bbbc010_rows` and are trained on rows A and C, as it was; row D, composed the same way, is called, exchanged and read with the regions of the example's config. The
+resolution. `bg_only`: every well without its own worms, under the worms of a well drawn anew each time; the class is that of the well, so
+the
+worms cannot tell it. `worm_only`: every well's worms in the emptied well of another, drawn anew; the class is that of the worms. Emptied
+wells are
+smoothed. Both networks start from the example's `bbbc010_rows` and are trained on rows A and C, as it was; row D, composed the same way,
+is called, exchanged and read with the regions of the example's config. The
 example's own classifiers are read beside them, with their held-out wells as they are.
 """
 
@@ -162,7 +167,7 @@ def contrast(kind: str, steps: int, seed: int = 0) -> Contrast:
 
 
 def example(name: str) -> Contrast:
-    """Read the exchanges of one of the example's classifiers: its held-out wells, or all where the config selects no split; a tile a well."""
+    """Read the exchanges of one of the example's classifiers: of its held-out wells, or of all where the config selects no split."""
     entry = Config.model_validate(yaml.safe_load((EXAMPLE / "../config/config.yaml").read_text())).classifiers[name]
     classifier = load_classifier(EXAMPLE.parent / entry.model, ["pcim"], pick_device(0))
     told, plate = classifier.contract.input, entry.plates[0]

@@ -55,9 +55,7 @@ def _peer(method: str, material: Material, background: str, settings: PeerSettin
 
 
 def _pcim(material: Material, background: str, **choices: Any) -> Tensor:
-    return PCIM(material.classifier, background=background, batch_size=BATCH, **choices).attribute(
-        material.images, material.targets
-    )
+    return PCIM(material.classifier, background=background, batch_size=BATCH, **choices).attribute(material.images, material.targets)
 
 
 def as_black_box(classifier: Any) -> Forward:
@@ -95,9 +93,7 @@ AT_EQUAL_COST: dict[str, Callable[[Material, str], Tensor]] = {
     for budget in (500, 1000, 2000)
     for name, function in {
         "pcim without a gradient": _without_gradient,
-        "rise": lambda material, background, budget: _peer(
-            "rise", material, background, BUDGETS.model_copy(update={"rise_masks": budget})
-        ),
+        "rise": lambda material, background, budget: _peer("rise", material, background, BUDGETS.model_copy(update={"rise_masks": budget})),
         "occlusion": _occlusion_within,
     }.items()
 }

@@ -1,7 +1,7 @@
 """What `halo_px` changes: the calls that follow the example's objects, exchanged with more and more around them.
 
-``python benchmarks/halo.py [--quick] [--write]``, from the repository's root, after ``make demo``: its views, calls and maps are taken as they
-are, and only the exchanges are made anew, for every width. Pixels are the plate's. `--quick`: two widths of each classifier.
+``python benchmarks/halo.py [--quick] [--write]``, from the repository's root, after ``make demo``: its views, calls and maps are taken as
+they are, and only the exchanges are made anew, for every width. Pixels are the plate's. `--quick`: two widths of each classifier.
 """
 
 from __future__ import annotations
@@ -91,11 +91,7 @@ def main() -> None:
     if not (Path("results") / campaign.name / "report/index.html").exists():
         raise SystemExit("there is no results/demo: run `make demo` first")
     log.disabled = True
-    rows = [
-        row
-        for model, widths in WIDTHS.items()
-        for row in measured(campaign, model, widths[1:3] if asked.quick else widths)
-    ]
+    rows = [row for model, widths in WIDTHS.items() for row in measured(campaign, model, widths[1:3] if asked.quick else widths)]
     report("halo", rows, asked.quick, asked.write)
 
 

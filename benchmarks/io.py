@@ -57,9 +57,7 @@ FIELD_BYTES = 2 * len(CHANNELS) * SIDE * SIDE
 CODECS = [BloscCodec(cname="zstd", clevel=1), Crc32cCodec()]
 """What our own stores are compressed with."""
 TILE = (216, 216)
-CONTRACT = InputContract(
-    channels=list(CHANNELS), view="tile", size=TILE, dtype="uint16", mean=[0.0, 0.0], std=[1.0, 1.0]
-)
+CONTRACT = InputContract(channels=list(CHANNELS), view="tile", size=TILE, dtype="uint16", mean=[0.0, 0.0], std=[1.0, 1.0])
 
 
 def scene(rng: np.random.Generator) -> NDArray[np.uint16]:
@@ -73,9 +71,7 @@ def write_plate(folder: Path, gigabytes: float) -> tuple[Path, list[str]]:
     """Write a plate of sharded fields, as a conversion writes them, and its plate map; return it and its fields' paths."""
     rng = np.random.default_rng(0)
     scenes = [scene(rng) for _ in range(4)]
-    paths = [
-        f"{'ABCDEFGHIJKLMNOP'[n // 24 % 16]}/{n % 24 + 1}/{n // 384}" for n in range(int(gigabytes * 1e9 / FIELD_BYTES))
-    ]
+    paths = [f"{'ABCDEFGHIJKLMNOP'[n // 24 % 16]}/{n % 24 + 1}/{n // 384}" for n in range(int(gigabytes * 1e9 / FIELD_BYTES))]
     plate, wells = folder / "plate.zarr", dict[str, list[str]]()
     for number, path in enumerate(paths):
         pixels, shown = (
@@ -143,9 +139,7 @@ def map_writing(folder: Path, turns: int) -> tuple[float, float]:
         for number, array in enumerate(arrays):
             chunk = tuple(chunk_px(n) if n > len(CHANNELS) else 1 for n in array.shape)
             shard = tuple(-(-n // c) * c for n, c in zip(array.shape, chunk, strict=True))
-            target = root.create_array(
-                str(number), shape=array.shape, dtype=array.dtype, chunks=chunk, shards=shard, compressors=CODECS
-            )
+            target = root.create_array(str(number), shape=array.shape, dtype=array.dtype, chunks=chunk, shards=shard, compressors=CODECS)
             target[...] = array
 
     same = paired_ratio(ours, lambda: plainly(pyramids), turns)
@@ -182,9 +176,7 @@ def converting(folder: Path, fields: int, turns: int) -> tuple[float, float]:
             well = f"{'ABCDEFGH'[number // 12]}{number % 12 + 1:02d}"
             stack = np.stack([tifffile.imread(root / f"p_{well}_s1_w{channel}.TIF") for channel in (1, 2)])
             chunk = (1, chunk_px(SIDE), chunk_px(SIDE))
-            target = group.create_array(
-                str(number), shape=stack.shape, dtype=stack.dtype, chunks=chunk, shards=stack.shape, **codecs
-            )
+            target = group.create_array(str(number), shape=stack.shape, dtype=stack.dtype, chunks=chunk, shards=stack.shape, **codecs)
             target[...] = stack
 
         in_threads(one, range(fields))

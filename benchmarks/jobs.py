@@ -29,9 +29,7 @@ def snakemake(*arguments: str, cores: int = CORES) -> float:
     """Run Snakemake on the campaign and return the seconds that it took."""
     command = [sys.executable, "-m", "snakemake", "--configfile", str(CONFIG), "--cores", str(cores), "--quiet", "all"]
     began = time.perf_counter()
-    subprocess.run(
-        [*command[:3], *arguments, *command[3:]], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    subprocess.run([*command[:3], *arguments, *command[3:]], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return time.perf_counter() - began
 
 
@@ -134,15 +132,15 @@ def throughput() -> tuple[list[Row], list[Path]]:
     through = snakemake("--until", "attribute")
     made = ledgers()
     assert len(made) == len(jobs())
-    views, loops = (
-        sum(pd.read_parquet(p)[c].agg(how) for p in made) for c, how in (("view", "size"), ("seconds", "sum"))
-    )
+    views, loops = (sum(pd.read_parquet(p)[c].agg(how) for p in made) for c, how in (("view", "size"), ("seconds", "sum")))
     one, wide, each = alone(1, 1), alone(1, CORES), alone(CORES, 1)
     assert ledgers() == made
     what = f"{len(made)} jobs, {views} maps, {loops:.0f} s of loops: {through:.0f} s"
     rows = [
-        Row(f"workflow / package in one process, one thread as a job: the same maps; {what}, {one:.0f} s", one / through, "x", THROUGHPUT_BAR, "higher"),
-        Row(f"workflow / package in one process, {CORES} threads: other bytes, {wide:.0f} s", wide / through, "x", THROUGHPUT_BAR, "higher"),
+        Row(f"workflow / package in one process, one thread as a job: the same maps; {what}, {one:.0f} "
+            f"s", one / through, "x", THROUGHPUT_BAR, "higher"),
+        Row(f"workflow / package in one process, {CORES} threads: other bytes, {wide:.0f} "
+            f"s", wide / through, "x", THROUGHPUT_BAR, "higher"),
         Row(f"workflow / package in a process a core, started once, {each:.0f} s", each / through, "x", None, "higher"),
     ]  # fmt: skip
     return rows, made

@@ -58,9 +58,7 @@ def against_peers(given: Material, repeats: int) -> list[Row]:
         except ValueError as refusal:
             print(f"{given.name}: {refusal}")
             continue
-        rows.append(
-            Row(f"{given.name}, batch {BATCH}: PCIM / {method}, time a map", ratio, "x", BARS.get(method), "lower")
-        )
+        rows.append(Row(f"{given.name}, batch {BATCH}: PCIM / {method}, time a map", ratio, "x", BARS.get(method), "lower"))
     return rows
 
 
@@ -100,9 +98,7 @@ def stage_ratio(folder: Path, repeats: int) -> float:
     fields, calls = str(folder / "fields.parquet"), str(folder / "calls.parquet")
     chunk = ChunkJob(SOURCE, WELLS, MODEL, ["pcim"], [], 0.0, gpus=0, workers=1, revision=1)
     classifier, runs = load_classifier(MODEL, ["pcim"], pick_device(0)), itertools.count()
-    read = [
-        FieldImage.open(SOURCE, f"{well[0]}/{well[1:]}/0").read(classifier.contract.input.channels) for well in WELLS
-    ]
+    read = [FieldImage.open(SOURCE, f"{well[0]}/{well[1:]}/0").read(classifier.contract.input.channels) for well in WELLS]
     images = classifier.normalise(np.stack(read))
 
     def stage() -> None:

@@ -1,7 +1,7 @@
 """The metrics' speed: one method's whole default set beside the same metrics in Quantus, forward passes, and the bootstrap.
 
-``python benchmarks/metrics.py [--quick] [--write]``, from the repository's root; it needs the tests' environment (Quantus 0.6.0). 16 views of
-1 x 64 x 64, a small network, one thread, on the CPU; with a GPU, on that too.
+``python benchmarks/metrics.py [--quick] [--write]``, from the repository's root; it needs the tests' environment (Quantus 0.6.0). 16 views
+of 1 x 64 x 64, a small network, one thread, on the CPU; with a GPU, on that too.
 """
 
 from __future__ import annotations
@@ -167,7 +167,8 @@ def main(*, quick: bool, write: bool) -> None:
     torch.set_num_threads(1)
     model, parts, turns = network(), material(), 1 if quick else 5
     rows = [
-        Row("default set of one method, Quantus / ours, CPU: time", paired_ratio(lambda: theirs(model, parts), lambda: ours(model, parts), turns), "x", 5.0, "higher"),
+        Row("default set of one method, Quantus / ours, CPU: "
+            "time", paired_ratio(lambda: theirs(model, parts), lambda: ours(model, parts), turns), "x", 5.0, "higher"),
         Row("forward passes of the default set / the minimum", passes_over_minimum(model, parts), "x", 1.0, "lower"),
     ]  # fmt: skip
     if torch.cuda.is_available():
@@ -178,9 +179,7 @@ def main(*, quick: bool, write: bool) -> None:
             torch.cuda.synchronize()
 
         ratio = paired_ratio(lambda: theirs(model, parts), on_gpu, turns)
-        rows.append(
-            Row("default set of one method, Quantus on the CPU / ours on the GPU: time", ratio, "x", 50.0, "higher")
-        )
+        rows.append(Row("default set of one method, Quantus on the CPU / ours on the GPU: time", ratio, "x", 50.0, "higher"))
     seconds, gigabytes = bootstrap(10_000 if quick else 100_000, 100)
     size = "10 000" if quick else "100 000"
     rows += [

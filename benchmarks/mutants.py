@@ -1,7 +1,8 @@
 """How many mutants of the method, the metrics, the plan and the stores the tests kill: a sample, always the same, run until its time is up.
 
 Which files are changed and which tests are asked stands in pyproject.toml (tool.mutmut). A mutant is killed when a test fails or never
-ends; those that never ended are counted on their own too. The quickest tests are asked first. Survivors are listed in ``mutants/survivors.txt`` as diffs, to be looked at; a second run goes on where the first was stopped.
+ends; those that never ended are counted on their own too. The quickest tests are asked first. Survivors are listed in
+``mutants/survivors.txt`` as diffs, to be looked at; a second run goes on where the first was stopped.
 """
 
 from __future__ import annotations
@@ -68,9 +69,7 @@ def main() -> None:
         checked += part
     found = {name: state for name, state in states().items() if name in set(checked) and state not in UNKNOWN}
     if not found:
-        sys.exit(
-            f"of {len(sample)} mutants no {SLICE} were tried within {minutes} minutes: run it again, it goes on from here"
-        )
+        sys.exit(f"of {len(sample)} mutants no {SLICE} were tried within {minutes} minutes: run it again, it goes on from here")
     survivors = sorted(name for name, state in found.items() if state not in KILLED)
     killed = binomtest(len(found) - len(survivors), len(found))
     ends = killed.proportion_ci(method="wilson")

@@ -88,9 +88,7 @@ def resnet(channels: int) -> nn.Module:
 
 def mixer(channels: int) -> nn.Module:
     """Return a small convolutional mixer: patches of 4 px, GELU, no batch statistics."""
-    return nn.Sequential(
-        nn.Conv2d(channels, 40, 6, 4, 1), nn.GELU(), Mixing(40), Mixing(40), Mixing(40), MeanAndMax(), nn.Linear(80, 2)
-    )
+    return nn.Sequential(nn.Conv2d(channels, 40, 6, 4, 1), nn.GELU(), Mixing(40), Mixing(40), Mixing(40), MeanAndMax(), nn.Linear(80, 2))
 
 
 NETWORKS = {"cnn": cnn, "resnet": resnet, "mixer": mixer}

@@ -91,9 +91,7 @@ def main(*, quick: bool, write: bool) -> None:
         for name, before in all_of[first].items():
             now = all_of[variant][name]
             if name.endswith("/logits"):
-                rows.append(
-                    Row(f"{variant}: {name}, largest difference", np.abs(before - now).max(), "", LOGITS, "lower")
-                )
+                rows.append(Row(f"{variant}: {name}, largest difference", np.abs(before - now).max(), "", LOGITS, "lower"))
                 continue
             distances = [how_far(*pair) for pair in zip(before, now, strict=True)]
             n = len(distances)
@@ -107,9 +105,7 @@ def main(*, quick: bool, write: bool) -> None:
                     n=n,
                 )
             )
-            rows.append(
-                Row(f"{variant}: {name}, largest difference", max(d for d, _ in distances), "means", None, "lower", n=n)
-            )
+            rows.append(Row(f"{variant}: {name}, largest difference", max(d for d, _ in distances), "means", None, "lower", n=n))
     report("numerics", rows, quick, write)
 
 

@@ -51,10 +51,7 @@ def tune_part(part: Part) -> None:
             maps = Variant(background, reading, sigma).read(signed)
             score = fidelity(given.classifier, given, maps, GIVEN).mean(), localization(maps, given.masks).nanmean()
             values = {"fidelity": float(score[0]), "localization": float(score[1])}
-            rows.append(
-                {"method": method, "material": name, "background": background, "reading": reading, "sigma": sigma}
-                | values
-            )
+            rows.append({"method": method, "material": name, "background": background, "reading": reading, "sigma": sigma} | values)
     write(pd.DataFrame(rows), part_file("tune", part))
 
 
@@ -156,9 +153,7 @@ def against_the_best(table: pd.DataFrame) -> list[Row]:
             best = among.loc[among["mean"].idxmax()]
             bar = None if kind == "control" or name in PLATES or measure not in {"fidelity", "localization"} else 0.0
             label = f"{name}: {measure}, PCIM - best {kind} ({best['method']})"
-            rows.append(
-                Row(label, best["pcim_minus"], "difference", bar, "higher", best["low"], best["high"], int(best["n"]))
-            )
+            rows.append(Row(label, best["pcim_minus"], "difference", bar, "higher", best["low"], best["high"], int(best["n"])))
     return rows
 
 
@@ -187,9 +182,7 @@ def at_equal_cost(scores: pd.DataFrame) -> list[Row]:
         for rival in ("rise", "occlusion"):
             for measure in ("fidelity", "localization"):
                 gain = ours[measure] - means.loc[f"{rival} {budget}", measure]
-                rows.append(
-                    Row(f"{budget} forward passes: {measure}, PCIM - {rival}", gain, "difference", 0.0, "higher")
-                )
+                rows.append(Row(f"{budget} forward passes: {measure}, PCIM - {rival}", gain, "difference", 0.0, "higher"))
     return rows
 
 
@@ -200,9 +193,7 @@ def main(*, quick: bool, write: bool) -> None:
     tuned = work_off("tune", tune_part, itertools.product(EXPLAINERS, scenes, [tune]))
     variants = choose(tuned)
     PARTS.mkdir(parents=True, exist_ok=True)
-    (PARTS / "chosen.json").write_text(
-        json.dumps({name: vars(variant) for name, variant in variants.items()}, indent=1)
-    )
+    (PARTS / "chosen.json").write_text(json.dumps({name: vars(variant) for name, variant in variants.items()}, indent=1))
     scores = work_off("test", score_part, itertools.product(EXPLAINERS, (*scenes, *plates), [test]))
     equal_cost = work_off("test", score_part, itertools.product(AT_EQUAL_COST, scenes, [equal]))
     draws = 1000 if quick else 10_000

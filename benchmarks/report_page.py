@@ -1,8 +1,10 @@
-"""The report of a whole plate: 384 wells of 9 fields, every view explained by nine methods; how long it builds, how large it is, how fast it opens.
+"""The report of a whole plate: how long it takes to build, how large it is, and how fast it opens.
 
-``python benchmarks/report_page.py [--quick] [--write]``, from the repository's root; it needs the tests' environment and Chromium. The tables
-are made up, as many rows as the evaluate stage writes; images and maps are small. Two lines more are of 100 such plates: what grows fastest with
-the wells. `--quick`: 24 wells of 2 fields, and 2 plates.
+The plate has 384 wells of 9 fields, and nine methods explain every view.
+
+``python benchmarks/report_page.py [--quick] [--write]``, from the repository's root; it needs the tests' environment and Chromium. The
+tables are made up, as many rows as the evaluate stage writes; images and maps are small. Two lines more are of 100 such plates: what grows
+fastest with the wells. `--quick`: 24 wells of 2 fields, and 2 plates.
 """
 
 from __future__ import annotations
@@ -51,17 +53,9 @@ def scores_of(views: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     named = [*METHODS, *(method + BLURRED for method in METHODS if method not in CONTROLS), OBJECTS_MASK, OTHER_VIEW]
     columns = []
     for metric, of in METRICS.items():
-        kinds = (
-            ("road",)
-            if metric == "road"
-            else ("noise",)
-            if metric in {"sensitivity_n", "infidelity"}
-            else SUBSTITUTES[:3]
-        )
+        kinds = ("road",) if metric == "road" else ("noise",) if metric in {"sensitivity_n", "infidelity"} else SUBSTITUTES[:3]
         columns += [(metric, kind) for kind in (kinds if of.family == "fidelity" else ("",))]
-    grid = pd.MultiIndex.from_tuples(
-        [(m, *c) for m in named for c in columns], names=["method", "metric", "substitute"]
-    )
+    grid = pd.MultiIndex.from_tuples([(m, *c) for m in named for c in columns], names=["method", "metric", "substitute"])
     keys = views.loc[views.index.repeat(len(grid)), list(KEY_COLUMNS)].reset_index(drop=True)
     labels = grid.to_frame(index=False)
     told = pd.concat([labels] * len(views), ignore_index=True)

@@ -41,9 +41,7 @@ def fidelity(classifier: Any, material: Material, maps: Tensor, kinds: Sequence[
     """Return insertion AUC - deletion AUC (n,), in [-1, 1], higher = better, mean over the substitutes."""
     views = torch.arange(len(maps))
     probe = metrics.Probe(classifier, material.images, material.targets, BATCH)
-    fills: dict[str, metrics.Fill] = {
-        kind: metrics.FixedFill(material.images, substitute(material.images, kind)) for kind in kinds
-    }
+    fills: dict[str, metrics.Fill] = {kind: metrics.FixedFill(material.images, substitute(material.images, kind)) for kind in kinds}
     found = metrics.curves(probe, maps, views, fills, keys=views, steps=STEPS, shares=())
     return torch.stack([metrics.morf_lerf(curves).gain for curves in found.values()]).mean(0)
 
@@ -71,6 +69,4 @@ class Difference:
 def paired(differences: np.ndarray, units: Sequence[str], draws: int) -> Difference:
     """Return the mean difference by a BCa bootstrap over units (images, or wells), NaN left out."""
     found = bootstrap_means(differences[:, np.newaxis], units, draws=draws)
-    return Difference(
-        *(float(part[0]) for part in (found.mean, found.low, found.high)), int(found.n[0]), float(found.p[0])
-    )
+    return Difference(*(float(part[0]) for part in (found.mean, found.low, found.high)), int(found.n[0]), float(found.p[0]))

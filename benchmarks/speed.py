@@ -97,9 +97,7 @@ class Work:
         torch.set_num_threads(1)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            network = (
-                BUILDERS[name](channels).eval().requires_grad_(False).to(DEVICE, memory_format=torch.channels_last)
-            )
+            network = BUILDERS[name](channels).eval().requires_grad_(False).to(DEVICE, memory_format=torch.channels_last)
             images = torch.randn(batch, channels, side, side).to(DEVICE)
         return cls(network, images, torch.zeros(batch, dtype=torch.int64, device=DEVICE), DEVICE == "cuda")
 
@@ -119,16 +117,12 @@ class Work:
             PcimSettings(steps=1_000_000 // batch),
             self.images.device,
         )
-        step.load(
-            torch.arange(batch, device=DEVICE), self.images, two_backgrounds(self.images, "auto", 0.125), self.targets
-        )
+        step.load(torch.arange(batch, device=DEVICE), self.images, two_backgrounds(self.images, "auto", 0.125), self.targets)
         return step
 
     def bare(self) -> Callable[[], None]:
         """Return the network's part of a step: forward and input-backward of as many images, in the same memory format."""
-        form = torch.empty(
-            2 * len(self.images), *self.images.shape[1:], device=DEVICE, memory_format=torch.channels_last
-        )
+        form = torch.empty(2 * len(self.images), *self.images.shape[1:], device=DEVICE, memory_format=torch.channels_last)
         both, targets = form.copy_(torch.cat([self.images, self.images])), torch.cat([self.targets, self.targets])
 
         def once() -> None:

@@ -19,11 +19,7 @@ MEMORY_BAR = 1.10
 ON = {
     "cuda": (("ResNet-18 size", 224, 64), ("ResNet-50 size", 224, 64)),
     # As many pixels a batch at every size; and a batch so small that calling the operations is what it costs.
-    "cpu": tuple(
-        (name, side, batch)
-        for name in ("small CNN", "small ResNet")
-        for side, batch in ((64, 8), (64, 64), (128, 16), (224, 8))
-    ),
+    "cpu": tuple((name, side, batch) for name in ("small CNN", "small ResNet") for side, batch in ((64, 8), (64, 64), (128, 16), (224, 8))),
 }
 
 
@@ -50,9 +46,7 @@ def main(*, quick: bool, write: bool) -> None:
         rows.append(Row(f"{place}: a step / the bare pass, time", ratio, "x", TIME_BAR[DEVICE], "lower"))
         if side == 224:  # noqa: PLR2004 - below it what the process itself holds hides the difference
             memory = peak_bytes("step", name, 4 * batch, side) / peak_bytes("bare", name, 4 * batch, side)
-            rows.append(
-                Row(f"{name}, {side} x {side}, batch {4 * batch}: peak memory", memory, "x", MEMORY_BAR, "lower")
-            )
+            rows.append(Row(f"{name}, {side} x {side}, batch {4 * batch}: peak memory", memory, "x", MEMORY_BAR, "lower"))
     report("step" if DEVICE == "cpu" else "step_gpu", rows, quick, write)
 
 

@@ -1,6 +1,7 @@
 """Verdicts on planted campaigns whose classifiers are trained: nobody says what the network reads, only what there is to read.
 
-``python benchmarks/trained_verdicts.py [--quick] [--write]``, from the repository's root. The scenes are those of `verdicts`: either the cells tell the
+``python benchmarks/trained_verdicts.py [--quick] [--write]``, from the repository's root. The scenes are those of `verdicts`: either the
+cells tell the
 class, or a mark in a corner, a gradient, an offset or the place of the rim does, and the cells tell nothing. A small CNN starts from
 random weights and is trained on 128 wells of the campaign; 12 to 39 others are called, exchanged and read. A network that calls less than
 0.9 of them rightly has not learnt the class: its campaign is counted apart and the next number is drawn.
@@ -70,9 +71,7 @@ def train(images: NDArray[Any], labels: NDArray[Any], seed: int) -> Classifier:
             optimiser.step()
             schedule.step()
     network.eval().requires_grad_(False)
-    contract: Any = SimpleNamespace(
-        classes=list(CLASSES), input=SimpleNamespace(channels=["grey"], mean=[mean], std=[std])
-    )
+    contract: Any = SimpleNamespace(classes=list(CLASSES), input=SimpleNamespace(channels=["grey"], mean=[mean], std=[std]))
     return Classifier(network, contract, torch.device("cpu"))
 
 
@@ -93,9 +92,7 @@ def main(*, quick: bool, write: bool) -> None:
         share = proportion_interval(right, count)
         name = f"trained {kind}: {planted.verdict}"
         rows.append(Row(name, share.share, "", 0.95, "higher", share.low, share.high, count))
-        rows.append(
-            Row(f"trained {kind}: had not learnt, drawn again", tried - len(learnt), "campaigns", None, "lower")
-        )
+        rows.append(Row(f"trained {kind}: had not learnt, drawn again", tried - len(learnt), "campaigns", None, "lower"))
         accuracies += [one.accuracy for one in learnt]
         print(rows[-2].name, right, "of", count, "; drawn again:", tried - len(learnt), flush=True)
     rows.append(Row("accuracy on held-out wells, mean", float(np.mean(accuracies)), "", None, "higher"))

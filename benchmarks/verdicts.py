@@ -1,6 +1,7 @@
 """Verdicts on planted campaigns: how often the exchanges say rightly what a classifier reads, when that is known.
 
-``python benchmarks/verdicts.py [--quick] [--write]``, from the repository's root. Wells with cells in a round, lit area; each campaign's classifier reads
+``python benchmarks/verdicts.py [--quick] [--write]``, from the repository's root. Wells with cells in a round, lit area; each campaign's
+classifier reads
 one thing, by construction: the cells' brightness (the biology), a mark in a corner, a gradient of illumination, the offset of the
 whole view, or where the well's rim lies. Contrast, noise, cells, wells and steepness of the classifier are drawn for each campaign.
 """
@@ -40,7 +41,7 @@ Y, X = np.mgrid[:SIDE, :SIDE]
 
 @dataclass(frozen=True)
 class Planted:
-    """What a campaign's classifier reads: images (n, h, w) to a number each, half of whose `step` tells the classes apart, and the truth."""
+    """What a campaign's classifier reads, as a function of images (n, h, w): half of its `step` tells the classes apart. And the truth."""
 
     read: Callable[[NDArray[np.float32]], NDArray[np.floating]]
     step: float
@@ -143,9 +144,7 @@ def main(*, quick: bool, write: bool) -> None:
     for kind, planted in PLANTED.items():
         right = sum(verdict_of(kind, seed) == planted.verdict for seed in range(count))
         share = proportion_interval(right, count)
-        rows.append(
-            Row(f"planted {kind}: {planted.verdict}", share.share, "", 0.95, "higher", share.low, share.high, count)
-        )
+        rows.append(Row(f"planted {kind}: {planted.verdict}", share.share, "", 0.95, "higher", share.low, share.high, count))
     few = sum(verdict_of(kind, seed, wells=3) == "cannot tell" for kind in PLANTED for seed in range(count // 5))
     rows.append(Row("three wells: cannot tell", few / (count // 5 * len(PLANTED)), "", 0.95, "higher"))
     report("verdicts", rows, quick, write)

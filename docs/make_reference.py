@@ -76,9 +76,7 @@ def _table(title: str, prefix: str, model: type[BaseModel]) -> str:
         if field.description is None:
             continue  # a group with a table of its own
         bounds = _bounds(properties[name]) or "-"
-        lines.append(
-            f"| `{prefix}{name}` | {_default(field.get_default(call_default_factory=True))} | {bounds} | {field.description} |"
-        )
+        lines.append(f"| `{prefix}{name}` | {_default(field.get_default(call_default_factory=True))} | {bounds} | {field.description} |")
     return "\n".join([*lines, ""])
 
 
@@ -110,9 +108,7 @@ def commands_text() -> str:
     for panel, commands in groupby(group.commands.values(), key=lambda command: vars(command)["rich_help_panel"]):
         parts.append(f"## {panel}\n")
         parts += [get_docs_for_click(obj=each, ctx=context, indent=2, call_prefix="pcim") for each in commands]
-    return (
-        re.sub(r"(:\n)(    )", r"\1\n\2", "\n".join(parts)).rstrip() + "\n"
-    )  # indented code has an empty line before it
+    return re.sub(r"(:\n)(    )", r"\1\n\2", "\n".join(parts)).rstrip() + "\n"  # indented code has an empty line before it
 
 
 def main(arguments: list[str]) -> int:
@@ -123,9 +119,7 @@ def main(arguments: list[str]) -> int:
         Path("docs/cli.md"): commands_text(),
     }
     if arguments == ["--check"]:
-        stale = [
-            str(path) for path, text in files.items() if not path.exists() or path.read_text(encoding="utf-8") != text
-        ]
+        stale = [str(path) for path, text in files.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
         if stale:
             print(f"stale: {', '.join(stale)}; run `make schema`", file=sys.stderr)
         return int(bool(stale))

@@ -122,9 +122,7 @@ def write_labels(image: zarr.Group, labels: dict[str, NDArray[Any]], fmt: Format
         add_metadata(group, {"version": fmt.version}, fmt=fmt)
 
 
-def write_levels(
-    group: zarr.Group, array: NDArray[Any], halve: Callable[[NDArray[Any]], NDArray[Any]], axes: str, fmt: Format
-) -> None:
+def write_levels(group: zarr.Group, array: NDArray[Any], halve: Callable[[NDArray[Any]], NDArray[Any]], axes: str, fmt: Format) -> None:
     """Write `array` and its halvings as levels 0, 1, ..., each in one chunk, and the multiscales metadata."""
     datasets = []
     for level in range(LEVELS):

@@ -83,15 +83,12 @@ def relight(images: Float[Tensor, "b c h w"], random: torch.Generator) -> Float[
     return images * 2.0 ** (1.5 * torch.rand(*images.shape[:2], 1, 1, generator=random) - 0.75)
 
 
-def cut_out(
-    images: Float[Tensor, "b c h w"], size: tuple[int, int], random: torch.Generator
-) -> Float[Tensor, "b c size_h size_w"]:
+def cut_out(images: Float[Tensor, "b c h w"], size: tuple[int, int], random: torch.Generator) -> Float[Tensor, "b c size_h size_w"]:
     """Cut a rectangle of `size` (height, width) px out of each image, anywhere that it fits."""
     cuts = []
     for image in images:
         top, left = (
-            int(torch.randint(whole - part + 1, (1,), generator=random))
-            for whole, part in zip(image.shape[-2:], size, strict=True)
+            int(torch.randint(whole - part + 1, (1,), generator=random)) for whole, part in zip(image.shape[-2:], size, strict=True)
         )
         cuts.append(image[:, top : top + size[0], left : left + size[1]])
     return torch.stack(cuts)

@@ -39,9 +39,7 @@ class Chunk:
     @classmethod
     def make(cls, folder: Path, wells: int = 2) -> Chunk:
         rng, chunk = np.random.default_rng(2), cls(folder / "inputs", folder / "results")
-        fields = {
-            ("A", str(c), "0"): spot_field(rng, (70, 96), (20, 30) if c % 2 else None) for c in range(1, wells + 1)
-        }
+        fields = {("A", str(c), "0"): spot_field(rng, (70, 96), (20, 30) if c % 2 else None) for c in range(1, wells + 1)}
         masks = {key: {"spots": np.pad(np.ones((7, 7), np.uint8), ((17, 46), (27, 62)))} for key in fields}
         plate = write_plate(chunk.inputs / "p.zarr", fields, labels=masks)
         write_model(chunk.inputs / "model")
@@ -61,9 +59,7 @@ class Chunk:
     def job(self) -> ChunkJob:
         wells = list(pd.read_parquet(self.fields)["well"])
         model = self.inputs / "model/model.yaml"
-        return ChunkJob(
-            Source(str(self.inputs / "p.zarr")), wells, model, ["makers"], [], 0.0, gpus=0, workers=1, revision=1
-        )
+        return ChunkJob(Source(str(self.inputs / "p.zarr")), wells, model, ["makers"], [], 0.0, gpus=0, workers=1, revision=1)
 
     def table(self, stage: str) -> Path:
         return self.results / stage / "A01-A02.parquet"

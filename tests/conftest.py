@@ -43,8 +43,6 @@ def _log_level() -> Iterator[None]:
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Say in one line what was skipped and how to get it: every skip's reason says so."""
-    skipped = collections.Counter(
-        str(report.longrepr[2]).removeprefix("Skipped: ") for report in terminalreporter.stats.get("skipped", [])
-    )
+    skipped = collections.Counter(str(report.longrepr[2]).removeprefix("Skipped: ") for report in terminalreporter.stats.get("skipped", []))
     told = "; ".join(f"{count} x {reason}" for reason, count in skipped.items()) or "nothing"
     terminalreporter.write_line(f"skipped on this machine: {told}")

@@ -16,9 +16,7 @@ PAGES = [
     *sorted((ROOT / "docs").glob("*.md")),
 ]
 SHELL, PYTHON = {"sh", "bash", "shell", "console"}, {"python", "py", "pycon"}
-BLOCK = re.compile(
-    r"(?:<!-- test: (?P<test>\S+) -->\n+)?(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<text>.*?)\n *```", re.DOTALL
-)
+BLOCK = re.compile(r"(?:<!-- test: (?P<test>\S+) -->\n+)?(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<text>.*?)\n *```", re.DOTALL)
 
 
 @dataclass(frozen=True)

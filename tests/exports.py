@@ -55,7 +55,10 @@ def cellvoyager(root: Path) -> Path:
 def operetta(root: Path, *, version: int = 5) -> Path:
     """Rows 2 and 5, two fields, two channels; Harmony 6 keeps names and pixel size in the Maps. With a BOM, as Harmony writes."""
     images, entries = [], []
-    looks = '<ChannelName>{name}</ChannelName><ImageResolutionX Unit="m">6.5E-07</ImageResolutionX><ImageResolutionY Unit="m">5.0E-07</ImageResolutionY>'
+    looks = (
+        '<ChannelName>{name}</ChannelName><ImageResolutionX Unit="m">6.5E-07</ImageResolutionX>'
+        '<ImageResolutionY Unit="m">5.0E-07</ImageResolutionY>'
+    )
     names = {1: "Alexa 488", 2: "HOECHST 33342"}
     for number, name in names.items():
         entries.append(f'<Entry ChannelID="{number}">{looks.format(name=name)}</Entry>')
@@ -89,9 +92,7 @@ def tiles(root: Path) -> Path:
         tifffile.imwrite(file, stack, photometric="minisblack")
         lines.append(f"{file.relative_to(root).as_posix()},{row},{column},x,0,2,0,3")
     (root / "tiles.csv").write_text("\n".join(lines) + "\n", encoding="utf-8-sig")
-    details = (
-        'pixelsize = 0.65\naxes = ["c", "z", "y", "x"]\nchannels = [{channel_label = "DNA"}, {channel_label = "GFP"}]\n'
-    )
+    details = 'pixelsize = 0.65\naxes = ["c", "z", "y", "x"]\nchannels = [{channel_label = "DNA"}, {channel_label = "GFP"}]\n'
     (root / "acquisition_details.toml").write_text(details)
     return root
 
@@ -108,7 +109,8 @@ def ometiff(root: Path) -> Path:
             f'<ImageRef ID="Image:{number}"/></WellSample></Well>'
         )
         data = "".join(
-            f'<TiffData FirstC="{c}" FirstZ="0" FirstT="0" IFD="{c}" PlaneCount="1"><UUID FileName="{name}">urn:uuid:{number}</UUID></TiffData>'
+            f'<TiffData FirstC="{c}" FirstZ="0" FirstT="0" IFD="{c}" PlaneCount="1"><UUID '
+            f'FileName="{name}">urn:uuid:{number}</UUID></TiffData>'
             for c in range(2)
         )
         images.append(

@@ -41,9 +41,7 @@ def spans(text: str) -> list[str]:
 @functools.cache
 def is_named(name: str, text: str) -> bool:
     """Tell whether a text names `name` as code, braces standing for any word within it."""
-    patterns = (
-        re.sub(r"\\\{[^}]*\\\}", "[^/]+", re.escape(span)) for span in spans(text) if not re.fullmatch(r"\{\w+\}", span)
-    )
+    patterns = (re.sub(r"\\\{[^}]*\\\}", "[^/]+", re.escape(span)) for span in spans(text) if not re.fullmatch(r"\{\w+\}", span))
     return any(re.fullmatch(pattern, name) for pattern in patterns)
 
 

@@ -27,9 +27,7 @@ PERMISSIVE = {
 }  # fmt: skip
 """Licences of packages that software under BSD-3-Clause may be installed with and import. MPL-2.0 binds changes of its own files alone."""
 
-REASONED = {
-    "docutils": "public domain, BSD-2-Clause and PSF-2.0; what of it is GPL, an Emacs mode, is not in the package"
-}
+REASONED = {"docutils": "public domain, BSD-2-Clause and PSF-2.0; what of it is GPL, an Emacs mode, is not in the package"}
 
 
 def pins(file: Path) -> dict[str, str]:
@@ -42,9 +40,7 @@ def licence_of(name: str) -> str:
     told = distribution(name).metadata
     if expression := told.get("License-Expression"):
         return str(expression)
-    classes = [
-        text.rpartition("::")[2].strip() for text in told.get_all("Classifier") or [] if text.startswith("License ::")
-    ]
+    classes = [text.rpartition("::")[2].strip() for text in told.get_all("Classifier") or [] if text.startswith("License ::")]
     named = classes or [(told.get("License") or "").strip().partition("\n")[0]]
     if not any(named):
         files = [file for file in distribution(name).files or [] if file.name.startswith("LICENSE")]
@@ -76,7 +72,5 @@ def text() -> str:
 
 if __name__ == "__main__":
     if "--check" in sys.argv:
-        sys.exit(
-            f"{FILE} is not what `python tests/licences.py` writes" if FILE.read_text(encoding="utf-8") != text() else 0
-        )
+        sys.exit(f"{FILE} is not what `python tests/licences.py` writes" if FILE.read_text(encoding="utf-8") != text() else 0)
     FILE.write_text(text(), encoding="utf-8")

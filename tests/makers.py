@@ -155,9 +155,7 @@ def write_plate(
     for key, pixels in fields.items():
         group = root.create_group("/".join(key))
         _image(group, pixels, "cyx", version, chunks, empty=empty)
-        omero = [
-            {"label": c, "color": "FFFFFF", "window": {"min": 0, "max": 1, "start": 0, "end": 1}} for c in channels
-        ]
+        omero = [{"label": c, "color": "FFFFFF", "window": {"min": 0, "max": 1, "start": 0, "end": 1}} for c in channels]
         _set(group, _multiscales("cyx", version) | {"omero": {"channels": omero, "version": version}}, version)
         of_field = (labels or {}).get(key, {})
         if of_field:
@@ -182,11 +180,7 @@ def _image(
     *,
     empty: bool = False,
 ) -> None:
-    names = (
-        {"dimension_names": list(axes)}
-        if version == "0.5"
-        else {"chunk_key_encoding": {"name": "v2", "separator": "/"}}
-    )
+    names = {"dimension_names": list(axes)} if version == "0.5" else {"chunk_key_encoding": {"name": "v2", "separator": "/"}}
     array = group.create_array(
         "0",
         shape=pixels.shape,

@@ -109,9 +109,7 @@ def shares_table(lift: float = 6.0) -> pd.DataFrame:
             share = min(0.95, 0.1 * factor + 0.01 * column)
             for region, part, area in (("spots", share, 0.1), ("background", 1 - share, 0.9)):
                 known = {"treatment": "drug", "call": called(column), "method": method, "region": region}
-                rows.append(
-                    key_of(row, column) | known | {"channel": "all", "share": part, "area": area, "lift": part / area}
-                )
+                rows.append(key_of(row, column) | known | {"channel": "all", "share": part, "area": area, "lift": part / area})
     return pd.DataFrame(rows)
 
 
@@ -136,9 +134,7 @@ def curves_table() -> pd.DataFrame:
             if column != 6:
                 for substitute in ("mean", "blur"):
                     drawn = {"deletion": (1 - shares) ** max(3 - number, 1), "insertion": shares ** (1 + number)}
-                    rows.append(
-                        key_of(row, column) | {"method": method, "substitute": substitute, "shares": shares} | drawn
-                    )
+                    rows.append(key_of(row, column) | {"method": method, "substitute": substitute, "shares": shares} | drawn)
     return pd.DataFrame(rows)
 
 

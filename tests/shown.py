@@ -18,16 +18,13 @@ SIDE, SPOT = 256, (64, 192)
 
 
 def make_results(folder: Path, channels: tuple[str, ...] = ("DNA",)) -> Path:
-    """Write plates ``p5`` and ``p4`` and ``results/seen``; all attribution lies in a disc around (y, x) = SPOT of well A/1. Runs in `folder`."""
+    """Write plates ``p5`` and ``p4`` and ``results/seen`` into `folder`; all attribution lies in a disc around SPOT (y, x) of well A/1."""
     results = folder / "results/seen"
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:SIDE, :SIDE]
     disc = ((y - SPOT[0]) ** 2 + (x - SPOT[1]) ** 2 < 30**2).astype(np.float32)[np.newaxis]
     for name, version in (("p5", "0.5"), ("p4", "0.4")):
-        grey = {
-            (r, c, "0"): rng.integers(0, 40000, (len(channels), SIDE, SIDE)).astype(np.uint16)
-            for r, c in (("A", "1"), ("B", "3"))
-        }
+        grey = {(r, c, "0"): rng.integers(0, 40000, (len(channels), SIDE, SIDE)).astype(np.uint16) for r, c in (("A", "1"), ("B", "3"))}
         plate = write_plate(folder / f"{name}.zarr", grey, channels=channels, version=version)
         _set_window(plate, version)
         source = Source(f"{name}.zarr")

@@ -83,9 +83,7 @@ class Executor(RemoteExecutor):
         command = f"cd {shlex.quote(str(Path.cwd()))} && {self._command(job)}"
         outputs = [Path(output) for output in job.output]
         newest = max((int(path.stat().st_mtime) + 1 for path in _inputs(job)), default=0)
-        self.tasks[name] = Task(
-            name, self.folder, command, options, outputs, newest, told.forgotten_after, told.resubmissions
-        )
+        self.tasks[name] = Task(name, self.folder, command, options, outputs, newest, told.forgotten_after, told.resubmissions)
         self.report_job_submission(SubmittedJobInfo(job, external_jobid=name))
 
     def _command(self, job: "JobExecutorInterface") -> str:

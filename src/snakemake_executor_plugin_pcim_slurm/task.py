@@ -132,7 +132,7 @@ class Task:
         self.submissions += 1
 
     def _word(self, files: set[str]) -> tuple[str, str]:
-        """Return how its owner, the last of its jobs that began, said that it ended (ok, stopped, failed, behind), "" if it did not, and a detail."""
+        """Return how the owner, the last job that began, said that it ended (ok, stopped, failed, behind; "" if not), and a detail."""
         if f"{self.name}.result" not in files or f"{self.name}.owner" not in files:
             return "", ""
         said = self._file("result").read_text(encoding="utf-8", errors="replace").split()
@@ -143,7 +143,7 @@ class Task:
         return (word, detail) if is_owner else ("", "")
 
     def _left_as_told(self) -> bool:
-        """Tell whether its outputs are those that it left when it said that it had ended: a run with other settings may have made them since."""
+        """Tell whether the outputs are those that the job left when it ended: a run with other settings may have made them since."""
         said = self._file("result").stat().st_mtime_ns
         return all(output.exists() and output.stat().st_mtime_ns <= said for output in self.outputs)
 

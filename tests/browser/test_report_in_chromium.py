@@ -98,9 +98,7 @@ def test_the_page_opens_fast_asks_nothing_and_fits(report: Path, look: Any, widt
     assert len(images) > 10
     assert min(images) > 0
     assert HOSTILE in seen.page.title(), "hostile text is shown as text"
-    ink, ground = (
-        seen.page.evaluate(f"getComputedStyle(document.body).{name}") for name in ("color", "backgroundColor")
-    )
+    ink, ground = (seen.page.evaluate(f"getComputedStyle(document.body).{name}") for name in ("color", "backgroundColor"))
     bright = [sum(int(part) for part in colour[4:-1].split(",")) for colour in (ink, ground)]
     assert (bright[0] < bright[1]) is (paper == "light")
 
@@ -114,7 +112,8 @@ def test_no_table_is_cut_off(report: Path, look: Any, width: int) -> None:
     tables = page.evaluate("""[...document.querySelectorAll('table')].map(table => {
         const around = table.closest('.scroll') ?? table.parentElement, { left, right } = table.getBoundingClientRect();
         const named = around.getAttribute('aria-label') ?? table.caption?.textContent ?? '';
-        return { named, hidden: Math.max(table.scrollWidth, right - left) - around.clientWidth, scrolls: getComputedStyle(around).overflowX === 'auto' };
+        return { named, hidden: Math.max(table.scrollWidth, right - left) - around.clientWidth,
+        scrolls: getComputedStyle(around).overflowX === 'auto' };
     })""")
     assert len(tables) > 10
     assert [one["named"] for one in tables if one["hidden"] > 0 and not one["scrolls"]] == []
@@ -138,11 +137,7 @@ def test_an_accessibility_audit_finds_nothing_serious(report: Path, look: Any, p
     draw_all(page)
     page.locator(".listing summary").first.click()
     found = Axe().run(page).response["violations"]
-    serious = {
-        one["id"]: [node["html"][:160] for node in one["nodes"][:3]]
-        for one in found
-        if one["impact"] in {"serious", "critical"}
-    }
+    serious = {one["id"]: [node["html"][:160] for node in one["nodes"][:3]] for one in found if one["impact"] in {"serious", "critical"}}
     assert serious == {}
 
 
@@ -169,9 +164,7 @@ def test_numbers_are_sorted_as_numbers_and_what_has_none_comes_last(report: Path
     table.locator("th button", has_text="Follow the exchange").click()
     assert table.locator("tbody tr td:nth-child(3) data").all_inner_texts() == ["0 of 10", "10 of 10"]
     table.locator("th button", has_text="Follow the control").click()
-    assert table.locator("tbody tr td:nth-child(1)").all_inner_texts() == ["spots", "background"], (
-        "no control comes last"
-    )
+    assert table.locator("tbody tr td:nth-child(1)").all_inner_texts() == ["spots", "background"], "no control comes last"
 
 
 def test_the_slider_fades_the_map_and_the_box_hides_the_outlines(report: Path, look: Any) -> None:

@@ -36,9 +36,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the site, where a warning is an error."""
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
-    done = subprocess.run(
-        command, cwd=ROOT, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -70,19 +68,13 @@ def look(chromium: Any, address: str) -> Iterator[Any]:
         context = chromium.new_context(viewport={"width": width, "height": 800}, color_scheme=paper)
         seen = Seen(context.new_page())
         seen.page.set_default_timeout(20_000)
-        seen.page.on(
-            "console", lambda said: seen.wrong.append(said.text) if said.type in {"error", "warning"} else None
-        )
+        seen.page.on("console", lambda said: seen.wrong.append(said.text) if said.type in {"error", "warning"} else None)
         seen.page.on("pageerror", lambda error: seen.wrong.append(str(error)))
         seen.page.on("requestfailed", lambda request: seen.wrong.append(f"failed: {request.url} {request.failure}"))
-        seen.page.on(
-            "response", lambda got: seen.wrong.append(f"{got.status} {got.url}") if got.status >= 400 else None
-        )
+        seen.page.on("response", lambda got: seen.wrong.append(f"{got.status} {got.url}") if got.status >= 400 else None)
         seen.page.on(
             "request",
-            lambda asked: (
-                None if asked.url.startswith((start or address, "data:", "blob:")) else seen.wrong.append(asked.url)
-            ),
+            lambda asked: None if asked.url.startswith((start or address, "data:", "blob:")) else seen.wrong.append(asked.url),
         )
         opened.append(seen)
         seen.page.goto((start or address) + "index.html", wait_until="load")
@@ -147,9 +139,7 @@ def faults_of(page: Any, width: int) -> list[Any]:
 
 
 @pytest.mark.parametrize(("width", "paper"), [(1280, "light"), (390, "dark")])
-def test_every_page_opens_without_a_complaint_or_a_request_elsewhere(
-    look: Any, address: str, width: int, paper: str
-) -> None:
+def test_every_page_opens_without_a_complaint_or_a_request_elsewhere(look: Any, address: str, width: int, paper: str) -> None:
     page, seen, faults = look(width, paper), [], {}
     for url in walk(page):
         name = url.removeprefix(address)
@@ -170,9 +160,7 @@ def test_search_finds_insertion(look: Any, built: Path, opened: str) -> None:
     page.locator(".md-search__input").press_sequentially("insertion")
     first = page.locator(".md-search-result__item a").first
     first.wait_for()
-    assert "method" in " ".join(
-        link.get_attribute("href") or "" for link in page.locator(".md-search-result__item a").all()
-    )
+    assert "method" in " ".join(link.get_attribute("href") or "" for link in page.locator(".md-search-result__item a").all())
     with page.expect_navigation(wait_until="load"):
         first.click()
     assert "insertion" in page.locator(".md-content").inner_text().lower()

@@ -153,9 +153,7 @@ def test_image_and_map_are_drawn_beside_each_other_and_over_each_other(look: Cal
     assert seen.page.locator("#told").inner_text() == ""
 
 
-def test_channels_have_the_colours_of_the_report(
-    chromium: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_channels_have_the_colours_of_the_report(chromium: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     results = make_results(tmp_path, channels=("DNA", "Reporter"))
     for file in tmp_path.glob("p5.zarr/*/*/0/zarr.json"):

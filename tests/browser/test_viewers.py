@@ -35,9 +35,7 @@ def plates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A plate of grey images and, beside it, its maps: all attribution lies in a disc around (y, x) = SPOT of well A/1."""
     folder = tmp_path_factory.mktemp("viewed")
     rng = np.random.default_rng(0)
-    fields = {
-        (r, c, "0"): rng.integers(90, 110, (1, SIDE, SIDE)).astype(np.uint16) for r, c in (("A", "1"), ("B", "3"))
-    }
+    fields = {(r, c, "0"): rng.integers(90, 110, (1, SIDE, SIDE)).astype(np.uint16) for r, c in (("A", "1"), ("B", "3"))}
     source = write_plate(folder / "p.zarr", fields, channels=("DNA",))
     maps = AttributionPlate(folder / "p_pcim.zarr")
     y, x = np.mgrid[:SIDE, :SIDE]
@@ -149,7 +147,8 @@ import subprocess
 neuroglancer.set_server_bind_address("127.0.0.1")
 viewer = neuroglancer.Viewer()
 with viewer.txn() as state:
-    state.layers["image"] = ImageLayer(source=f"zarr3://{address}/p.zarr/A/1/0", shader="void main() { emitGrayscale(float(toRaw(getDataValue())) / 300.0); }")
+    state.layers["image"] = ImageLayer(source=f"zarr3://{address}/p.zarr/A/1/0",
+    shader="void main() { emitGrayscale(float(toRaw(getDataValue())) / 300.0); }")
     state.layers["map"] = ImageLayer(
         source=f"zarr3://{address}/p_pcim.zarr/A/1/0", blend="additive", opacity=1.0,
         shader="void main() { float v = clamp(toRaw(getDataValue()) / 10.0, 0.0, 1.0); emitRGBA(vec4(v, v * 0.5, 0.0, v)); }",

@@ -78,9 +78,7 @@ class ClusterRun(Run):
         """Return the running attribute job of these wildcards."""
         lines = slurm.command("squeue", "--noheader", "--states=RUNNING", "--Format=JobID:12,Comment:200").splitlines()
         told = {line[12:].strip(): int(line[:12]) for line in lines}
-        return slurm.job(
-            next(number for words, number in told.items() if set(words.split()) >= {"attribute", *wildcards})
-        )
+        return slurm.job(next(number for words, number in told.items() if set(words.split()) >= {"attribute", *wildcards}))
 
 
 def new_campaign(folder: Path) -> ClusterRun:

@@ -51,9 +51,7 @@ class Slurm:
 
     @staticmethod
     def runs() -> bool:
-        return (
-            CONF.exists() and subprocess.run([SCRIPT, "status"], stderr=subprocess.DEVNULL, check=False).returncode == 0
-        )
+        return CONF.exists() and subprocess.run([SCRIPT, "status"], stderr=subprocess.DEVNULL, check=False).returncode == 0
 
     # ---- jobs
 
@@ -122,9 +120,7 @@ class Slurm:
     def picture(self) -> str:
         """Jobs and nodes in words, for a message."""
         try:
-            return (
-                self.command("squeue", "--states=all", seconds=5) + "\n" + self.command("sinfo", "-N", "-l", seconds=5)
-            )
+            return self.command("squeue", "--states=all", seconds=5) + "\n" + self.command("sinfo", "-N", "-l", seconds=5)
         except subprocess.SubprocessError as error:
             return f"and slurmctld does not answer: {error}"
 

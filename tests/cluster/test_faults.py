@@ -212,9 +212,7 @@ def test_slurmctld_is_killed_while_jobs_run(slurm: Slurm, campaign: ClusterRun, 
 def test_slurmctld_is_killed_while_jobs_are_submitted(slurm: Slurm, campaign: ClusterRun, start: Start) -> None:
     process = start(campaign)
     slurm.wait_until(lambda: any(job.name.startswith("pcim-attribute") for job in slurm.jobs()), "a job is there")
-    slurm.kill(
-        "slurmctld"
-    )  # it had no time to save them: they are forgotten, run on, and their numbers are given again
+    slurm.kill("slurmctld")  # it had no time to save them: they are forgotten, run on, and their numbers are given again
     time.sleep(10)
     slurm.start("slurmctld")
     assert "is submitted again: SLURM knows no job" in finish(campaign, process)
@@ -238,9 +236,7 @@ def test_a_job_at_its_time_limit_is_told_before_and_gets_more(slurm: Slurm, camp
     assert "TIMEOUT" in finish(campaign, process)
 
 
-def test_a_job_that_is_told_of_its_end_saves_what_it_has_and_the_next_goes_on(
-    slurm: Slurm, campaign: ClusterRun, start: Start
-) -> None:
+def test_a_job_that_is_told_of_its_end_saves_what_it_has_and_the_next_goes_on(slurm: Slurm, campaign: ClusterRun, start: Start) -> None:
     campaign.changes = {"retries": 0}
     process = start(campaign)
     first = campaign.at_work(slurm)
@@ -250,9 +246,7 @@ def test_a_job_that_is_told_of_its_end_saves_what_it_has_and_the_next_goes_on(
     assert slurm.job(first.id).state == "FAILED"
 
 
-def test_snakemake_killed_and_the_same_command_again_adopts_the_jobs(
-    slurm: Slurm, campaign: ClusterRun, start: Start
-) -> None:
+def test_snakemake_killed_and_the_same_command_again_adopts_the_jobs(slurm: Slurm, campaign: ClusterRun, start: Start) -> None:
     process = start(campaign)
     before = campaign.at_work(slurm).id
     crash(process)
@@ -286,9 +280,7 @@ def test_settings_that_changed_meanwhile_end_the_orphans(slurm: Slurm, campaign:
     assert slurm.job(orphan).state == "CANCELLED"
 
 
-def test_settings_that_changed_and_changed_back_leave_no_maps_of_the_others(
-    slurm: Slurm, campaign: ClusterRun, start: Start
-) -> None:
+def test_settings_that_changed_and_changed_back_leave_no_maps_of_the_others(slurm: Slurm, campaign: ClusterRun, start: Start) -> None:
     process = start(campaign)
     campaign.at_work(slurm)
     crash(process)
@@ -322,9 +314,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", place], check=True)
 
 
-def test_a_disk_that_is_full_for_a_minute(
-    slurm: Slurm, undisturbed: ClusterRun, small_disk: Path, start: Start
-) -> None:
+def test_a_disk_that_is_full_for_a_minute(slurm: Slurm, undisturbed: ClusterRun, small_disk: Path, start: Start) -> None:
     campaign = undisturbed.copy(small_disk / "campaign")
     process = start(campaign)
     campaign.at_work(slurm)

@@ -8,12 +8,18 @@ import re
 _WORDS = re.compile(rb"[A-Za-z0-9_.+-]+|\s+|.", re.DOTALL)
 
 HOSTILE = [
-    b"", b"0", b"-1", b"1", b"2", b"999", b"1e400", b"-1e400", b"nan", b"NaN", b"Infinity", b"1.5", b"9" * 30, b"9" * 5000, b"0x_", b"1:60", b"null",
-    b"true", b"~", b"[]", b"{}", b"[[[[", b"]" * 9, b"{}" * 9, b"..", b"../../../etc/passwd", b"/etc/passwd", b"C:\\x", b"con", b"\0", b"\\u0000",
-    b"\\ud800", b"\x1b[2J", b"\xff\xfe", b"\xef\xbb\xbf", "\u202e".encode(), b"\xc3\xa9", b"<script>", b"&lt;", b"&#0;", b"&x;", b"<!DOCTYPE a>",
-    b"]]>", b"<!--", b"\"", b"'", b",", b"\t", b"\n", b"\r", b"\r\n", b" ", b"*a", b"&a ", b"<<: ", b"!!int ", b"!!float ", b"!!bool ", b"!!timestamp ",
-    b"!!binary ", b"!!set ", b"!!omap ", b"!!python/object:os.system ", b"? ", b"- ", b": ", b"|", b">", b"%YAML 9.9\n", b"---\n", b"A" * 300, b"[" * 2000,
-    b"<a>" * 2000, b"2001-99-99", b"12:99:99", b"s3://u:p@h/x", b"https://h/x?X-Amz-Signature=1", b"max", b"mean", b"=cmd()", b"\xed\xa0\x80",
+    b"", b"0", b"-1", b"1", b"2", b"999", b"1e400", b"-1e400", b"nan", b"NaN", b"Infinity", b"1.5", b"9" * 30, b"9" * 5000, b"0x_",
+    b"1:60", b"null",
+    b"true", b"~", b"[]", b"{}", b"[[[[", b"]" * 9, b"{}" * 9, b"..", b"../../../etc/passwd", b"/etc/passwd", b"C:\\x", b"con", b"\0",
+    b"\\u0000",
+    b"\\ud800", b"\x1b[2J", b"\xff\xfe", b"\xef\xbb\xbf", "\u202e".encode(), b"\xc3\xa9", b"<script>", b"&lt;", b"&#0;", b"&x;",
+    b"<!DOCTYPE a>",
+    b"]]>", b"<!--", b"\"", b"'", b",", b"\t", b"\n", b"\r", b"\r\n", b" ", b"*a", b"&a ", b"<<: ", b"!!int ", b"!!float ", b"!!bool ",
+    b"!!timestamp ",
+    b"!!binary ", b"!!set ", b"!!omap ", b"!!python/object:os.system "
+                                         b"", b"? ", b"- ", b": ", b"|", b">", b"%YAML 9.9\n", b"---\n", b"A" * 300, b"[" * 2000,
+    b"<a>" * 2000, b"2001-99-99", b"12:99:99", b"s3://u:p@h/x", b"https://h/x?X-Amz-Signature=1", b"max", b"mean", b"=cmd()",
+    b"\xed\xa0\x80",
 ]  # fmt: skip
 
 

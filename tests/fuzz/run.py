@@ -197,9 +197,7 @@ def main() -> None:
         asked.found.rmdir()  # where nothing was found
     clean()
     seconds = round(time.monotonic() - begun)
-    sys.stdout.write(
-        json.dumps({"target": asked.target, **counts, "seconds": seconds, "findings": dict(findings)}) + "\n"
-    )
+    sys.stdout.write(json.dumps({"target": asked.target, **counts, "seconds": seconds, "findings": dict(findings)}) + "\n")
     sys.exit(int(bool(findings)))
 
 

@@ -328,11 +328,13 @@ _OPERETTA = _HEAD + (
     b'<EvaluationInputData xmlns="http://www.perkinelmer.com/PEHH/HarmonyV5"><Plates><Plate><PlateRows>16</PlateRows>'
     b'<PlateColumns>24</PlateColumns></Plate></Plates><Maps><Map><Entry ChannelID="1"><ChannelName>DNA</ChannelName></Entry></Map></Maps>'
     b"<Images><Image><id>x</id><URL>a.tiff</URL><Row>2</Row><Col>3</Col><FieldID>1</FieldID><PlaneID>1</PlaneID><TimepointID>0</TimepointID>"
-    b'<ChannelID>1</ChannelID><ImageResolutionX Unit="m">6.5E-07</ImageResolutionX><ImageResolutionY Unit="m">5E-07</ImageResolutionY></Image>'
+    b'<ChannelID>1</ChannelID><ImageResolutionX Unit="m">6.5E-07</ImageResolutionX><ImageResolutionY '
+    b'Unit="m">5E-07</ImageResolutionY></Image>'
     b"</Images></EvaluationInputData>"
 )
 _CELLVOYAGER = BETWEEN.join([
-    _HEAD + b'<bts:MeasurementData xmlns:bts="http://www.yokogawa.co.jp/BTS/BTSSchema/1.0"><bts:MeasurementRecord bts:Type="IMG" bts:Row="2" '
+    _HEAD + b'<bts:MeasurementData xmlns:bts="http://www.yokogawa.co.jp/BTS/BTSSchema/1.0"><bts:MeasurementRecord bts:Type="IMG" '
+            b'bts:Row="2" '
     b'bts:Column="3" bts:FieldIndex="1" bts:TimePoint="1" bts:ZIndex="1" bts:Ch="1">a.tif</bts:MeasurementRecord></bts:MeasurementData>',
     _HEAD + b'<bts:MeasurementDetail xmlns:bts="http://www.yokogawa.co.jp/BTS/BTSSchema/1.0" bts:RowCount="16" bts:ColumnCount="24">'
     b'<bts:MeasurementChannel bts:HorizontalPixelDimension="0.325" bts:VerticalPixelDimension="0.325"/></bts:MeasurementDetail>',
@@ -340,7 +342,8 @@ _CELLVOYAGER = BETWEEN.join([
 _OME = _HEAD + (
     b'<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Plate ID="Plate:0" Rows="8" Columns="12"><Well ID="Well:0" Row="0" '
     b'Column="1"><WellSample ID="WellSample:0" Index="0"><ImageRef ID="Image:0"/></WellSample></Well></Plate><Image ID="Image:0"><Pixels '
-    b'DimensionOrder="XYCZT" SizeC="2" SizeZ="1" SizeT="1" PhysicalSizeX="650" PhysicalSizeXUnit="nm" PhysicalSizeY="0.5"><Channel Name="DNA"/>'
+    b'DimensionOrder="XYCZT" SizeC="2" SizeZ="1" SizeT="1" PhysicalSizeX="650" PhysicalSizeXUnit="nm" PhysicalSizeY="0.5"><Channel '
+    b'Name="DNA"/>'
     b'<TiffData FirstC="0" IFD="0" PlaneCount="2"><UUID FileName="a.tif">x</UUID></TiffData></Pixels></Image></OME>'
 )
 _TILES = BETWEEN.join([
@@ -371,7 +374,8 @@ TARGETS = {
     "plate_04": Target(lambda data: _survey("v2", data), [_small_plate("0.4")], PLATE),
     "plate_05": Target(lambda data: _survey("v3", data), [_small_plate("0.5")], PLATE),
     "operetta": Target(lambda data: _export("operetta", ["Images/Index.idx.xml"], data), [_OPERETTA], (NgffError,)),
-    "cellvoyager": Target(lambda data: _export("cellvoyager", ["MeasurementData.mlf", "MeasurementDetail.mrf"], data), [_CELLVOYAGER], (NgffError,)),
+    "cellvoyager": Target(lambda data: _export("cellvoyager", ["MeasurementData.mlf", "MeasurementDetail.mrf"], data), [_CELLVOYAGER],
+    (NgffError,)),
     "ometiff": Target(lambda data: _export("ometiff", ["p.companion.ome"], data), [_OME], (NgffError,)),
     "tiles": Target(lambda data: _export("tiles", ["tiles.csv", "acquisition_details.toml"], data), [_TILES], (NgffError,)),
     "imagexpress": Target(imagexpress, [_HTD], (NgffError,)),

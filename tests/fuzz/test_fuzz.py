@@ -1,4 +1,4 @@
-"""Every reader of what others wrote, on what broke one once and on fresh mutants: it accepts or refuses, soon, in words that callers catch."""
+"""Every reader of foreign files, on what broke one once and on fresh mutants: it accepts, or refuses by an error that callers catch."""
 
 from __future__ import annotations
 

@@ -35,9 +35,7 @@ run.main()
     ("seed", "found"),
     [("crash", "crash: ended with 77"), ("much", "MemoryError: ''"), ("word", "KeyError: \"'word'\""), ("good", None)],
 )
-def test_a_long_run_keeps_what_breaks_a_reader_in_its_folder_alone(
-    tmp_path: Path, seed: str, found: str | None
-) -> None:
+def test_a_long_run_keeps_what_breaks_a_reader_in_its_folder_alone(tmp_path: Path, seed: str, found: str | None) -> None:
     pytest.importorskip("atheris", reason="long runs need atheris")
     here, temporary, kept = tmp_path / "here", tmp_path / "tmp", tmp_path / "found"
     here.mkdir()

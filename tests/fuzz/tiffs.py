@@ -25,7 +25,5 @@ def made_tiffs() -> list[bytes]:
         tifffile.imwrite(stream, pixels, photometric="minisblack", **form)
         made.append(stream.getvalue())
     floats = io.BytesIO()
-    tifffile.imwrite(
-        floats, np.ones((2, 20, 24), np.float32), photometric="minisblack", compression="lzw", predictor=True
-    )
+    tifffile.imwrite(floats, np.ones((2, 20, 24), np.float32), photometric="minisblack", compression="lzw", predictor=True)
     return [*made, floats.getvalue()]

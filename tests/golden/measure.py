@@ -94,9 +94,7 @@ class View:
         target = self.classifier.class_index(["spot"])
         settings = AttributeSettings(peers=PeerSettings(occlusion_px=8, rise_masks=100), batch_size=1)
         return {
-            name: next(iter(explain_each(self.classifier, name, images, target, [1], settings)))[1]
-            .channel_maps[0]
-            .numpy()
+            name: next(iter(explain_each(self.classifier, name, images, target, [1], settings)))[1].channel_maps[0].numpy()
             for name in self.METHODS
         }
 

@@ -50,7 +50,7 @@ ROUNDED = {
 
 
 class Rounding(TorchDispatchMode):
-    """Multiplies what these operations return, below the gradients too, by 1 + `coarse` * (a standard normal number), element by element."""
+    """Multiplies each element that these operations return, below the gradients too, by 1 + `coarse` * (a standard normal number)."""
 
     def __init__(self, seed: int, coarse: float = COARSE) -> None:
         super().__init__()
@@ -75,9 +75,7 @@ def measure_so() -> dict[str, Any]:
 
 def measured_in(variant: dict[str, str]) -> dict[str, Any]:
     """Measure in a process of its own, whose libraries read the variant when they start."""
-    done = subprocess.run(
-        [sys.executable, __file__, "once"], env=os.environ | variant, stdout=subprocess.PIPE, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, __file__, "once"], env=os.environ | variant, stdout=subprocess.PIPE, text=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
@@ -101,8 +99,7 @@ def main() -> None:
     apart = [distances(measured_in(variant), usual) for variant in VARIANTS.values()]
     apart += [distances(measured_coarsely(seed), usual) for seed in SEEDS]
     spread = {
-        stage: {name: float(f"{max(one[stage][name] for one in apart):.1e}") for name in known["numbers"]}
-        for stage, known in usual.items()
+        stage: {name: float(f"{max(one[stage][name] for one in apart):.1e}") for name in known["numbers"]} for stage, known in usual.items()
     }
     measure.SPREAD.write_text(json.dumps(spread, indent=1) + "\n")
 

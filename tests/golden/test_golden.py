@@ -105,11 +105,7 @@ MOVES: list[tuple[str, Any, str, Any]] = [
 
 
 @pytest.mark.parametrize(("stage", "owner", "name", "other"), MOVES, ids=[f"{m[0]}-{m[2]}" for m in MOVES])
-def test_whatever_moves_in_a_stage_is_noticed(
-    stage: str, owner: Any, name: str, other: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_whatever_moves_in_a_stage_is_noticed(stage: str, owner: Any, name: str, other: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(owner, name, other)
-    with pytest.raises(
-        (AssertionError, classifier.ModelError)
-    ):  # a job itself refuses a classifier that gives other logits
+    with pytest.raises((AssertionError, classifier.ModelError)):  # a job itself refuses a classifier that gives other logits
         assert_still(stage, golden.measure([stage])[stage])

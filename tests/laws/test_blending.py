@@ -66,9 +66,7 @@ def test_the_literal_stack_is_the_fused_layer_in_value_and_gradient(
     torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-6, atol=1e-6)
 
 
-def test_a_step_is_the_gradient_of_the_stated_loss_through_the_literal_stack(
-    detector: nn.Module, images: torch.Tensor
-) -> None:
+def test_a_step_is_the_gradient_of_the_stated_loss_through_the_literal_stack(detector: nn.Module, images: torch.Tensor) -> None:
     """The chain rule that one backward pass of the margins stands for, against autograd through the whole stack."""
     small, targets = images[:4, :, 8:24, 8:24], torch.tensor([0, 1, 0, 1])
     backgrounds = gaussian_blur(small, 2.0, edges="reflect"), torch.zeros_like(small)
@@ -92,9 +90,7 @@ def test_a_step_is_the_gradient_of_the_stated_loss_through_the_literal_stack(
 def test_keep_and_drop_part_the_image_between_them() -> None:
     images, backgrounds = torch.rand(2, 2, 5, 5), torch.rand(2, 2, 5, 5)
     weights = torch.rand(2, 1, 5, 5)
-    torch.testing.assert_close(
-        keep(images, backgrounds, weights) + drop(images, backgrounds, weights), images + backgrounds
-    )
+    torch.testing.assert_close(keep(images, backgrounds, weights) + drop(images, backgrounds, weights), images + backgrounds)
     torch.testing.assert_close(keep(images, backgrounds, torch.ones(2, 1, 5, 5)), images)
     torch.testing.assert_close(drop(images, backgrounds, 3 * torch.ones(2, 1, 5, 5)), backgrounds)
 
@@ -129,9 +125,7 @@ def maps_of(detector: nn.Module, images: torch.Tensor, slots: int = 8) -> torch.
     return read_out(blend.weights, blend.evidence, images.abs().sum(1, keepdim=True))
 
 
-def test_company_and_order_change_nothing_to_the_last_bit_at_one_batch_shape(
-    detector: nn.Module, images: torch.Tensor
-) -> None:
+def test_company_and_order_change_nothing_to_the_last_bit_at_one_batch_shape(detector: nn.Module, images: torch.Tensor) -> None:
     together = maps_of(detector, images)
     order = torch.tensor([3, 0, 7, 5, 1, 2, 6, 4])
     assert torch.equal(maps_of(detector, images[order]), together[order])
@@ -151,9 +145,7 @@ def test_another_batch_shape_moves_a_map_by_rounding_alone(images: torch.Tensor)
         assert ((other - together).abs().amax((1, 2, 3)) <= 1e-5 * together.amax((1, 2, 3))).all()
 
 
-def test_how_often_the_host_looks_changes_nothing(
-    detector: nn.Module, images: torch.Tensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_how_often_the_host_looks_changes_nothing(detector: nn.Module, images: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     often = blend_of(detector, images, 3)
     monkeypatch.setitem(optimiser.LOOK_EVERY, "cpu", 7)
     seldom = blend_of(detector, images, 3)
@@ -162,9 +154,7 @@ def test_how_often_the_host_looks_changes_nothing(
     torch.testing.assert_close(often.losses, seldom.losses, rtol=0, atol=0, equal_nan=True)
 
 
-def test_a_view_stops_when_it_has_settled_and_at_the_last_step_otherwise(
-    detector: nn.Module, images: torch.Tensor
-) -> None:
+def test_a_view_stops_when_it_has_settled_and_at_the_last_step_otherwise(detector: nn.Module, images: torch.Tensor) -> None:
     blend = blend_of(detector, images, 8)
     assert bool(blend.settled.any())
     assert (blend.steps[blend.settled] <= SETTINGS.steps).all()
@@ -175,9 +165,7 @@ def test_a_view_stops_when_it_has_settled_and_at_the_last_step_otherwise(
     assert not bool(short.settled.any())
 
 
-def test_the_weights_stay_between_0_and_1_and_start_at_the_image_itself(
-    detector: nn.Module, images: torch.Tensor
-) -> None:
+def test_the_weights_stay_between_0_and_1_and_start_at_the_image_itself(detector: nn.Module, images: torch.Tensor) -> None:
     blend = blend_of(detector, images, 8)
     assert 0 <= float(blend.weights.min()) <= float(blend.weights.max()) <= 1 + 1e-6
     targets = detector(images).argmax(1)

@@ -72,9 +72,7 @@ def test_chunks_last_as_long_as_asked_for_and_make_no_more_jobs_than_allowed(  #
     assert made <= jobs or len(chunks) == 1
     assert seconds <= 60 * minutes * (1 + 1e-9) or longest == 1 or "jobs_per_plate" in why
     if "jobs_per_plate" in why:  # one chunk more, each a well smaller, would have been too many
-        assert (
-            made + models * (methods + 2) * (math.ceil(len(wells) / max(1, size - 1)) - len(chunks)) > jobs or size == 1
-        )
+        assert made + models * (methods + 2) * (math.ceil(len(wells) / max(1, size - 1)) - len(chunks)) > jobs or size == 1
 
 
 @given(many=st.integers(1, 384), few=st.integers(1, 384), planned=st.integers(0, 60))
@@ -94,9 +92,7 @@ def test_a_campaign_of_a_hundred_large_plates_is_at_most_5000_jobs_whatever_its_
     size, why = ChunkSizes(settings, contracts, dict).of(plate, seen, WELLS, 0)
     assert "jobs_per_plate (49) allows" in why
     assert "60 s a map, assumed (budget.seconds_per_view)" in why
-    campaign = Campaign(
-        settings, {"p": plate}, contracts, {"p": PlatePlan(plate.source, seen, plan_chunks(WELLS, size))}
-    )
+    campaign = Campaign(settings, {"p": plate}, contracts, {"p": PlatePlan(plate.source, seen, plan_chunks(WELLS, size))})
     found = cost.costs(campaign, Path("nowhere"))
     assert 100 * found.pop("p").jobs + sum(cost.jobs for cost in found.values()) <= 5000
 
@@ -120,9 +116,7 @@ def test_wells_per_chunk_is_what_it_says() -> None:
 @given(st.integers(1, 4), st.sampled_from([["call"], ["call", "x"]]), st.floats(0.01, 1))
 def test_a_chunk_is_as_large_as_its_selection_is_small(per_well: int, targets: list[str], fraction: float) -> None:
     select = {"per_well": per_well, "fraction": fraction}
-    settings = config(
-        1, 1, attribute={"methods": ["pcim"], "targets": targets, "select": select}, jobs_per_plate=10_000
-    )
+    settings = config(1, 1, attribute={"methods": ["pcim"], "targets": targets, "select": select}, jobs_per_plate=10_000)
     contract = Contract.model_validate(CONTRACT)
     seen, plate = survey(WELLS, 9), entry(WELLS)
     size, _ = ChunkSizes(settings, {"m0": contract}, lambda: {"m0": 20.0}).of(plate, seen, WELLS, 0)

@@ -60,9 +60,7 @@ def test_stitched_views_have_no_seam_and_every_pixel_counts_once(size: tuple[int
     for box in boxes:
         np.testing.assert_array_equal(assembly.views()[box.name][:2], whole[:, *box.slices])
     assert np.isnan(assembly.views()[boxes[0].name][2:]).all()
-    assert assembly.are_views_apart == (
-        len(boxes) > 1 and (min(size) // 3 > 0 or any(s % n for s, n in zip(shape, size, strict=True)))
-    )
+    assert assembly.are_views_apart == (len(boxes) > 1 and (min(size) // 3 > 0 or any(s % n for s, n in zip(shape, size, strict=True))))
 
 
 def test_a_field_smaller_than_the_view_is_refused() -> None:

@@ -9,9 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-CODE = [
-    path for folder in ("src", "workflow", "example", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))
-]
+CODE = [path for folder in ("src", "workflow", "example", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))]
 RULES = sorted([ROOT / "Snakefile", *(ROOT / "workflow").rglob("*.smk"), ROOT / "workflow/Snakefile"])
 
 FORBIDDEN_MODULES = (
@@ -32,7 +30,8 @@ FORBIDDEN_CALLS = {
     "eval": "runs text", "exec": "runs text", "compile": "runs text", "__import__": "imports by a text", "os.system": "starts a shell",
     "os.popen": "starts a shell", "subprocess.getoutput": "starts a shell", "subprocess.getstatusoutput": "starts a shell",
     "asyncio.create_subprocess_shell": "starts a shell", "yaml.load": "makes objects", "yaml.load_all": "makes objects",
-    "yaml.full_load": "makes objects", "yaml.unsafe_load": "makes objects", "pd.read_pickle": "unpickles", "pandas.read_pickle": "unpickles", "torch.hub.load": "runs code", "tempfile.mktemp": "a name that another may take first",
+    "yaml.full_load": "makes objects", "yaml.unsafe_load": "makes objects", "pd.read_pickle": "unpickles",
+    "pandas.read_pickle": "unpickles", "torch.hub.load": "runs code", "tempfile.mktemp": "a name that another may take first",
 }  # fmt: skip
 FORBIDDEN_WORDS = {"UnsafeLoader", "FullLoader", "Unpickler", "read_pickle", "to_pickle"}
 IMPORTS_BY_NAME = {
@@ -91,9 +90,7 @@ def faults(tree: ast.AST, where: str) -> Iterator[str]:
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
             quiet = where.startswith("src") and _only_for_types(tree, node)
-            yield from (
-                f"imports {name}" for name in names if name.partition(".")[0] in FORBIDDEN_MODULES and not quiet
-            )
+            yield from (f"imports {name}" for name in names if name.partition(".")[0] in FORBIDDEN_MODULES and not quiet)
         if isinstance(node, ast.Attribute | ast.Name):
             word = node.attr if isinstance(node, ast.Attribute) else node.id
             yield from [word] * (word in FORBIDDEN_WORDS)
@@ -117,9 +114,7 @@ def faults(tree: ast.AST, where: str) -> Iterator[str]:
 
 def _only_for_types(tree: ast.AST, node: ast.stmt) -> bool:
     """Tell whether an import is for annotations alone."""
-    blocks = [
-        found.body for found in ast.walk(tree) if isinstance(found, ast.If) and dotted(found.test) == "TYPE_CHECKING"
-    ]
+    blocks = [found.body for found in ast.walk(tree) if isinstance(found, ast.If) and dotted(found.test) == "TYPE_CHECKING"]
     return any(node in block for block in blocks)
 
 
@@ -132,9 +127,11 @@ def test_no_module_runs_what_it_reads(path: Path) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "import pickle", "from joblib import load", "import xml.etree.ElementTree as ET", "torch.load(path)", "torch.load(p, weights_only=False)",
+        "import pickle", "from joblib import load", "import xml.etree.ElementTree as "
+                                                    "ET", "torch.load(path)", "torch.load(p, weights_only=False)",
         "np.load(p, allow_pickle=True)", "np.load(p, allow_pickle=asked)", "yaml.load(text, Loader)", "yaml.load(text, yaml.UnsafeLoader)",
-        "eval(text)", "os.system(text)", "subprocess.run(text, shell=True)", "pd.read_pickle(p)", "importlib.import_module(text)", "torch.jit.load(p)",
+        "eval(text)", "os.system(text)", "subprocess.run(text, "
+                                         "shell=True)", "pd.read_pickle(p)", "importlib.import_module(text)", "torch.jit.load(p)",
         "torch.export.load(p)",
     ],
 )  # fmt: skip
@@ -145,20 +142,13 @@ def test_the_law_sees_each_of_these(line: str) -> None:
 def test_what_others_wrote_is_parsed_where_it_is_bounded_alone() -> None:
     for path in sorted((ROOT / "src/pcim").rglob("*.py")):
         name = path.relative_to(ROOT / "src/pcim").as_posix()
-        calls = {
-            dotted(node.func)
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-            if isinstance(node, ast.Call)
-        }
+        calls = {dotted(node.func) for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)}
         assert not {parser for parser in PARSERS.keys() & calls if name not in PARSERS[parser]}, name
         assert not (name.startswith(READS_INPUTS) and PARQUET & calls), name
 
 
 def test_every_parser_that_the_law_knows_is_called() -> None:
-    text = {
-        path.relative_to(ROOT / "src/pcim").as_posix(): path.read_text(encoding="utf-8")
-        for path in (ROOT / "src/pcim").rglob("*.py")
-    }
+    text = {path.relative_to(ROOT / "src/pcim").as_posix(): path.read_text(encoding="utf-8") for path in (ROOT / "src/pcim").rglob("*.py")}
     for parser, names in PARSERS.items():
         assert all(f"{parser}(" in text[name] for name in names), parser
 
@@ -166,6 +156,4 @@ def test_every_parser_that_the_law_knows_is_called() -> None:
 def test_no_rule_starts_a_shell_or_runs_code_of_its_own() -> None:
     for path in RULES:
         words = [line.strip().partition("#")[0] for line in path.read_text(encoding="utf-8").splitlines()]
-        assert not [
-            word for word in words if word.startswith(("shell:", "run:", "wrapper:", "notebook:", "cwl:", "shell("))
-        ], path
+        assert not [word for word in words if word.startswith(("shell:", "run:", "wrapper:", "notebook:", "cwl:", "shell("))], path

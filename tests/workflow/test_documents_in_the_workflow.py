@@ -1,8 +1,8 @@
 """The documentation's commands and Python, run in the order of each page in a folder that looks like a clone; and the files that a
 campaign leaves, each of them named by docs/formats.md.
 
-What is replaced in a command is SUBSTITUTIONS and nothing else. What a reader has made by then is in the folder: the environment, `my/` with
-plates, a classifier and a config, and that campaign's results (the planted one of the tests), which also stand for the example's.
+What is replaced in a command is SUBSTITUTIONS and nothing else. What a reader has made by then is in the folder: the environment, `my/`
+with plates, a classifier and a config, and that campaign's results (the planted one of the tests), which also stand for the example's.
 """
 
 from __future__ import annotations
@@ -69,9 +69,7 @@ def run(folder: Path, *command: str) -> None:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     python_path = os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests")])
     environment = os.environ | {"PATH": path, "PYTHONPATH": python_path, "EDITOR": "true"}
-    done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=600
-    )
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, f"{command[-1]}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
 
 

@@ -28,9 +28,7 @@ def as_export(plate: Path, folder: Path) -> Path:
         pixels = FieldImage.open(Source(str(plate)), f"{well[0]}/{well[1]}/{name}").read()
         for wave, plane in enumerate(pixels, 1):
             tifffile.imwrite(folder / f"x_{well[0]}{int(well[1]):02d}_s1_w{wave}.TIF", plane)
-    (folder / "x.HTD").write_text(
-        '"XWells", 12\n"YWells", 8\n"WaveName1", "DNA"\n"WaveName2", "Reporter"\n', encoding="latin-1"
-    )
+    (folder / "x.HTD").write_text('"XWells", 12\n"YWells", 8\n"WaveName1", "DNA"\n"WaveName2", "Reporter"\n', encoding="latin-1")
     return folder
 
 
@@ -39,9 +37,7 @@ def test_an_export_is_converted_explained_and_reported(make_run: Any, tmp_path: 
     inputs = tmp_path / "inputs"
     export = as_export(inputs / "plate1.zarr", inputs / "exported plate #1")
     (export / "x_B02_s1_w1.TIF").write_bytes(b"")
-    (inputs / "plates.tsv").write_text(
-        f"plate\tpath\tplatemap\tformat\nplate1\t{export}\t{inputs / 'plate1.csv'}\timagexpress\n"
-    )
+    (inputs / "plates.tsv").write_text(f"plate\tpath\tplatemap\tformat\nplate1\t{export}\t{inputs / 'plate1.csv'}\timagexpress\n")
     contract = inputs / "model/model.yaml"
     told = yaml.safe_load(contract.read_text())
     told["input"] |= {

@@ -82,18 +82,14 @@ def test_a_folder_of_wheels_is_enough_where_no_index_can_be_reached(tmp_path: Pa
 
 def test_a_wheel_holds_the_package_and_its_workflow_and_nothing_else(built: Path) -> None:
     sources = {str(path.relative_to(REPOSITORY / "src")) for path in files_of(REPOSITORY / "src")}
-    workflow = {
-        f"pcim/_workflow/{path.relative_to(REPOSITORY)}" for name in CARRIED for path in files_of(REPOSITORY / name)
-    }
+    workflow = {f"pcim/_workflow/{path.relative_to(REPOSITORY)}" for name in CARRIED for path in files_of(REPOSITORY / name)}
     with ZipFile(next(built.glob("*.whl"))) as wheel:
         names = set(wheel.namelist())
         about = {name for name in names if name.startswith(f"pcim-{pcim.__version__}.dist-info/")}
         metadata = message_from_bytes(wheel.read(f"pcim-{pcim.__version__}.dist-info/METADATA"))
     assert names - about == sources | workflow
     assert {"pcim/py.typed", "pcim/_workflow/profiles/slurm/profile.yaml"} <= names
-    assert (
-        metadata["Version"] == pcim.__version__ == yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())["version"]
-    )
+    assert metadata["Version"] == pcim.__version__ == yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())["version"]
     for licence in metadata.get_all("License-File"):
         assert f"pcim-{pcim.__version__}.dist-info/licenses/{licence}" in about
     assert "LICENSE" in metadata.get_all("License-File")
@@ -126,9 +122,7 @@ def test_an_editable_install_uses_the_workflow_of_the_clone(tmp_path: Path) -> N
         assert wheel.read("_pcim.pth").decode() == str(REPOSITORY / "src")
 
 
-def test_an_installed_package_runs_its_workflow_in_an_empty_folder_and_writes_only_there(
-    python: Path, tmp_path: Path
-) -> None:
+def test_an_installed_package_runs_its_workflow_in_an_empty_folder_and_writes_only_there(python: Path, tmp_path: Path) -> None:
     inputs, folder = tmp_path / "inputs", tmp_path / "campaign"
     inputs.mkdir()
     folder.mkdir()
@@ -146,10 +140,7 @@ def test_an_installed_package_runs_its_workflow_in_an_empty_folder_and_writes_on
     assert snakefile == str(site / "_workflow/Snakefile")
     run = (python, "-m", "snakemake", "--snakefile", snakefile, "--configfile", "config.yaml")
     told = call(*run, "--profile", where("slurm"), "--dry-run", cwd=folder)
-    assert (
-        f"Using profiles {site}/_workflow/profiles/slurm and workflow specific profile {site}/_workflow/profiles/default"
-        in told
-    )
+    assert f"Using profiles {site}/_workflow/profiles/slurm and workflow specific profile {site}/_workflow/profiles/default" in told
     assert not (folder / "results").exists()
     call(*run, "--until", "ingest", cwd=folder)
     fields = pd.read_parquet(folder / f"results/{values['campaign']}/ingest/plate1/fields.parquet")

@@ -112,9 +112,7 @@ def test_an_added_plate_is_the_only_one_worked_on(make_run: Any, tmp_path: Path)
     assert any("plate2_pcim" in name for name in new)
 
 
-def test_chunks_of_any_size_give_the_same_maps_and_no_more_files_than_the_dry_run_told(
-    make_run: Any, undisturbed: Any
-) -> None:
+def test_chunks_of_any_size_give_the_same_maps_and_no_more_files_than_the_dry_run_told(make_run: Any, undisturbed: Any) -> None:
     run = make_run()
     del run.values["wells_per_chunk"]
     run.values |= {
@@ -143,9 +141,7 @@ def wait_for(run: Any, process: Any, pattern: str) -> None:
     ["logs/ingest/*.log", "attribute/spots/pcim/plate1/.*.journal.jsonl", "aggregate/spots/plate1/shares.parquet"],
     ids=["at the start", "while maps are learnt", "near the end"],
 )
-def test_after_a_kill_the_same_command_finishes_with_the_same_maps(
-    make_run: Any, undisturbed: Any, moment: str
-) -> None:
+def test_after_a_kill_the_same_command_finishes_with_the_same_maps(make_run: Any, undisturbed: Any, moment: str) -> None:
     run = make_run()
     process = run.start()
     wait_for(run, process, moment)
@@ -227,15 +223,11 @@ def test_two_runs_do_not_work_on_one_campaign(make_run: Any) -> None:
     assert first.wait(timeout=600) == 0
 
 
-def test_a_chunk_without_a_selected_view_is_an_empty_table_and_the_campaign_goes_on(
-    make_run: Any, tmp_path: Path
-) -> None:
+def test_a_chunk_without_a_selected_view_is_an_empty_table_and_the_campaign_goes_on(make_run: Any, tmp_path: Path) -> None:
     run = make_run()
     layout = tmp_path / "inputs/plate1.csv"
     head, *rows = layout.read_text().splitlines()
-    layout.write_text(
-        "\n".join([f"{head},split", *(f"{row},{'test' if row[0] == 'A' else 'train'}" for row in rows)]) + "\n"
-    )
+    layout.write_text("\n".join([f"{head},split", *(f"{row},{'test' if row[0] == 'A' else 'train'}" for row in rows)]) + "\n")
     run.values["classifiers"]["spots"] |= {"split": "split", "select": {"where": {"split": ["test"]}}}
     run()
     empty = pd.read_parquet(run.results / "attribute/spots/pcim/plate1/B01-B04.parquet")
@@ -268,9 +260,7 @@ def test_of_a_plate_that_changed_only_the_changed_field_is_learnt_again(make_run
     rewritten = [path.as_posix() for path in times if path.stat().st_mtime_ns != times[path]]
     assert rewritten
     assert all(".zarr/A/2/0/" in path for path in rewritten)
-    assert (
-        subprocess.run(command, env=run.environment, cwd=run.folder, capture_output=True, check=False).returncode == 0
-    )
+    assert subprocess.run(command, env=run.environment, cwd=run.folder, capture_output=True, check=False).returncode == 0
     assert "Nothing to be done" in run()
     told = subprocess.run(
         [sys.executable, "-m", "pcim.cli.main", "status", str(run.results), "--json"],

@@ -126,9 +126,7 @@ def _check(plate: Plate, classifier: Classifier, settings: AttributeSettings, cr
             f"results/{{campaign}}/ingest/{plate.name}/plate.zarr"
         )
     allowed = [CALL, *contract.classes]
-    faults += [
-        f"target {t!r}{nearest(t, allowed)}: expected one of {allowed}" for t in settings.targets if t not in allowed
-    ]
+    faults += [f"target {t!r}{nearest(t, allowed)}: expected one of {allowed}" for t in settings.targets if t not in allowed]
     if lacking := [channel for channel in contract.input.channels if channel not in plate.channels]:
         faults.append(f"channels {lacking} are not on plate {plate.name}, which has {plate.channels}")
     if (contract.input.view == "object") != (crops is not None):
@@ -185,9 +183,7 @@ class _SelectedFields:
         intensities, objects = [], []
         if contract.percentiles:
             intensities = [str(folder / "intensities.parquet")]
-            measure_intensities(
-                **common, channels=contract.channels, percentiles=contract.percentiles, table=intensities[0]
-            )
+            measure_intensities(**common, channels=contract.channels, percentiles=contract.percentiles, table=intensities[0])
         if crops:
             objects = [str(folder / "objects.parquet")]
             find_objects(**common, plate=plate.name, crops=crops, table=objects[0])
@@ -203,9 +199,7 @@ def _fields_table(plate: Plate, paths: set[str]) -> pd.DataFrame:
     lost = {f"{well.path}/0": why for well, why in broken.items()}
     if unread := sorted(lost.keys() & paths):
         raise ngff.NgffError("; ".join(lost[path] for path in unread))
-    found = settle_absence(
-        [inspect_field(plate.source, f"{well.path}/{field}", IngestSettings()) for well, field in keys]
-    )
+    found = settle_absence([inspect_field(plate.source, f"{well.path}/{field}", IngestSettings()) for well, field in keys])
     rows = [
         key_columns(plate.name, well, field) | {"path": f"{well.path}/{field}"} | columns
         for (well, field), columns in zip(keys, found, strict=True)
@@ -242,9 +236,7 @@ def _explain_views(  # noqa: PLR0913, PLR0917 - what the rows rest on
     return table
 
 
-def _read(
-    plate: Plate, classifier: Classifier, seen: _SelectedFields, ledger: pd.DataFrame, maps: AttributionPlate
-) -> Maps:
+def _read(plate: Plate, classifier: Classifier, seen: _SelectedFields, ledger: pd.DataFrame, maps: AttributionPlate) -> Maps:
     """Read the maps of a ledger's views, and the images that they explain."""
     contract = classifier.contract.input
     paths = {tuple(row[name] for name in FIELD_COLUMNS): row["path"] for row in rows_of(seen.table)}

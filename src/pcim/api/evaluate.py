@@ -133,9 +133,7 @@ def _array(method: str, maps: Tensor, fed: Tensor) -> NDArray[np.float32]:
     values = values[:, 0] if values.ndim == 4 and values.shape[1] == 1 else values  # noqa: PLR2004 - (n, 1, h, w)
     expected = (len(fed), *fed.shape[-2:])
     if tuple(values.shape) != expected:
-        raise ValueError(
-            f"maps of {method} are {tuple(maps.shape)}; allowed for these images: {expected}, or with 1 after the first"
-        )
+        raise ValueError(f"maps of {method} are {tuple(maps.shape)}; allowed for these images: {expected}, or with 1 after the first")
     if not bool(values.isfinite().all()) or bool((values < 0).any()):
         raise ValueError(f"maps of {method} hold values that are negative or not finite; allowed: finite, >= 0")
     found: NDArray[np.float32] = values.numpy()
@@ -146,9 +144,7 @@ def _targets(target: Any, maps: Maps | Tensor, classifier: Any, logits: Tensor) 
     """Return the class (n,) that is followed of each image."""
     if target is None and isinstance(maps, Maps):
         told = maps.rows
-        target = (
-            told["class_index"].tolist() if "class_index" in told else classifier.class_index(told["target"].tolist())
-        )
+        target = told["class_index"].tolist() if "class_index" in told else classifier.class_index(told["target"].tolist())
     return resolve_targets(target, logits)
 
 

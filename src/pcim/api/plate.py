@@ -141,9 +141,7 @@ class Plate:
         told = read_json(metadata_file(self.source.place / path)).get("attributes", {}).get("pcim")
         return list(told.get("layers", ())) if isinstance(told, dict) else ()
 
-    def _of_export(
-        self, path: str
-    ) -> tuple[Callable[[int], NDArray[Any]], list[str], tuple[int, int], str, ngff.Space]:
+    def _of_export(self, path: str) -> tuple[Callable[[int], NDArray[Any]], list[str], tuple[int, int], str, ngff.Space]:
         """Return how a channel of an export's field is read, and what `field` says of it."""
         from pcim.plates.vendors.read_planes import read_channel
 

@@ -53,9 +53,7 @@ def classifier_for(method: str, classifier: Classifier) -> Classifier:
     if method != "randomised_model":
         return classifier
     if not any(True for _ in classifier.network.parameters()):
-        raise ModelError(
-            f"{method}: {classifier.contract.weights} has no parameters that could be shuffled, but constants"
-        )
+        raise ModelError(f"{method}: {classifier.contract.weights} has no parameters that could be shuffled, but constants")
     return replace(classifier, network=shuffle_parameters(classifier.network, key=0))
 
 
@@ -115,10 +113,7 @@ def _by_pcim(
         choices = {"preset": "literal"}
     for items, learned in PCIM(classifier, batch_size=settings.batch_size, **choices).learn_each(images, targets):
         last = (learned.steps - 1).clamp(min=0)[:, None]
-        record = {
-            name: getattr(learned, name)
-            for name in ("p_image", "p_keep", "p_drop", "p_background", "p_drop_background")
-        }
+        record = {name: getattr(learned, name) for name in ("p_image", "p_keep", "p_drop", "p_background", "p_drop_background")}
         record |= {
             "loss_first": learned.losses[:, 0],
             "loss_last": learned.losses.gather(1, last)[:, 0],

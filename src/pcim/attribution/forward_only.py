@@ -58,9 +58,7 @@ def estimate(  # noqa: PLR0913, PLR0917 - views, and how they are asked about
     for number, key in enumerate(keys):
         here = slice(number, number + 1)
         cells = None if segments is None else segments[number].to(images.device).unique(return_inverse=True)[1]
-        view = _View(
-            classify, images[here], (backgrounds[0][here], backgrounds[1][here]), targets[here], cells, batch_size
-        )
+        view = _View(classify, images[here], (backgrounds[0][here], backgrounds[1][here]), targets[here], cells, batch_size)
         found.append(view.estimate(budget, torch.Generator().manual_seed(key)))
     weights, maps = zip(*found, strict=True)
     return torch.cat(weights), torch.cat(maps)
@@ -77,9 +75,7 @@ def _check(images: Tensor, keys: Sequence[int], budget: int, segments: Tensor | 
         return
     allowed = (len(images), *images.shape[-2:])
     if tuple(segments.shape) != allowed or segments.is_floating_point() or bool((segments < 0).any()):
-        raise ValueError(
-            f"segments are {tuple(segments.shape)} {segments.dtype}; allowed: integers >= 0 of shape {allowed}"
-        )
+        raise ValueError(f"segments are {tuple(segments.shape)} {segments.dtype}; allowed: integers >= 0 of shape {allowed}")
     most = max(len(one.unique()) for one in segments)
     if most > MOST_SEGMENTS:
         raise ValueError(f"an image has {most} segments; allowed: at most {MOST_SEGMENTS}")

@@ -97,9 +97,7 @@ class Maps(Tensor):
             coords=coords | {str(name): told for name, told in beside.items()},
         )
 
-    def plot(
-        self, numbers: Sequence[int] | int | None = None, *, ax: Axes | None = None, top: float | None = None
-    ) -> NDArray[Any]:
+    def plot(self, numbers: Sequence[int] | int | None = None, *, ax: Axes | None = None, top: float | None = None) -> NDArray[Any]:
         """Draw maps beside their images, all on one scale and one stretch, and return the matplotlib axes (row, 2): image and map.
 
         Of all shown images together, the 0.5th percentile of a channel is drawn black and the 99.5th in its full colour, as the report
@@ -152,9 +150,7 @@ class Maps(Tensor):
             raise ValueError(f"ax is for one map; {len(chosen)} are to be drawn")
         return [number % len(self) for number in chosen]
 
-    def _draw_image(
-        self, ax: Axes, number: int, attribution: NDArray[Any], ends: Sequence[tuple[float, float]]
-    ) -> None:
+    def _draw_image(self, ax: Axes, number: int, attribution: NDArray[Any], ends: Sequence[tuple[float, float]]) -> None:
         from pcim.plates.rendering import composite
 
         ax.imshow(composite(_array(self.images[number]), ends, self.colours), interpolation="nearest")
@@ -174,9 +170,7 @@ class Maps(Tensor):
 
     def _name(self, number: int) -> str:
         row = self.rows.iloc[number]
-        return (
-            "/".join(str(row[name]) for name in ("plate", "well", "field", "view") if name in row) or f"image {number}"
-        )
+        return "/".join(str(row[name]) for name in ("plate", "well", "field", "view") if name in row) or f"image {number}"
 
 
 def _label(ax: Axes, title: str) -> None:

@@ -87,9 +87,7 @@ def learn_each(  # noqa: PLR0913, PLR0917 - views, and how they are learnt
         empty = (owners < 0).nonzero()[: min(n - begun, at_risk - held), 0]
         views = slice(begun, begun + len(empty))
         owners[empty], begun = torch.arange(n)[views], views.stop
-        step.load(
-            empty.to(images.device), images[views], (backgrounds[0][views], backgrounds[1][views]), targets[views]
-        )
+        step.load(empty.to(images.device), images[views], (backgrounds[0][views], backgrounds[1][views]), targets[views])
         if bool((owners < 0).all()):
             break
         for _ in range(LOOK_EVERY.get(images.device.type, 1)):
@@ -139,11 +137,7 @@ def read_out(
     speaks_for, speaks_against = summed.clamp(min=0), (-summed).clamp(min=0)
     head = _by_mean((weights - THRESHOLD).clamp(min=0) ** 3 * gaussian_blur(speaks_for, 1.0, edges="symmetric"))
     tail = _by_mean(gaussian_blur(speaks_for + AGAINST * speaks_against, 1.0, edges="symmetric")) * _by_mean(contrast)
-    shares = (
-        gaussian_blur(evidence.clamp(min=0), 1.0, edges="symmetric")
-        + 1e-6 * speaks_for.mean((1, 2, 3), keepdim=True)
-        + 1e-30
-    )
+    shares = gaussian_blur(evidence.clamp(min=0), 1.0, edges="symmetric") + 1e-6 * speaks_for.mean((1, 2, 3), keepdim=True) + 1e-30
     return _by_mean(head + TAIL * tail.sqrt()) * (shares / shares.sum(1, keepdim=True))
 
 

@@ -152,14 +152,10 @@ class PCIM:
         forward = self.forward.with_autocast(self._dtype(images))
         with forward.frozen_state():
             size = self.batch_size or views_that_fit(forward, images, self.settings)
-            learned, _ = halving_when_out_of_memory(
-                lambda n: self._learn(forward, images, target, keys, segments, n), size
-            )
+            learned, _ = halving_when_out_of_memory(lambda n: self._learn(forward, images, target, keys, segments, n), size)
             return learned
 
-    def learn_each(
-        self, images: Float[Tensor, "b c h w"], targets: Int[Tensor, " b"]
-    ) -> Iterator[tuple[list[int], PcimResult]]:
+    def learn_each(self, images: Float[Tensor, "b c h w"], targets: Int[Tensor, " b"]) -> Iterator[tuple[list[int], PcimResult]]:
         """Learn as `learn` does, and yield images (their numbers) with their record as they are done.
 
         At most one batch of images is begun and not yet handed over. Where the device's memory is too small, the images that are left
@@ -180,9 +176,7 @@ class PCIM:
 
             yield from each_halving(work, len(images), size)
 
-    def _learn_each(
-        self, forward: Forward, images: Tensor, targets: Tensor, size: int
-    ) -> Iterator[tuple[list[int], PcimResult]]:
+    def _learn_each(self, forward: Forward, images: Tensor, targets: Tensor, size: int) -> Iterator[tuple[list[int], PcimResult]]:
         backgrounds = self._backgrounds(images)
         for views, blend in learn_each(forward, images, backgrounds, targets, self.settings, size, at_risk=size):
             these, wanted = images[views], targets[views]
@@ -249,9 +243,7 @@ class PCIM:
         background = torch.zeros_like(images) if self.contract is None else black(images, self.contract.input)
         return background, background
 
-    def _by_gradient(
-        self, forward: Forward, images: Tensor, backgrounds: Backgrounds, targets: Tensor, size: int
-    ) -> Answer:
+    def _by_gradient(self, forward: Forward, images: Tensor, backgrounds: Backgrounds, targets: Tensor, size: int) -> Answer:
         return self._answer_of(images, backgrounds, learn(forward, images, backgrounds, targets, self.settings, size))
 
     @staticmethod

@@ -90,7 +90,9 @@ class ChunkSizes:
         size = math.ceil(len(wells) / chunks)
         why = f"{size} wells a chunk, {size * maps * seconds / 60:.3g} minutes at {maps:.3g} maps a well and {told}"
         if wanted > allowed:
-            why += f"; {self.config.minutes_per_chunk:g} minutes a job would be more than jobs_per_plate ({self.config.jobs_per_plate}) allows"
+            why += (
+                f"; {self.config.minutes_per_chunk:g} minutes a job would be more than jobs_per_plate ({self.config.jobs_per_plate}) allows"
+            )
         return size, why
 
     def _slowest(self, entry: PlateEntry, survey: Survey, wells: Collection[str]) -> tuple[float, float, str]:

@@ -40,8 +40,7 @@ class CampaignInputs:
             return None
         plates = read_plates(config.plates, faults, platemaps=platemaps)
         contracts = {
-            name: read_model(entry, written.at("classifiers", name, "model"), faults)
-            for name, entry in config.classifiers.items()
+            name: read_model(entry, written.at("classifiers", name, "model"), faults) for name, entry in config.classifiers.items()
         }
         return cls(config, written, plates, contracts)
 
@@ -56,9 +55,7 @@ class CampaignInputs:
             yield from self._of_columns(name, entry)
             yield from self._of_controls(name, entry)
             yield from self._of_classes(name, entry)
-            yield from self._of_words(
-                name, "split", entry.split, SPLITS, f"none of {', '.join(SPLITS)} and not empty", entry
-            )
+            yield from self._of_words(name, "split", entry.split, SPLITS, f"none of {', '.join(SPLITS)} and not empty", entry)
             yield from self.of_code(name)
             yield from self._of_methods(name)
 

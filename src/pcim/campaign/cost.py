@@ -34,8 +34,8 @@ _BESIDE = 4
 class Cost:
     """What is still to come: `views` to be classified, `maps` to be made (one a view, method and target), and what they take.
 
-    `files` are all that a campaign leaves, hidden ones and Snakemake's own records too, at most. `hours` are of the devices that make the maps,
-    GPU-hours where jobs ask for GPUs; no other stage is in them. `gigabytes` are before compression.
+    `files` are all that a campaign leaves, hidden ones and Snakemake's own records too, at most. `hours` are of the devices that make the
+    maps, GPU-hours where jobs ask for GPUs; no other stage is in them. `gigabytes` are before compression.
     """
 
     views: int = 0
@@ -176,17 +176,12 @@ def table(campaign: Campaign, results: Path = layout.RESULTS) -> str:
         shown.append([f"{len(found) - _LISTED} more", *rest.cells()])
     rows = [head, *shown, ["all", *sum(found.values(), Cost()).cells()]]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    lines = [
-        "  ".join(cell.rjust(w) if n else cell.ljust(w) for n, (cell, w) in enumerate(zip(r, widths, strict=True)))
-        for r in rows
-    ]
+    lines = ["  ".join(cell.rjust(w) if n else cell.ljust(w) for n, (cell, w) in enumerate(zip(r, widths, strict=True))) for r in rows]
     basis = (
         f"{rate:.2f} s a map, measured in this campaign's finished jobs" if rate
         else f"{campaign.config.budget.seconds_per_view:g} s a map, assumed (budget.seconds_per_view)"
     )  # fmt: skip
     why = Counter(campaign.plans[plate].basis[-1:] for plate, cost in found.items() if plate != _LAST and cost.jobs)
-    chunks = [
-        f"Chunks of {n} plate{'s' * (n > 1)}: {told}." for of_plan, n in why.most_common(_REASONS) for told in of_plan
-    ]
+    chunks = [f"Chunks of {n} plate{'s' * (n > 1)}: {told}." for of_plan, n in why.most_common(_REASONS) for told in of_plan]
     last = f"Estimated from the plates' metadata; map hours at {basis}. All other stages come on top."
     return "\n".join([f"To come in campaign {campaign.name!r}:", *lines, last, *chunks])

@@ -102,9 +102,7 @@ def read_source(row: Mapping[str, str], where: str, faults: list[str]) -> Source
         # it would be written into plans, logs and the report: not even other faults repeat it
         what = "an address with a user, a password or a query; credentials belong in the environment"
         raise CampaignError([*faults, f"{where}: path: {what}"])
-    lists = {
-        name: tuple(part.strip() for part in told[name].split(",") if part.strip()) for name in ("channels", "fields")
-    }
+    lists = {name: tuple(part.strip() for part in told[name].split(",") if part.strip()) for name in ("channels", "fields")}
     if len(set(lists["channels"])) < len(lists["channels"]):
         faults.append(f"{where}: channels {told['channels']!r} names one twice")
     return Source(
@@ -168,9 +166,7 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def _read_rows(
-    path: Path, delimiter: str, required: tuple[str, ...], faults: list[str]
-) -> list[tuple[int, dict[str, str]]]:
+def _read_rows(path: Path, delimiter: str, required: tuple[str, ...], faults: list[str]) -> list[tuple[int, dict[str, str]]]:
     """Read a table of text, separated as its header is where that is not said; return (line number, row) pairs, or nothing and a fault."""
     try:
         text = read_text(path)
@@ -181,9 +177,7 @@ def _read_rows(
     return rows_in(text, path, delimiter or delimiter_of(text), required, faults)
 
 
-def rows_in(
-    text: str, path: Path, delimiter: str, required: tuple[str, ...], faults: list[str]
-) -> list[tuple[int, dict[str, str]]]:
+def rows_in(text: str, path: Path, delimiter: str, required: tuple[str, ...], faults: list[str]) -> list[tuple[int, dict[str, str]]]:
     """Return the (line number, row) pairs of a file's text, or nothing and a fault.
 
     Where semicolons separate, a ``dose`` may have a decimal comma, as spreadsheets write it there; it is returned with a point.

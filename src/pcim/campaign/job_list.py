@@ -143,9 +143,7 @@ class JobList:
     def _count_units(self, rule: str, unit: layout.Unit, wildcards: dict[str, str]) -> int:
         """Return how many units a job will do."""
         if unit == "view":
-            classified, explained = self.classifiers[wildcards["model"]]["plates"][wildcards["plate"]][
-                wildcards["chunk"]
-            ]
+            classified, explained = self.classifiers[wildcards["model"]]["plates"][wildcards["plate"]][wildcards["chunk"]]
             return int(classified if rule == "classify" else explained)
         return int(self.plates[wildcards["plate"]]["fields"]) if unit == "field" else 1
 
@@ -201,7 +199,7 @@ def campaign_record(campaign: Campaign, configfiles: Iterable[str]) -> dict[str,
 
 
 def read_made(root: Path) -> dict[str, Any]:
-    """Read what the campaign with results in `root` is made of, and when it was `started` (s since 1970); nothing where that is not told."""
+    """Read what a campaign is made of and when it was `started` (s since 1970); an empty dictionary if its file does not say so."""
     try:
         found = json.loads(layout.job_list_file(root).read_text(encoding="utf-8")).get("provenance", {})
     except (OSError, ValueError, AttributeError):

@@ -24,9 +24,7 @@ if TYPE_CHECKING:
     from pcim.core.plate_source import Source
 
 
-def plan_plate(
-    source: Source, known: PlatePlan | None, size: Callable[[Survey, Collection[str], int], tuple[int, str]]
-) -> PlatePlan:
+def plan_plate(source: Source, known: PlatePlan | None, size: Callable[[Survey, Collection[str], int], tuple[int, str]]) -> PlatePlan:
     """Return the plan of a plate: the known one while the plate's own metadata is the same, else one that keeps its chunks.
 
     `size` is asked about wells that are new, with the survey and the number of chunks planned before: the most wells a chunk,
@@ -46,8 +44,7 @@ def plan_plate(
     lost = sorted(planned - survey.wells.keys())
     if lost:
         raise ngff.NgffError(
-            f"{source.address}: wells {lost} were planned and are gone from the plate; sources must not change while a "
-            "campaign uses them"
+            f"{source.address}: wells {lost} were planned and are gone from the plate; sources must not change while a campaign uses them"
         )
     new = survey.wells.keys() - planned
     if not new:

@@ -63,9 +63,7 @@ def read_plan(path: Path) -> PlatePlan | None:
         raise ngff.NgffError(f"{path}: not readable as a plan: {error}; delete it to plan the plate anew") from error
     if not isinstance(content, dict) or content.get("form") != FORM:
         raise ngff.NgffError(f"{path}: a plan of another version; delete it to plan the plate anew")
-    return PlatePlan(
-        Source.of(content["source"]), Survey.of(content["survey"]), content["chunks"], tuple(content.get("basis", ()))
-    )
+    return PlatePlan(Source.of(content["source"]), Survey.of(content["survey"]), content["chunks"], tuple(content.get("basis", ())))
 
 
 class Plans(Mapping[str, PlatePlan]):

@@ -39,9 +39,7 @@ class RuleInputs:
 
     def input_contract(self, wildcards: Any) -> dict[str, Any]:
         """Return the channels and percentiles that a classifier is fed with."""
-        return self.campaign.contracts[wildcards.model].input.model_dump(
-            mode="json", include={"channels", "percentiles"}
-        )
+        return self.campaign.contracts[wildcards.model].input.model_dump(mode="json", include={"channels", "percentiles"})
 
     def names(self, wildcards: Any) -> dict[str, list[str]]:
         """Return what a classifier calls its classes and its channels."""
@@ -124,10 +122,7 @@ class RuleInputs:
 
     def stores(self, wildcards: Any) -> dict[str, dict[str, Any]]:
         """Return the OME-Zarr plates that a classifier's jobs read: plate -> plain form."""
-        return {
-            plate: self.campaign.sources[plate].plain()
-            for plate in self.campaign.config.classifiers[wildcards.model].plates
-        }
+        return {plate: self.campaign.sources[plate].plain() for plate in self.campaign.config.classifiers[wildcards.model].plates}
 
     def read_maps(self, wildcards: Any) -> dict[str, str]:
         """Return the plates of maps of the method that is read: plate -> path."""
@@ -175,8 +170,7 @@ class RuleInputs:
     def of_pairs(self, pattern: str) -> Callable[[Any], list[str]]:
         """Return an input function: `pattern` for every pair of classifiers that see the same views of a plate."""
         return lambda wildcards: [
-            pattern.format(**wildcards, model=one, plate=plate, other=other)
-            for one, plate, other in self.campaign.pairs
+            pattern.format(**wildcards, model=one, plate=plate, other=other) for one, plate, other in self.campaign.pairs
         ]
 
     def everywhere(self, pattern: str) -> Callable[[Any], list[str]]:

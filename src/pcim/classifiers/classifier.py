@@ -108,9 +108,7 @@ def pick_device(gpus: int) -> torch.device:
     return torch.device("cpu")
 
 
-def load_classifier(
-    model_yaml: str | Path, trusted: Sequence[str] = ("pcim",), device: str | torch.device = "auto"
-) -> Classifier:
+def load_classifier(model_yaml: str | Path, trusted: Sequence[str] = ("pcim",), device: str | torch.device = "auto") -> Classifier:
     """Load a classifier from its model.yaml, or the folder that holds it, frozen, and check it against its contract.
 
     `trusted` names whose code may be run: Python packages, and programs by the SHA-256 of their file (`classify.trusted_packages` and

@@ -73,9 +73,7 @@ class Percentiles(Settings):
 class InputContract(Settings):
     """What the classifier is fed: views of `size`, these channels in this order, each as (x - mean) / std."""
 
-    channels: Distinct[str] = Field(
-        min_length=1, description="Channel labels as on the plate, in the order of the input."
-    )
+    channels: Distinct[str] = Field(min_length=1, description="Channel labels as on the plate, in the order of the input.")
     view: Literal["field", "tile", "object"] = Field(
         description="'field': a whole field is one view; 'tile': fields are cut into tiles; 'object': a crop around each object."
     )
@@ -83,7 +81,8 @@ class InputContract(Settings):
     overlap: int = Field(0, ge=0, description="Tiles share so many pixels of a view with their neighbours.")
     pixel_size_um: PositiveFloat | None = Field(
         None,
-        description="Pixel size that it was trained at, micrometres: views of plates with another are resized to it. None: px of level 0 as they are.",
+        description="Pixel size that it was trained at, micrometres: views of plates with another are resized to it. None: px of level 0 "
+        "as they are.",
     )
     resize: bool = Field(False, description="Fields of another size than `size` are resized to it ('field' views).")
     dtype: Literal["uint8", "uint16", "float32"] = Field(description="Data type of the plate's pixels.")
@@ -125,9 +124,7 @@ class InputContract(Settings):
         if size is None:
             return f"no pixel size is given; the classifier was trained at {self.pixel_size_um} µm"
         if field[0] < size[0] or field[1] < size[1] or (self.view == "field" and field != size):
-            return (
-                f"the field is {field[0]} x {field[1]} px, the view {size[0]} x {size[1]} px{self._cure(field, size)}"
-            )
+            return f"the field is {field[0]} x {field[1]} px, the view {size[0]} x {size[1]} px{self._cure(field, size)}"
         return ""
 
     def _cure(self, field: tuple[int, int], size: tuple[int, int]) -> str:
@@ -147,9 +144,7 @@ class InputContract(Settings):
 class TestContract(Settings):
     """A stored input and the logits that the classifier must give for it."""
 
-    file: FileName = Field(
-        description="safetensors with `images` (b,c,h,w float32, raw intensities) and `logits` (b,k)."
-    )
+    file: FileName = Field(description="safetensors with `images` (b,c,h,w float32, raw intensities) and `logits` (b,k).")
     tolerance: float = Field(1e-4, gt=0, description="Largest allowed absolute difference of a logit.")
 
 
@@ -170,23 +165,25 @@ class Contract(Settings):
     description: str = Field("", description="What it tells apart, in words.")
     format: Format = Field(
         "state_dict",
-        description="What `weights` is: 'state_dict': tensors for the network of `architecture` (.safetensors, .pt, .pth, .ckpt); 'torch_export': a program of torch.export (.pt2); 'torchscript': a scripted or traced module; 'onnx': an ONNX model in one file.",
+        description="What `weights` is: 'state_dict': tensors for the network of `architecture` (.safetensors, .pt, .pth, .ckpt); "
+        "'torch_export': a program of torch.export (.pt2); 'torchscript': a scripted or traced module; 'onnx': an ONNX model "
+        "in one file.",
     )
     architecture: Architecture | None = Field(
         None,
-        description="For a state dict: module:factory, or timm:name or torchvision:name; the package must be in `classify.trusted_packages`.",
+        description="For a state dict: module:factory, or timm:name or torchvision:name; the package must be in "
+        "`classify.trusted_packages`.",
     )
     arguments: dict[str, Any] = Field({}, description="Keyword arguments of the factory.")
     weights: FileName = Field(description="The file beside model.yaml.")
     state_dict_key: str | None = Field(
         None, description="Under which key the state dict lies in a .pt, .pth or .ckpt file (none: it is the file)."
     )
-    prefix: str = Field(
-        "", description="What each name of the state dict begins with and the network's own do not, e.g. 'module.'."
-    )
+    prefix: str = Field("", description="What each name of the state dict begins with and the network's own do not, e.g. 'module.'.")
     differentiable: bool = Field(
         True,
-        description="Maps are learnt by gradients; an ONNX model is converted to torch for it. false: it is asked for scores alone, and explained by methods that need no more.",
+        description="Maps are learnt by gradients; an ONNX model is converted to torch for it. false: it is asked for scores alone, and "
+        "explained by methods that need no more.",
     )
     scores: Literal["logits", "probabilities"] = Field(
         "logits", description="What the network returns. Of probabilities, whose rows sum to 1, the logarithm is taken."
@@ -215,7 +212,7 @@ class Contract(Settings):
 
     @property
     def code(self) -> str:
-        """The code not PCIM's own that is run to make the network: a package by name, a program by its SHA-256; empty where there is none."""
+        """The foreign code that is run to make the network: a package by name, a program by its SHA-256; empty if there is none."""
         if self.format in PROGRAMS:
             return self.sha256
         return "" if self.package == "pcim" else self.package

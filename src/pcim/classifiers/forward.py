@@ -184,9 +184,7 @@ def checked_images(images: Tensor) -> Float[Tensor, "b c h w"]:
         raise ValueError(f"images are {tuple(images.shape)}; allowed: (b, c, h, w), none of them 0, h and w at least 8")
     finite = images.detach().flatten(1).isfinite().all(1)
     if not bool(finite.all()):
-        raise ValueError(
-            f"images {(~finite).nonzero().flatten().tolist()} hold NaN or infinite values; allowed: finite"
-        )
+        raise ValueError(f"images {(~finite).nonzero().flatten().tolist()} hold NaN or infinite values; allowed: finite")
     return images.detach().float()
 
 
@@ -208,9 +206,7 @@ def given_targets(target: Any, b: int, k: int, device: torch.device) -> Tensor:
         raise ValueError(f"target is {target!r}; allowed: None, an int, or {b} ints, one for each image")
     unknown = sorted(set(targets.flatten().tolist()) - set(range(k)))
     if unknown or (targets.ndim == 1 and len(targets) != b):
-        raise ValueError(
-            f"target is {target!r}; allowed: classes 0 to {k - 1}, one for all or one for each of {b} images"
-        )
+        raise ValueError(f"target is {target!r}; allowed: classes 0 to {k - 1}, one for all or one for each of {b} images")
     return targets.long().expand(b).clone()
 
 

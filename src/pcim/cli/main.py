@@ -40,7 +40,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
 
 
 def help_of(command: Callable[..., None]) -> str:
-    """Return a command's help: its docstring with each paragraph on one line, which a terminal breaks where it ends; what is indented stays."""
+    """Return the help of a command: its docstring with each paragraph on one line, which the terminal breaks. Indented lines stay."""
     text, lines = inspect.cleandoc(command.__doc__ or ""), [""]
     for line in text.splitlines():
         if line and not line.startswith(" ") and lines[-1] and not lines[-1].startswith(" "):

@@ -131,9 +131,7 @@ def _stages(title: str, rows: Iterable[Row]) -> Table:
     shown = [name for name in _COLUMNS if any(one[name] not in _NOTHING.get(name, {""}) for one in cells)]
     for name in shown:
         folds = name in {"classifier", "method", "jobs"}
-        table.add_column(
-            name, justify="left" if folds or name == "stage" else "right", overflow="fold", no_wrap=not folds
-        )
+        table.add_column(name, justify="left" if folds or name == "stage" else "right", overflow="fold", no_wrap=not folds)
     for row, one in zip(rows, cells, strict=True):
         table.add_row(*(Text(one[name]) for name in shown), style="red" if row.failed or row.jobs["failed"] else None)
     return table
@@ -149,9 +147,7 @@ def _cells(row: Row) -> dict[str, str]:
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(
-        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
-    )
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in columns:
         table.add_column(name, overflow="fold")
     return table
@@ -169,11 +165,7 @@ def _show_running(console: Console, running: Sequence[JobReport]) -> None:
     for one in running[:_LISTED]:
         known = one.progress
         done = f"{known.done + known.failed:,} of {known.total:,}" if known and known.total else ""
-        told = (
-            (f"{known.rate:.2f}", duration(known.left_s), f"{known.host} {known.device_name}", known.job)
-            if known
-            else ("",) * 4
-        )
+        told = (f"{known.rate:.2f}", duration(known.left_s), f"{known.host} {known.device_name}", known.job) if known else ("",) * 4
         table.add_row(*map(Text, (_job_name(one), done, *told, one.why)))
     console.print(table)
     _show_rest(console, running)
@@ -208,9 +200,7 @@ def _show_reasons(console: Console, status: Status) -> None:
 
 
 def _place(job: PlannedJob, bad: Bad) -> str:
-    of = " ".join(
-        filter(None, (bad.plate or job.plate, bad.well, f"field {bad.field}", bad.view and f"view {bad.view}"))
-    )
+    of = " ".join(filter(None, (bad.plate or job.plate, bad.well, f"field {bad.field}", bad.view and f"view {bad.view}")))
     by = " ".join(filter(None, (job.model, job.method)))
     return f"{of} ({by})" if by else of
 
@@ -250,9 +240,7 @@ def show_reproduction(console: Console, found: Reproduction) -> None:
         for change in found.changes:
             console.print(f"  {change.what}: {change.recorded}, now {change.now}", soft_wrap=True)
     counts = Counter((one.kind, one.state) for one in found.compared)
-    told = ", ".join(
-        f"{number:,} {kind}{'s' * (number != 1)} {state}" for (kind, state), number in sorted(counts.items())
-    )
+    told = ", ".join(f"{number:,} {kind}{'s' * (number != 1)} {state}" for (kind, state), number in sorted(counts.items()))
     words = {
         "equal": "equal, byte for byte",
         "close": "within the tolerance",

@@ -11,9 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def partners(
-    keys: Sequence[str], calls: Sequence[str], wells: Sequence[str], *, per_view: int, seed: int
-) -> dict[str, tuple[str, ...]]:
+def partners(keys: Sequence[str], calls: Sequence[str], wells: Sequence[str], *, per_view: int, seed: int) -> dict[str, tuple[str, ...]]:
     """Return for every view the keys of `per_view` partners: views of another call from another well.
 
     `keys` name the views, `wells` their wells with the plate. Each pair of views draws a number from both keys and

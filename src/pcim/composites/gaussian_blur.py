@@ -10,9 +10,7 @@ from jaxtyping import Float  # noqa: TC002 - tests check shapes at run time
 from torch import Tensor
 
 
-def gaussian_blur(
-    images: Float[Tensor, "b c h w"], sigma_px: float, *, edges: Literal["reflect", "symmetric"]
-) -> Float[Tensor, "b c h w"]:
+def gaussian_blur(images: Float[Tensor, "b c h w"], sigma_px: float, *, edges: Literal["reflect", "symmetric"]) -> Float[Tensor, "b c h w"]:
     """Blur by a Gaussian of `sigma_px` (0 returns the input) that ends at 3 sigma.
 
     `edges` says what lies beyond the edge, in NumPy's words. ``reflect`` mirrors the image at the middle of its edge pixel.

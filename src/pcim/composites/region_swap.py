@@ -48,9 +48,7 @@ class Exchange:
     union: Bool[np.ndarray, "h w"]
 
 
-def without_objects(
-    image: Shaped[np.ndarray, "c h w"], objects: Bool[np.ndarray, "h w"], sigma_px: float
-) -> Float32[np.ndarray, "c h w"]:
+def without_objects(image: Shaped[np.ndarray, "c h w"], objects: Bool[np.ndarray, "h w"], sigma_px: float) -> Float32[np.ndarray, "c h w"]:
     """Return the image with its objects replaced by the smooth background, and every other pixel as it was.
 
     A hole is filled with the Gaussian mean (`sigma_px`) of the pixels outside all objects; where too few are near, the

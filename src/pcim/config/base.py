@@ -46,9 +46,7 @@ def _no_device(name: str) -> str:
 CALL = "call"
 """A target: the class that the classifier called the view; any other target is a class's name."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_DEVICES = frozenset(
-    {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(10))}
-)
+_DEVICES = frozenset({"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(10))})
 Name = Annotated[
     str,
     spelling(r"^[A-Za-z0-9][A-Za-z0-9_-]*$", "letters, digits, '_' and '-', a letter or digit first", 64),

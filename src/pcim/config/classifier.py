@@ -17,23 +17,17 @@ if TYPE_CHECKING:
 class Select(Settings):
     """Which views are explained, where all would be too many. Each view's answer depends on that view alone."""
 
-    where: dict[str, list[str]] = Field(
-        {}, description="Plate map columns and the values that pass, e.g. {split: [test]}."
-    )
+    where: dict[str, list[str]] = Field({}, description="Plate map columns and the values that pass, e.g. {split: [test]}.")
     fraction: float = Field(1.0, gt=0, le=1, description="Share of the views that pass, drawn by a key of the view.")
     controls: bool = Field(True, description="Views of control wells always pass `fraction`.")
-    per_well: int | None = Field(
-        None, ge=1, description="At most so many views a well (none: all), drawn by a key of the view."
-    )
+    per_well: int | None = Field(None, ge=1, description="At most so many views a well (none: all), drawn by a key of the view.")
 
 
 class Region(Settings):
     """A named part of a view: the objects of a label image, or a band along the boundary of a label."""
 
     label: Part | None = Field(None, description="A label image of the plate: the region is the inside of its objects.")
-    boundary_of: Part | None = Field(
-        None, description="A label image: the region is a band along its objects' boundary."
-    )
+    boundary_of: Part | None = Field(None, description="A label image: the region is a band along its objects' boundary.")
     width_px: float = Field(4.0, gt=0, description="Half the width of that band, px of level 0.")
 
     _one = model_validator(mode="after")(exactly_one("label", "boundary_of"))
@@ -43,9 +37,7 @@ class Crops(Settings):
     """Where a classifier of crops (`view: object`) looks: around the objects of a label image, or places in a table."""
 
     label: Part | None = Field(None, description="A label image of the plate: a crop around each of its objects.")
-    table: Path | None = Field(
-        None, description="CSV with columns well, field, y, x (px of level 0), maybe object, plate."
-    )
+    table: Path | None = Field(None, description="CSV with columns well, field, y, x (px of level 0), maybe object, plate.")
 
     _one = model_validator(mode="after")(exactly_one("label", "table"))
 
@@ -56,15 +48,14 @@ class ClassifierSettings(Settings):
     model: Path = Field(description="The classifier's model.yaml, relative to the folder that Snakemake runs in.")
     plates: Distinct[Name] = Field(min_length=1, description="Plates of plates.tsv that it classifies.")
     truth: str | None = Field(None, description="Plate map column with the true class (empty where it is unknown).")
-    split: str | None = Field(
-        None, description="Plate map column with 'train' or 'test': which wells the classifier has seen."
-    )
+    split: str | None = Field(None, description="Plate map column with 'train' or 'test': which wells the classifier has seen.")
     crops: Crops | None = Field(None, description="What `view: object` cuts its views around.")
     objects: Name | None = Field(None, description="The region that holds the biology, one of `regions`.")
     halo_px: float = Field(
         2.0,
         ge=0,
-        description="Objects are exchanged with so much around them, pixels of the plate: as far as they reach beyond their label (docs/choosing.md).",
+        description="Objects are exchanged with so much around them, pixels of the plate: as far as they reach beyond their label "
+        "(docs/choosing.md).",
     )
     regions: dict[Name, Region] = Field(
         {},

@@ -44,9 +44,7 @@ class BudgetSettings(Settings):
     """What a campaign may cost: a run that would cost more is refused before its first job (none: no limit)."""
 
     max_jobs: int | None = Field(None, ge=1, description="Jobs.")
-    max_files: int | None = Field(
-        None, ge=1, description="Files of every kind: maps, tables, logs, locks, Snakemake's own records."
-    )
+    max_files: int | None = Field(None, ge=1, description="Files of every kind: maps, tables, logs, locks, Snakemake's own records.")
     max_gb: float | None = Field(None, gt=0, description="Size of the plates of maps before compression, 10^9 bytes.")
     max_hours: float | None = Field(
         None,
@@ -73,24 +71,20 @@ class Config(Settings):
     minutes_per_chunk: float = Field(
         30.0,
         gt=0,
-        description="A plate is cut into chunks of whole wells, so that the slowest method's job on one lasts about so long: decided when the plate is first planned.",
+        description="A plate is cut into chunks of whole wells, so that the slowest method's job on one lasts about so long: decided when "
+        "the plate is first planned.",
     )
     jobs_per_plate: int = Field(
         49,
         ge=1,
-        description="Most jobs of a plate, all classifiers, methods and stages together: chunks are larger where there would be more. One chunk is the least.",
+        description="Most jobs of a plate, all classifiers, methods and stages together: chunks are larger where there would be more. One "
+        "chunk is the least.",
     )
-    wells_per_chunk: int | None = Field(
-        None, ge=1, description="Whole wells a chunk, whatever the two above say (none: by them)."
-    )
+    wells_per_chunk: int | None = Field(None, ge=1, description="Whole wells a chunk, whatever the two above say (none: by them).")
     max_failed: float = Field(0.2, ge=0, le=1, description="A job fails when more than this share of its views failed.")
-    classifiers: dict[Name, ClassifierSettings] = Field(
-        min_length=1, description="The classifiers to explain, by name."
-    )
+    classifiers: dict[Name, ClassifierSettings] = Field(min_length=1, description="The classifiers to explain, by name.")
     people: list[Person] = Field([], description="Who answers for the campaign: name, orcid, affiliation each.")
-    licence: str = Field(
-        "", max_length=256, description="Licence of the results, a URL or SPDX's name (none: not stated)."
-    )
+    licence: str = Field("", max_length=256, description="Licence of the results, a URL or SPDX's name (none: not stated).")
     ingest: IngestSettings = IngestSettings()
     classify: ClassifySettings = ClassifySettings()
     attribute: AttributeSettings = AttributeSettings()

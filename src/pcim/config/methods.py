@@ -55,13 +55,12 @@ def method_read(methods: Sequence[str]) -> str:
 class PcimSettings(Settings):
     """PCIM's default preset (docs/method.md)."""
 
-    area: float = Field(
-        20.0, gt=0, description="Price of the mean weight in the loss (lambda), nats: higher keeps fewer pixels."
-    )
+    area: float = Field(20.0, gt=0, description="Price of the mean weight in the loss (lambda), nats: higher keeps fewer pixels.")
     steps: int = Field(
         20,
         ge=1,
-        description="Most optimisation steps; each costs two forward and input-backward passes a view. A view that has settled stops before.",
+        description="Most optimisation steps; each costs two forward and input-backward passes a view. A view that has settled stops "
+        "before.",
     )
     learning_rate: float = Field(1 / 15, gt=0, le=1, description="Most that a weight moves a step, of 1.")
     momentum: float = Field(0.5, ge=0, lt=1, description="Share of the last step's direction in the next.")
@@ -74,13 +73,9 @@ class PeerSettings(Settings):
     ig_steps: int = Field(50, ge=2, description="Integration steps of integrated gradients.")
     shap_samples: int = Field(20, ge=1, description="Points on noisy paths that gradient SHAP averages over.")
     smooth_samples: int = Field(20, ge=1, description="Noisy copies that SmoothGrad averages over.")
-    smooth_noise: float = Field(
-        0.15, gt=0, description="Standard deviation of SmoothGrad's noise, share of the view's range."
-    )
+    smooth_noise: float = Field(0.15, gt=0, description="Standard deviation of SmoothGrad's noise, share of the view's range.")
     occlusion_px: int = Field(16, ge=2, description="Side of the occluding square, px; it moves by half of it.")
-    segments: int = Field(
-        8, ge=2, le=64, description="KernelSHAP and LIME explain so many squares along each axis of a view."
-    )
+    segments: int = Field(8, ge=2, le=64, description="KernelSHAP and LIME explain so many squares along each axis of a view.")
     segment_samples: int = Field(500, ge=8, description="Forward passes of KernelSHAP and of LIME, a view.")
     rise_masks: int = Field(2000, ge=1, description="Random masks of RISE, a view.")
     rise_cells: int = Field(8, ge=2, description="Cells of RISE's masks along each axis of a view.")

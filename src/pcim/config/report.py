@@ -20,9 +20,7 @@ class ReadingSettings(Settings):
         description="The same for a region that leaves no room for a control patch: most calls must follow, because a large "
         "exchange disturbs an image whatever is in it.",
     )  # fmt: skip
-    least_wells: int = Field(
-        4, ge=2, description="With fewer wells in the exchanges nothing is decided: intervals mean little."
-    )
+    least_wells: int = Field(4, ge=2, description="With fewer wells in the exchanges nothing is decided: intervals mean little.")
     few_wells: int = Field(20, ge=2, description="Below this many wells the words say that n is small.")
     one_sided: float = Field(
         0.3,
@@ -42,7 +40,8 @@ class ReadingSettings(Settings):
     )  # fmt: skip
     worth: float = Field(
         0.05, ge=0, le=1,
-        description="A method's maps are to be believed only where their order of the pixels is worth at least so much of the class's probability "
+        description="A method's maps are to be believed only where their order of the pixels is worth at least so much of the class's "
+                    "probability "
         "with every substitute that no method has seen: less is nothing that an eye should read.",
     )  # fmt: skip
 
@@ -76,9 +75,7 @@ class ReportSettings(Settings):
     title: str = Field("What the classifiers look at", max_length=120, description="Title of the report.")
     panels: int = Field(4, ge=1, le=40, description="Example views shown a classifier.")
     doubtful: int = Field(4, ge=0, le=40, description="Views in doubt shown a classifier, those most in doubt first.")
-    plates_on_page: int = Field(
-        4, ge=0, description="A campaign of more plates gets a page a plate; the first page then lists them."
-    )
+    plates_on_page: int = Field(4, ge=0, description="A campaign of more plates gets a page a plate; the first page then lists them.")
     listed_views: int = Field(
         20_000,
         ge=1,

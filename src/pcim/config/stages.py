@@ -20,7 +20,8 @@ class ClassifySettings(Settings):
     )
     trusted_programs: list[Digest] = Field(
         [],
-        description="SHA-256 of the TorchScript and torch.export files that a model.yaml may name as `weights`: loading them runs code that they hold.",
+        description="SHA-256 of the TorchScript and torch.export files that a model.yaml may name as `weights`: loading them runs code "
+        "that they hold.",
     )
 
     @property
@@ -30,9 +31,7 @@ class ClassifySettings(Settings):
 
 
 Substitute = Literal["mean", "blur", "median", "noise", "road"]
-QualityVerdict = Literal[
-    "empty", "saturated", "clipped", "constant", "out_of_focus", "suspect", "missing", "truncated", "nan"
-]
+QualityVerdict = Literal["empty", "saturated", "clipped", "constant", "out_of_focus", "suspect", "missing", "truncated", "nan"]
 
 
 class IngestSettings(Settings):
@@ -44,9 +43,7 @@ class IngestSettings(Settings):
         le=1,
         description="'saturated': more than this share of a channel sits at 255, 1023, 4095, 16383 or 65535, its highest value.",
     )
-    clipped_share: float = Field(
-        0.9, gt=0, le=1, description="'clipped': more than this share of a channel sits at 0, its lowest value."
-    )
+    clipped_share: float = Field(0.9, gt=0, le=1, description="'clipped': more than this share of a channel sits at 0, its lowest value.")
     empty_contrast: float = Field(
         4.0,
         ge=0,
@@ -57,9 +54,7 @@ class IngestSettings(Settings):
         ge=0,
         description="'out_of_focus': less than this share of the variance is detail of 1 to 2 px (Gaussian sigmas), in every channel.",
     )
-    levels: int = Field(
-        3, ge=1, le=8, description="Resolution levels of the OME-Zarr plate that a vendor's export is converted into."
-    )
+    levels: int = Field(3, ge=1, le=8, description="Resolution levels of the OME-Zarr plate that a vendor's export is converted into.")
     accept: list[Literal["empty", "saturated", "clipped", "constant", "out_of_focus", "suspect"]] = Field(
         [], description="Verdicts that are recorded and nevertheless classified; what cannot be read never is."
     )
@@ -87,12 +82,14 @@ class AttributeSettings(Settings):
         [CALL],
         min_length=1,
         max_length=8,
-        description="What is explained, a layer of the maps each: 'call' (what the classifier says) or a class's name. The first is scored and reported.",
+        description="What is explained, a layer of the maps each: 'call' (what the classifier says) or a class's name. The first is scored "
+        "and reported.",
     )
     select: Select = Field(Select(), description="Which views are explained.")
     background: Background = Field(
         "auto",
-        description="What a pixel becomes where a method takes it away: the training mean, a blur, or auto: PCIM keeps over a blur and drops into the mean, a peer takes the mean for tiles and a blur for fields.",
+        description="What a pixel becomes where a method takes it away: the training mean, a blur, or auto: PCIM keeps over a blur and "
+        "drops into the mean, a peer takes the mean for tiles and a blur for fields.",
     )
     blur: float = Field(0.125, gt=0, le=1, description="Standard deviation of that blur, share of the view's height.")
     pcim: PcimSettings = Field(PcimSettings(), description="PCIM's default preset.")
@@ -105,9 +102,7 @@ class AttributeSettings(Settings):
     batch_size: int = Field(8, ge=1, description="Views learnt together; the last batch is padded to it.")
     dtype: Literal["float32", "float16"] = Field("float32", description="How maps are stored.")
     levels: int = Field(3, ge=1, le=8, description="Resolution levels of the stored maps.")
-    top_percent: float = Field(
-        5.0, gt=0, lt=100, description="The stored label marks this share of each view, the map's highest pixels."
-    )
+    top_percent: float = Field(5.0, gt=0, lt=100, description="The stored label marks this share of each view, the map's highest pixels.")
 
     def of_method(self, method: str) -> dict[str, Any]:
         """Return what one method's maps depend on, in plain form: a change of another method's settings is none of it."""
@@ -127,7 +122,8 @@ class AggregateSettings(Settings):
 
     mean_maps: Distinct[Literal["call", "treatment", "dose", "well"]] = Field(
         ["call", "treatment", "dose", "well"],
-        description="Groups whose mean maps are stored: `call` of every method, the others of the method that is read (PCIM, or the first without it). `dose` is a treatment at a dose.",
+        description="Groups whose mean maps are stored: `call` of every method, the others of the method that is read (PCIM, or the first "
+        "without it). `dose` is a treatment at a dose.",
     )
     mean_map_px: int = Field(
         256, ge=8, le=4096, description="Longest side of a mean map of whole views, px; larger views are resized to it."
@@ -136,44 +132,35 @@ class AggregateSettings(Settings):
         64,
         ge=3,
         le=256,
-        description="Side of the window around each object's centroid in the object-centred mean maps, px of level 0; an even one has a pixel more before the centroid than behind.",
+        description="Side of the window around each object's centroid in the object-centred mean maps, px of level 0; an even one has a "
+        "pixel more before the centroid than behind.",
     )
-    objects_per_view: int = Field(
-        500, ge=1, description="At most so many objects a view are averaged, drawn by a key of the view."
-    )
+    objects_per_view: int = Field(500, ge=1, description="At most so many objects a view are averaged, drawn by a key of the view.")
 
 
 class EvaluateSettings(Settings):
     """Fidelity and localization of every map and its controls, and the interventions."""
 
-    steps: int = Field(
-        10, ge=2, description="Even steps of the curves, beside the points at 1, 5, 10, 20 and 50 % of the pixels."
-    )
+    steps: int = Field(10, ge=2, description="Even steps of the curves, beside the points at 1, 5, 10, 20 and 50 % of the pixels.")
     substitutes: Distinct[Substitute] = Field(
         ["mean", "blur", "noise", "road"],
         min_length=1,
-        description="What removed pixels become: the training mean, a blur, the view's median, that with the view's own noise, or noisy linear interpolation (road).",
+        description="What removed pixels become: the training mean, a blur, the view's median, that with the view's own noise, or noisy "
+        "linear interpolation (road).",
     )
-    blur: float = Field(
-        0.06, gt=0, le=1, description="Standard deviation of the blur substitute, share of the view's height."
-    )
+    blur: float = Field(0.06, gt=0, le=1, description="Standard deviation of the blur substitute, share of the view's height.")
     control_blur: float = Field(
         0.03, gt=0, le=1,
         description="Standard deviation of the blur of a method's own map, a control that it must beat, share of the view's height.",
     )  # fmt: skip
-    sets: int = Field(
-        20, ge=2, description="Random sets of cells of each of six sizes, removed for sensitivity-n and infidelity."
-    )
+    sets: int = Field(20, ge=2, description="Random sets of cells of each of six sizes, removed for sensitivity-n and infidelity.")
     batch_size: int = Field(32, ge=1, description="Images a forward pass.")
-    intervention_views: int = Field(
-        200, ge=2, description="At most so many explained views a classifier take part in the exchanges."
-    )
-    partners: int = Field(
-        2, ge=1, description="Views of another call with which each explained view exchanges a region."
-    )
+    intervention_views: int = Field(200, ge=2, description="At most so many explained views a classifier take part in the exchanges.")
+    partners: int = Field(2, ge=1, description="Views of another call with which each explained view exchanges a region.")
     frame: float = Field(
         0.08, gt=0, lt=0.25,
-        description="Depth of the view's frame, and half the side of its corners, share of its shorter side: regions by geometry that are exchanged too.",
+        description="Depth of the view's frame, and half the side of its corners, share of its shorter side: regions by geometry that are "
+                    "exchanged too.",
     )  # fmt: skip
     map_top: float = Field(
         0.05,

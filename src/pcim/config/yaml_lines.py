@@ -115,7 +115,7 @@ def yaml_of(text: str, file: object, faults: list[str]) -> YamlSource | None:
 
 
 def read_together(files: Sequence[Path], faults: list[str]) -> YamlSource:
-    """Read config files as Snakemake does: each key of a later one takes the place of an earlier one's. No values where one cannot be read."""
+    """Read config files as Snakemake does: a key of a later file replaces that of an earlier one. No values if one cannot be read."""
     values: dict[str, Any] = {}
     places: dict[Keys, str] = {}
     is_read = True
@@ -182,9 +182,7 @@ def _children_by_name(node: yaml.Node) -> Iterator[tuple[str, yaml.Node]]:
 def _lines(node: yaml.Node, path: Keys = ()) -> Iterator[tuple[Keys, int]]:
     """Yield (keys from the top, line from 1) of everything; of a key that was merged and then given, the given one last."""
     if isinstance(node, yaml.MappingNode):
-        yield from (
-            ((*path, key.value), key.start_mark.line + 1) for key, _ in node.value if isinstance(key, yaml.ScalarNode)
-        )
+        yield from (((*path, key.value), key.start_mark.line + 1) for key, _ in node.value if isinstance(key, yaml.ScalarNode))
     elif isinstance(node, yaml.SequenceNode):
         yield from (((*path, str(number)), child.start_mark.line + 1) for number, child in enumerate(node.value))
     for name, child in _children_by_name(node):

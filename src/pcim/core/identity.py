@@ -17,7 +17,8 @@ FIELD_COLUMNS = KEY_COLUMNS[:-1]
 """The columns that name a field in every table, in this order."""
 
 GIVEN_COLUMNS = frozenset({
-    *KEY_COLUMNS, "path", "channels", "height", "width", "dtype", "pixel_size_um", "labels", "qc", "reason", "checksum", "digest", "digests",
+    *KEY_COLUMNS, "path", "channels", "height", "width", "dtype", "pixel_size_um", "labels", "qc", "reason", "checksum", "digest",
+    "digests",
     "illumination", "tilt_right", "tilt_down", "revision",
 })  # fmt: skip
 """The columns that PCIM gives to the field table and its views: every other one is the plate map's, which may not name these."""
@@ -35,9 +36,7 @@ def well_name(row: str, column: str) -> str:
     """
     match = _WELL.fullmatch(row + column)
     if match is None or not row.isalpha():
-        raise ValueError(
-            f"well {row + column!r}: expected a row of one or two letters and a column number, as in 'A01'"
-        )
+        raise ValueError(f"well {row + column!r}: expected a row of one or two letters and a column number, as in 'A01'")
     return f"{match[1].upper()}{int(match[2]):02d}"
 
 

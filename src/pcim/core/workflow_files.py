@@ -34,9 +34,7 @@ def workflow_folder() -> Path:
 def workflow_parts() -> list[Path]:
     """Return the Snakefile, the rules and the scripts, relative to `workflow_folder`: what runs, and what a campaign keeps a copy of."""
     folder = workflow_folder()
-    parts = [
-        file for name in ("rules", "scripts") for file in (folder / "workflow" / name).rglob("*") if file.is_file()
-    ]
+    parts = [file for name in ("rules", "scripts") for file in (folder / "workflow" / name).rglob("*") if file.is_file()]
     return [Path("Snakefile"), *sorted(file.relative_to(folder) for file in parts if "__pycache__" not in file.parts)]
 
 

@@ -80,9 +80,7 @@ def exchange_regions(  # noqa: PLR0913 - two of them for a job that may be kille
     """
     known = known or {}
     by_key = {str(subject.key): subject for subject in subjects}
-    chosen = partners(
-        list(by_key), [s.call for s in subjects], [s.well for s in subjects], per_view=settings.partners, seed=0
-    )
+    chosen = partners(list(by_key), [s.call for s in subjects], [s.well for s in subjects], per_view=settings.partners, seed=0)
     means = {call: mean_scene([s.scene for s in subjects if s.call == call]) for call in {s.call for s in subjects}}
     labels = classifier.contract.input.channels
     rows: list[dict[str, Any]] = []
@@ -162,9 +160,7 @@ def _of_region(  # noqa: PLR0913, PLR0917 - a region of three scenes
     yield {"region": name, "family": family, "kind": "mean", "area": float(union.mean())}, replaced.image
 
 
-def _with_control(
-    name: str, family: str, done: Exchange, control: Callable[[NDArray[np.bool_]], Exchange]
-) -> Iterator[MadeImage]:
+def _with_control(name: str, family: str, done: Exchange, control: Callable[[NDArray[np.bool_]], Exchange]) -> Iterator[MadeImage]:
     """Yield an exchange and, where there is room, that of a disc of the same area elsewhere."""
     said = {"region": name, "family": family, "area": float(done.union.mean())}
     yield said | {"kind": "exchange"}, done.image

@@ -13,7 +13,9 @@ from pcim.metrics.pixel_ranks import finite
 
 
 def gini(maps: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
-    """Return Gini's index of the absolute map, in [0, 1): 0 = equal everywhere, near 1 = one pixel (Chalasani et al. 2020, arXiv 1810.06583).
+    """Return Gini's index of the absolute map, in [0, 1): 0 = equal everywhere, near 1 = one pixel.
+
+    Chalasani et al. 2020, arXiv 1810.06583.
 
     NaN for a map of zeros.
     """

@@ -170,9 +170,7 @@ def _positions(found: Curves, shares: Sequence[float]) -> list[int]:
     """Return the points of the curves at the given shares; ValueError where there is none."""
     counts = [_pixels_of(share, found.pixels) for share in shares]
     if absent := [share for share, count in zip(shares, counts, strict=True) if count not in found.counts]:
-        raise ValueError(
-            f"shares {absent} are no points of these curves; there are {[f'{s:.3g}' for s in found.shares]}"
-        )
+        raise ValueError(f"shares {absent} are no points of these curves; there are {[f'{s:.3g}' for s in found.shares]}")
     return [found.counts.index(count) for count in counts]
 
 

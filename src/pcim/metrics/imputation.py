@@ -162,8 +162,6 @@ def _pyramid_guess(images: Tensor, known: Tensor) -> Tensor:
         return images
     weight, total = (F.avg_pool2d(part, 2, ceil_mode=True, count_include_pad=False) for part in (known, images * known))
     mean = images.mean((2, 3), keepdim=True)  # where a whole level knows nothing
-    coarse = _pyramid_guess(
-        torch.where(weight > 0, total / weight.clamp(min=1e-12), mean), (weight > 0).to(known.dtype)
-    )
+    coarse = _pyramid_guess(torch.where(weight > 0, total / weight.clamp(min=1e-12), mean), (weight > 0).to(known.dtype))
     wide = F.interpolate(coarse, size=images.shape[-2:], mode="bilinear", align_corners=False)
     return torch.where(known > 0, images, wide)

@@ -86,9 +86,7 @@ def sensitivity_n(maps: Float[Tensor, "m h w"], views: Int64[Tensor, " m"], foun
     return correlation(_sums(maps, views, found), found.drops[views]).mean(1).float()
 
 
-def faithfulness_correlation(
-    maps: Float[Tensor, "m h w"], views: Int64[Tensor, " m"], found: Removals, size: int
-) -> Float[Tensor, " m"]:
+def faithfulness_correlation(maps: Float[Tensor, "m h w"], views: Int64[Tensor, " m"], found: Removals, size: int) -> Float[Tensor, " m"]:
     """Return the same for sets of one `size` (Bhatt et al. 2020, arXiv 2005.00631), in [-1, 1], higher = better.
 
     Raises
@@ -102,9 +100,7 @@ def faithfulness_correlation(
     return correlation(_sums(maps, views, found), found.drops[views])[:, number].float()
 
 
-def infidelity(
-    maps: Float[Tensor, "m h w"], views: Int64[Tensor, " m"], found: Removals, *, scaled: bool = True
-) -> Float[Tensor, " m"]:
+def infidelity(maps: Float[Tensor, "m h w"], views: Int64[Tensor, " m"], found: Removals, *, scaled: bool = True) -> Float[Tensor, " m"]:
     """Return the mean squared difference between a set's attribution and what its removal costs, lower = better.
 
     Yeh et al. 2019 (arXiv 1901.09392) with the removal of random sets as perturbation. `scaled`: each map is first multiplied by the factor

@@ -43,7 +43,8 @@ class Case:
     """One view to score: raw pixels (channel, y, x), the explained class, the methods' maps (y, x), >= 0.
 
     `objects` (y, x) is True where the biology is; None where nothing says so. `other` is the map of a view of another well, a control.
-    `read` is the method with whose map all others are compared (None: PCIM or the first); where the view has none of it, there is no agreement.
+    `read` is the method with whose map all others are compared (None: PCIM or the first); where the view has none of it, there is no
+    agreement.
     """
 
     key: ViewKey
@@ -77,7 +78,10 @@ def score_images(  # noqa: PLR0913, PLR0917 - what scores rest on
     settings: EvaluateSettings,
     given: Callable[[str], set[str]],
 ) -> tuple[Rows, Rows]:
-    """Score as `score` does, on the image that the classifier is fed; rows do not name the view. `given`: a method's kinds of background."""
+    """Score as `score` does, on the image that the classifier is fed.
+
+    The rows do not name the view. `given` returns the kinds of background that a method was given.
+    """
     named = with_controls(case, settings)
     maps = torch.from_numpy(np.stack(list(named.values())).astype(np.float32)).to(images.device)
     seen = {method: given(method.removesuffix(BLURRED)) for method in named}
@@ -154,7 +158,7 @@ def _localization(maps: Tensor, objects: NDArray[np.bool_] | None) -> Iterator[M
 
 
 def _complexity(maps: Tensor, names: list[str], read: str) -> Iterator[MetricValues]:
-    """Say over how much of the view the maps (method, y, x) are spread, and how far their ranks agree with those of the one that is read."""
+    """Score over how much of the view the maps (method, y, x) are spread, and how far they agree with the map that is read."""
     for metric in (metrics.gini, metrics.entropy, metrics.effective_area):
         yield metric.__name__, "", float("nan"), metric(maps)
     if read in names:

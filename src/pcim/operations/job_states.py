@@ -33,7 +33,7 @@ _LONGEST_REASON = 200
 
 @dataclass(frozen=True)
 class Bad:
-    """A field or a view that failed, or a field that is unfit: where it is, what it shares with others (its verdict or reason), and its own reason."""
+    """A field or a view that failed, or an unfit field: where it is, its verdict or reason as a group, and its own reason."""
 
     plate: str
     well: str
@@ -45,7 +45,10 @@ class Bad:
 
 @dataclass(frozen=True)
 class JobReport:
-    """What was found of one job. Units (fields, views, or the job itself) are done, failed, unfit (skipped: its field's verdict) or waiting."""
+    """What was found of one job.
+
+    Its units (fields, views, or the job itself) are done, failed, unfit (skipped by the verdict of the field) or waiting.
+    """
 
     job: PlannedJob
     state: JobState
@@ -179,9 +182,7 @@ def _views_in_journal(ledger: Path) -> set[tuple[str, ...]]:
     """Return the views whose maps are stored, as the journal of a job without a ledger says."""
     try:
         rows = Journal(ledger).rows()
-        return {
-            tuple(row[name] for name in ("row", "column", "field", "view")) for row in rows if row["status"] == "ok"
-        }
+        return {tuple(row[name] for name in ("row", "column", "field", "view")) for row in rows if row["status"] == "ok"}
     except (OSError, KeyError, TypeError, ValueError):
         return set()
 

@@ -72,9 +72,7 @@ def calls_differ(row: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, 
     return {"state": "close" if largest <= LOGITS else "different", "largest": largest, "why": why}
 
 
-def stored_maps(
-    store: AttributionPlate, path: str, layer: str, boxes: Mapping[str, Box]
-) -> dict[str, list[NDArray[np.float64]]]:
+def stored_maps(store: AttributionPlate, path: str, layer: str, boxes: Mapping[str, Box]) -> dict[str, list[NDArray[np.float64]]]:
     """Return what is stored of the views of a field, by name: the map as it is scored, as it is shown, and weights where there are some.
 
     Views of a field that cannot be read are left out.
@@ -132,15 +130,12 @@ def how_far(one: NDArray[np.float64], two: NDArray[np.float64]) -> tuple[float, 
 
 def devices(table: Path, made: Path) -> list[Change]:
     """Return the change of the device by whose name a table's views were computed, if there is one."""
-    before, now = (
-        ", ".join(sorted(set(pd.read_parquet(file, columns=["device_name"])["device_name"]) - {""}))
-        for file in (table, made)
-    )
+    before, now = (", ".join(sorted(set(pd.read_parquet(file, columns=["device_name"])["device_name"]) - {""})) for file in (table, made))
     return [Change("device", before, now)] if now and before != now else []
 
 
 def changes(root: Path, records: Sequence[Mapping[str, Any]]) -> Iterator[Change]:
-    """Yield what is not now what it was: files that the campaign was made from, and of `records` software, torch's settings, code, revisions."""
+    """Yield what has changed: files that the campaign was made from, and, of `records`, software, torch's settings, code, revisions."""
     for file, digest in read_made(root).get("files", {}).items():
         if (now := file_digest(file)) != digest:
             yield Change(file, digest, now or "cannot be read")
@@ -152,9 +147,7 @@ def changes(root: Path, records: Sequence[Mapping[str, Any]]) -> Iterator[Change
         pairs |= {("code of pcim", made["code"], code_digest())}
         for kind in ("software", "numerics"):
             before, now = made[kind], here[kind]
-            pairs |= {
-                (name, str(before.get(name, "none")), str(now.get(name, "none"))) for name in before.keys() | now.keys()
-            }
+            pairs |= {(name, str(before.get(name, "none")), str(now.get(name, "none"))) for name in before.keys() | now.keys()}
         for what, before, now in sorted(pairs - seen):
             if before != now:
                 yield Change(what, before, now)

@@ -148,9 +148,7 @@ def find_recorded(root: Path, chosen: Selection) -> list[RecordedTable]:
     """
     well = parse_well(chosen.well) if chosen.well else ""
     tables = [
-        (file, of["model"], of.get("method", ""), of["plate"])
-        for rule in ("classify", "attribute")
-        for file, of in find_tables(root, rule)
+        (file, of["model"], of.get("method", ""), of["plate"]) for rule in ("classify", "attribute") for file, of in find_tables(root, rule)
     ]
     for what, wanted, there in (
         ("model", chosen.model, {model for _, model, _, _ in tables}),
@@ -158,16 +156,10 @@ def find_recorded(root: Path, chosen: Selection) -> list[RecordedTable]:
         ("method", chosen.method, {method for _, _, method, _ in tables} - {""}),
     ):
         if wanted and wanted not in there:
-            raise ValueError(
-                f"{root}: {what} {wanted!r} has no finished table{nearest(wanted, sorted(there))}; there are {sorted(there)}"
-            )
+            raise ValueError(f"{root}: {what} {wanted!r} has no finished table{nearest(wanted, sorted(there))}; there are {sorted(there)}")
     found = []
     for file, model, method, plate in tables:
-        if (
-            chosen.model in {"", model}
-            and chosen.plate in {"", plate}
-            and (not method or chosen.method in {"", method})
-        ):
+        if chosen.model in {"", model} and chosen.plate in {"", plate} and (not method or chosen.method in {"", method}):
             made = read_record(file)
             if not made:
                 raise ValueError(f"{file}: says nothing of how it was made; it is of an earlier version of PCIM")

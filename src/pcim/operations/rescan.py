@@ -76,16 +76,13 @@ def scan_campaign(campaign: Campaign, names: Sequence[str], workers: int) -> lis
     """
     unknown = [name for name in names if name not in campaign.plates]
     if unknown:
-        raise ValueError(
-            f"plates {unknown} are not in {campaign.config.plates}{nearest(unknown[0], list(campaign.plates))}"
-        )
+        raise ValueError(f"plates {unknown} are not in {campaign.config.plates}{nearest(unknown[0], list(campaign.plates))}")
     chosen = list(names) or list(campaign.plates)
     survey = {plate: campaign.plans[plate].survey for plate in chosen}
     total = sum(len(fields) for plate in chosen for _, fields in survey[plate].wells.values())
     with progress_bar(total, "rescan", "field") as bar:
         return [
-            scan_plate(plate, campaign.plates[plate].source, fields_table(campaign.name, plate), workers, bar.update)
-            for plate in chosen
+            scan_plate(plate, campaign.plates[plate].source, fields_table(campaign.name, plate), workers, bar.update) for plate in chosen
         ]
 
 
@@ -130,9 +127,7 @@ def _reader(source: Source) -> tuple[dict[str, tuple[str, str]], Callable[[str],
     export = read_export(source)
     of_path = {"/".join(key): key for key in export.fields if not source.fields or key[2] in source.fields}
     named = {path: (well_name(row, column), name) for path, (row, column, name) in of_path.items()}
-    return named, lambda path: [
-        digest_pixels(read_channel(export, planes)) for planes in export.planes_of(of_path[path])
-    ]
+    return named, lambda path: [digest_pixels(read_channel(export, planes)) for planes in export.planes_of(of_path[path])]
 
 
 def _difference(
@@ -157,9 +152,7 @@ def _what_changed(channels: Sequence[str], before: Sequence[str], now: Sequence[
         return "could not be read when the plate was ingested, and can be now"
     if len(now) != len(before):
         return f"{len(now)} channels, {len(before)} when the plate was ingested"
-    return (
-        f"other pixels in {', '.join(name for name, old, new in zip(channels, before, now, strict=True) if old != new)}"
-    )
+    return f"other pixels in {', '.join(name for name, old, new in zip(channels, before, now, strict=True) if old != new)}"
 
 
 def make_rerun(campaign: Campaign, scans: Sequence[PlateScan]) -> list[Path]:

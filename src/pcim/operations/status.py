@@ -183,9 +183,7 @@ def _spent_s(benchmark: Path) -> float | None:
 def _time_left(found: Sequence[JobReport], speeds: dict[JobKind, float]) -> tuple[float | None, list[str]]:
     """Return when the campaign will be done with as many jobs side by side as now, s, and the kinds of job never measured."""
     ahead = [one for one in found if one.state != "done"]
-    unmeasured = list(
-        dict.fromkeys(" ".join(filter(None, _kind(one.job))) for one in ahead if _kind(one.job) not in speeds)
-    )
+    unmeasured = list(dict.fromkeys(" ".join(filter(None, _kind(one.job))) for one in ahead if _kind(one.job) not in speeds))
     work_s = sum(one.waiting * speeds.get(_kind(one.job), 0.0) for one in ahead)
     side_by_side = max(1, sum(one.state == "running" for one in ahead))
     return (work_s / side_by_side if work_s or not ahead else None), unmeasured

@@ -103,9 +103,7 @@ def _try_classifiers(inputs: CampaignInputs) -> Iterator[Check]:
             else:
                 seconds = time.perf_counter() - started
                 what = f"tells {', '.join(contract.classes)} from {', '.join(contract.input.channels)}"
-                yield Check(
-                    f"classifier {name}", "ok", f"{what}; loaded, and its test input gives its logits ({seconds:.1f} s)"
-                )
+                yield Check(f"classifier {name}", "ok", f"{what}; loaded, and its test input gives its logits ({seconds:.1f} s)")
     finally:
         sys.dont_write_bytecode = kept
 

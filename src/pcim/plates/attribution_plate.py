@@ -52,11 +52,7 @@ class FieldMaps:
         """Return what is written of them; `source_field` is the path of the field that they explain."""
         names, (label_name, label) = list(self.layers), self.label
         channels = [channel for of_layer in self.layers.values() for channel in of_layer]
-        views = (
-            {VIEWS: (self._cast(np.stack(list(self.views.values()))), {"views": list(self.views)})}
-            if self.views
-            else {}
-        )
+        views = {VIEWS: (self._cast(np.stack(list(self.views.values()))), {"views": list(self.views)})} if self.views else {}
         return FieldContent(
             self._pyramid("map", self.maps, channels, self.levels),
             own={"source_field": source_field, "layers": names, **self.provenance},

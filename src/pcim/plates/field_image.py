@@ -100,9 +100,7 @@ class FieldImage:
 
     def _check_size(self) -> None:
         """Refuse a field of which more would be read at once than memory has: what the metadata says is what is allocated."""
-        length = math.prod(
-            self.array.shape[axis] for axis, part in enumerate(self._index(slice(None))) if part == slice(None)
-        )
+        length = math.prod(self.array.shape[axis] for axis, part in enumerate(self._index(slice(None))) if part == slice(None))
         if length * self.array.dtype.itemsize > ngff.MAX_READ_BYTES:
             raise ngff.NgffError(
                 f"{self.path}: {self.array.dtype} of {self.array.shape}; at most {ngff.MAX_READ_BYTES} bytes are read at once"
@@ -244,9 +242,7 @@ class FieldImage:
         return np.stack([self._project(self._select(number)) for number in numbers])
 
     def _select(self, channel: slice | int) -> Any:
-        return self.array.get_basic_selection(
-            self._index(channel)
-        )  # indexing would first ask what kind of index this is
+        return self.array.get_basic_selection(self._index(channel))  # indexing would first ask what kind of index this is
 
     def _index(self, channel: slice | int) -> tuple[slice | int, ...]:
         parts = {"t": self._planes("t", self.source.t), "c": channel, "z": self._planes("z", self.source.z)}

@@ -62,8 +62,7 @@ def inspect_field(source: Source, field: str, settings: IngestSettings) -> Inspe
     lit = [list(values) for values in zip(*map(illumination, pixels), strict=True)]
     known |= dict(zip(("illumination", "tilt_right", "tilt_down"), lit, strict=True))
     return Inspection(
-        known
-        | {"digest": digest_of_channels(digests), "digests": digests, "qc": quality.verdict, "reason": quality.reason},
+        known | {"digest": digest_of_channels(digests), "digests": digests, "qc": quality.verdict, "reason": quality.reason},
         f"{len(absent)} of {expected} chunks are not stored, {absent[0]} the first" if absent else "",
         image.is_complete_by_rule or _empty_chunks(image, pixels) > len(absent),
     )

@@ -125,9 +125,7 @@ def _few(group: dict[str, Any], names: Sequence[str], where: str) -> None:
             raise NgffError(f"{where}: {len(group[name])} {name}; at most {_MOST[name]} are read")
 
 
-def _place_well(
-    well: dict[str, Any], rows: tuple[str, ...], columns: tuple[str, ...], version: str, where: str
-) -> WellLayout:
+def _place_well(well: dict[str, Any], rows: tuple[str, ...], columns: tuple[str, ...], version: str, where: str) -> WellLayout:
     """Return where a well lies; its path and its indices must agree (the path is row/column; 0.4's own suite swaps them)."""
     path, row_index, column_index = well["path"], int(well["rowIndex"]), int(well["columnIndex"])
     if row_index < len(rows) and column_index < len(columns):
@@ -191,8 +189,7 @@ def read_image(image: Place) -> ImageLayout:
         raise NgffError(f"{image}: axes {axes}, levels {levels}; expected axes that end in y, x and plain level names")
     channels = ome.get("omero", {}).get("channels", []) if isinstance(ome.get("omero", {}), dict) else []
     labels, colours = (
-        tuple(str(channel.get(name) or "") for channel in channels if isinstance(channel, dict))
-        for name in ("label", "color")
+        tuple(str(channel.get(name) or "") for channel in channels if isinstance(channel, dict)) for name in ("label", "color")
     )
     return ImageLayout(axes, levels, labels, Space(*space, unit), colours)
 

@@ -44,9 +44,7 @@ def metadata_file(group: Place) -> Place:
     for name in ("zarr.json", ".zattrs"):
         if (group / name).is_file():
             return group / name
-    raise NgffError(
-        f"{group}: not a zarr group (neither zarr.json nor .zattrs)" if group.exists() else f"{group}: no such folder"
-    )
+    raise NgffError(f"{group}: not a zarr group (neither zarr.json nor .zattrs)" if group.exists() else f"{group}: no such folder")
 
 
 def attributes(group: Place) -> tuple[str, dict[str, Any]]:

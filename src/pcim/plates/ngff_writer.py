@@ -160,17 +160,13 @@ def chunk_px(length: int) -> int:
     return -(-length // -(-length // _CHUNK_PX))
 
 
-def _write_array(
-    group: zarr.Group, name: str, array: NDArray[Any], chunks: tuple[int, ...], how: Mapping[str, Any]
-) -> None:
+def _write_array(group: zarr.Group, name: str, array: NDArray[Any], chunks: tuple[int, ...], how: Mapping[str, Any]) -> None:
     codecs = [
         BloscCodec(cname="zstd", clevel=1),
         Crc32cCodec(),
     ]  # shuffled by zarr: smaller than zstd alone, and faster
     whole: Any = {"write_empty_chunks": True}
-    target = group.create_array(
-        name, shape=array.shape, dtype=array.dtype, chunks=chunks, compressors=codecs, config=whole, **how
-    )
+    target = group.create_array(name, shape=array.shape, dtype=array.dtype, chunks=chunks, compressors=codecs, config=whole, **how)
     target[...] = array
 
 
@@ -196,10 +192,7 @@ def omero(labels: Sequence[str], colour: Callable[[int], str], window: tuple[flo
     low, high = window
     limits = {"min": low, "max": high, "start": low, "end": high}
     return {
-        "channels": [
-            {"label": label, "color": colour(number), "window": limits, "active": True}
-            for number, label in enumerate(labels)
-        ]
+        "channels": [{"label": label, "color": colour(number), "window": limits, "active": True} for number, label in enumerate(labels)]
     }
 
 
@@ -226,10 +219,7 @@ def finish_plate(path: Path, source: PlateLayout, fields: Mapping[str, Sequence[
         "version": "0.5",
         "rows": [{"name": row} for row in source.rows],
         "columns": [{"name": column} for column in source.columns],
-        "wells": [
-            {"path": w.path, "rowIndex": source.rows.index(w.row), "columnIndex": source.columns.index(w.column)}
-            for w in written
-        ],
+        "wells": [{"path": w.path, "rowIndex": source.rows.index(w.row), "columnIndex": source.columns.index(w.column)} for w in written],
         "acquisitions": [{"id": 0}],
         "field_count": max((len(names) for names in fields.values()), default=1),
     }

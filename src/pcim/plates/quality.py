@@ -64,17 +64,13 @@ def judge(image: NDArray[Any], channels: Sequence[str], settings: IngestSettings
         return Quality("saturated", f"{share:.0%} of channel {channels[full]!r} sits at its highest value {value:g}")
     zero = int(np.argmax([plane.at_zero for plane in planes]))
     if planes[zero].at_zero > settings.clipped_share:
-        return Quality(
-            "clipped", f"{planes[zero].at_zero:.0%} of channel {channels[zero]!r} sits at 0, its lowest value"
-        )
+        return Quality("clipped", f"{planes[zero].at_zero:.0%} of channel {channels[zero]!r} sits at 0, its lowest value")
     contrast = max(plane.contrast for plane in planes)
     if contrast < settings.empty_contrast:
         return Quality("empty", f"nothing rises above {contrast:.1f} noise units in any channel")
     detail = max(plane.detail for plane in planes)
     if detail < settings.focus:
-        return Quality(
-            "out_of_focus", f"fine detail is {detail:.2g} of the variance; expected {settings.focus:g} or more"
-        )
+        return Quality("out_of_focus", f"fine detail is {detail:.2g} of the variance; expected {settings.focus:g} or more")
     return Quality("ok")
 
 
@@ -96,7 +92,7 @@ def _sample(plane: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def illumination(plane: NDArray[Any]) -> tuple[float, float, float]:
-    """Return how a channel (y, x) is lit: its median, how much higher the right half's is than the left's, and the lower's than the upper's.
+    """Return how a channel (y, x) is lit: its median, right half less left half, and lower half less upper half.
 
     Intensity units, measured on rows spread over the field; 0 for a direction with less than two pixels, NaN where the median is.
     """

@@ -35,7 +35,7 @@ def stretch(images: Sequence[NDArray[Any]]) -> list[tuple[float, float]]:
 
 
 def composite(pixels: NDArray[Any], ends: Sequence[tuple[float, float]], colours: Sequence[str]) -> NDArray[np.float64]:
-    """Return pixels (channel, y, x) as an RGB picture (y, x, 3) in [0, 1], each channel in its colour (six hexadecimal digits), added up."""
+    """Return pixels (channel, y, x) as an RGB picture (y, x, 3) in [0, 1]: the sum of the channels in their colours (six hex digits)."""
     picture = np.zeros((*pixels.shape[1:], 3))
     for plane, (low, high), colour in zip(pixels, ends, colours, strict=True):
         scaled = np.clip((plane.astype(np.float64) - low) / (high - low), 0, 1)

@@ -126,9 +126,7 @@ class _PlateStore(LocalStore):
         super().__init__(root, read_only=True)
         self._inside, self._whole, self._part = inside, whole, part
 
-    async def get(
-        self, key: str, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
-    ) -> Buffer | None:
+    async def get(self, key: str, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None) -> Buffer | None:
         file = str(self.root)
         for part in key.split("/"):  # the folder itself was looked at when it was opened
             file = f"{file}/{part}"

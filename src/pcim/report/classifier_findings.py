@@ -87,7 +87,7 @@ class ClassifierFindings:
 
     @cached_property
     def explained_views(self) -> pd.DataFrame:
-        """The explained views: call, how the map was learnt, `share` and `lift` in the objects, `fidelity`, `agreement`, doubts and `why`."""
+        """The explained views: call, how the map was learnt, `share` and `lift` in the objects, `fidelity`, `agreement`, doubts, `why`."""
         keys, ledger = list(KEY_COLUMNS), self.evidence.ledger
         learnt = ledger[(ledger["status"] == "ok") & (ledger["method"] == self.method)]
         learnt = learnt.reindex(columns=[*keys, "target", "steps", "stop", "p_keep", "p_drop", "p_background"])
@@ -256,6 +256,7 @@ class ClassifierFindings:
         named = {"accuracy": self.accuracy, "confounding": self.confounding, "levels": self.levels, "pairs": self.pairs,
                  "regions": self.regions, "channels": self.channels,
                  "organelles": self.organelles, "treatments": self.treatments, "doses": self.doses, "trends": self.trends,
-                 "positions": self.positions, "interventions": self.exchanges, "methods": self.scores, "curves": self.curves, "wells": self.plate_wells,
+                 "positions": self.positions, "interventions": self.exchanges, "methods": self.scores, "curves": self.curves,
+                 "wells": self.plate_wells,
                  "views": self.explained_views.drop(columns=["logits", "probabilities", "explained"], errors="ignore")}  # fmt: skip
         return {name: table.assign(classifier=self.name) for name, table in named.items()}

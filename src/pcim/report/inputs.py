@@ -92,9 +92,7 @@ class ReportInputs:
             settings=entry,
             contract=load_contract(Path(contracts[name])),
             fields=self.field_table[self.field_table["plate"].isin(entry.plates)],
-            calls=read_tables(self._of(name, self.calls), job=True).drop(
-                columns=[*HOW, "fingerprint"], errors="ignore"
-            ),
+            calls=read_tables(self._of(name, self.calls), job=True).drop(columns=[*HOW, "fingerprint"], errors="ignore"),
             ledger=_sort_by_method(ledger, methods),
             shares=_sort_by_method(read_tables(self._of(name, self.shares)), methods),
             scores=MethodScores.of(scores).in_order(methods),

@@ -122,9 +122,7 @@ class _Crate:
     def describe_root(self, snakefile: Any, action: Reference, people: Sequence[Reference]) -> None:
         """Say what the crate as a whole is."""
         root, config = self.crate.root_dataset, self.told.config
-        profiles = [
-            self.add(url, "CreativeWork", name, version=url.rpartition("/")[2]) for url, name in PROFILES.items()
-        ]
+        profiles = [self.add(url, "CreativeWork", name, version=url.rpartition("/")[2]) for url, name in PROFILES.items()]
         root["name"] = config.report.title
         root["description"] = (
             f"Campaign {config.campaign}: what {', '.join(self.told.contracts)} look at, as maps, tables and a report, by PCIM."
@@ -179,10 +177,7 @@ class _Crate:
             for plate, source in self.told.sources.items()
         ]  # fmt: skip
         yield "source-plates", self.collection("#plates", "Source plates", plates)
-        written = [
-            self.add(f"#file-{number}", "CreativeWork", name, sha256=digest)
-            for number, (name, digest) in enumerate(digests)
-        ]
+        written = [self.add(f"#file-{number}", "CreativeWork", name, sha256=digest) for number, (name, digest) in enumerate(digests)]
         if written:
             yield "source-files", self.collection("#files", "Config, plate maps, contracts, weights", written)
         models = [
@@ -213,19 +208,24 @@ class _Crate:
         folders = {
             "fields": [(RULES["ingest"].folder(plate=plate), f"Fields of {plate}") for plate in self.told.sources],
             "calls": [(RULES["classify"].folder(model=model, plate=plate), f"Calls of {model} on {plate}") for model, plate in pairs],
-            "ledgers": [(RULES["attribute"].folder(model=m, method=method), f"Ledgers of {method}, {m}") for m in config.classifiers for method in methods],
+            "ledgers": [(RULES["attribute"].folder(model=m, method=method), f"Ledgers of {method}, "
+                                                                            f"{m}") for m in config.classifiers for method in methods],
             "maps": [
-                (MAPS.format(model=m, plate=plate, method=method) + "/", f"Maps of {plate} by {method}, {m}") for m, plate in pairs for method in methods
+                (MAPS.format(model=m, plate=plate, method=method) + "/", f"Maps of {plate} by {method}, "
+                                                                         f"{m}") for m, plate in pairs for method in methods
             ],
-            "means": [(RULES["aggregate"].folder(model=model, plate=plate), f"Shares and mean maps of {plate}, {model}") for model, plate in pairs],
-            "scores": [(RULES["evaluate"].folder(model=model, plate=plate), f"Scores of the maps of {plate}, {model}") for model, plate in pairs],
+            "means": [(RULES["aggregate"].folder(model=model, plate=plate), f"Shares and mean maps of {plate}, "
+                                                                            f"{model}") for model, plate in pairs],
+            "scores": [(RULES["evaluate"].folder(model=model, plate=plate), f"Scores of the maps of {plate}, "
+                                                                            f"{model}") for model, plate in pairs],
             "interventions": [(RULES["interventions"].table(model=m), f"Exchanges, {m}") for m in config.classifiers],
             "report": [
                 (report["page"], "Report"), (report["summary"], "Report for machines"),
                 (report["tables"] + "/", "Tables of the report"), (report["figures"] + "/", "Figures of the report"),
                 (report["plates"] + "/", "Pages of plates"),
             ],
-            "plan": [(job_list_file(Path()).as_posix(), "Jobs and config of the campaign"), (plan_folder(Path()).as_posix() + "/", "Plans of the plates")],
+            "plan": [(job_list_file(Path()).as_posix(), "Jobs and config of the "
+                                                        "campaign"), (plan_folder(Path()).as_posix() + "/", "Plans of the plates")],
         }  # fmt: skip
         described = dict.fromkeys(folders, "Described in docs/formats.md of PCIM")
         return {
@@ -239,9 +239,7 @@ class _Crate:
 
     def program(self, name: str, version: str) -> Reference:
         """Add a program or package by its version."""
-        if (
-            name == "pcim"
-        ):  # known by its code: the paper whose abstract it follows is cited, it is not the paper's program
+        if name == "pcim":  # known by its code: the paper whose abstract it follows is cited, it is not the paper's program
             paper = self.add(PAPER, "ScholarlyArticle", "Siegismund et al., PCIM, 2024")
             code = self.told.made.get("code")
             return self.add("#pcim", "SoftwareApplication", name, softwareVersion=version, sha256=code, citation=paper)
@@ -258,7 +256,8 @@ class _Crate:
         kind = ["File", "SoftwareSourceCode", "ComputationalWorkflow"]
         about = {
             "@type": kind, "name": "PCIM", "programmingLanguage": language, "license": "https://spdx.org/licenses/BSD-3-Clause",
-            "version": self.told.software.get("pcim", UNSTATED), "softwareRequirements": list(software), "conformsTo": {"@id": WORKFLOW}, "encodingFormat": FORMATS[""],
+            "version": self.told.software.get("pcim", UNSTATED), "softwareRequirements": list(software), "conformsTo": {"@id": WORKFLOW},
+            "encodingFormat": FORMATS[""],
             "description": "What does an image classifier look at? From OME-Zarr plates to maps, metrics and a report.",
         }  # fmt: skip
         return self.crate.add_file(dest_path=path, properties=about)

@@ -88,9 +88,7 @@ def check_failures(table: pd.DataFrame, max_failed: float, what: str) -> None:
     if len(failed) > max_failed * len(tried):
         reasons = failed["reason"].value_counts().head(5)
         listed = "; ".join(f"{count} x {reason}" for reason, count in reasons.items())
-        raise RuntimeError(
-            f"{what}: {len(failed)} of {len(tried)} views failed, allowed are {max_failed:.0%}: {listed}"
-        )
+        raise RuntimeError(f"{what}: {len(failed)} of {len(tried)} views failed, allowed are {max_failed:.0%}: {listed}")
 
 
 def of_chunk(stage: str, job: ChunkJob, seen: pd.DataFrame, settings: Mapping[str, Any], **of: Any) -> dict[str, Any]:
@@ -99,9 +97,7 @@ def of_chunk(stage: str, job: ChunkJob, seen: pd.DataFrame, settings: Mapping[st
     `seen` is the plate's table of fields.
     """
     here = seen[seen["well"].isin(list(job.wells))]
-    told = {
-        name: list(getattr(job, name)) for name in ("wells", "trusted_packages", "accept", "intensities", "objects")
-    }
+    told = {name: list(getattr(job, name)) for name in ("wells", "trusted_packages", "accept", "intensities", "objects")}
     told |= {name: getattr(job, name) for name in ("max_failed", "gpus", "workers")}
     return record(
         stage,

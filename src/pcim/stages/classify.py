@@ -56,9 +56,7 @@ def _table(views: Sequence[View], found: Calls) -> pd.DataFrame:
     return pd.DataFrame([view.columns() | FOUND | found.get(view, {}) for view in views], columns=[*placed, *FOUND])
 
 
-def _in_batches(
-    classifier: Classifier, readings: Iterable[tuple[View, NDArray[Any] | str]], size: int
-) -> Iterator[Calls]:
+def _in_batches(classifier: Classifier, readings: Iterable[tuple[View, NDArray[Any] | str]], size: int) -> Iterator[Calls]:
     """Classify views batch by batch: its calls, and the views that could not be read."""
     from pcim.classifiers.out_of_memory import halving_when_out_of_memory  # torch is not needed before
 
@@ -91,11 +89,7 @@ def classify_chunk(job: ChunkJob, *, fields: str, table: str, settings: Classify
     known, kept = FieldRecords.of(seen, job.intensities), ResultCache(table)
     marks = _fingerprints(views, seen, known, contract, settings.batch_size, job.revision)
     called = kept.find()
-    found: Calls = {
-        view: _call_columns(called[mark][0][0]) | {"fingerprint": mark}
-        for view, mark in marks.items()
-        if mark in called
-    }
+    found: Calls = {view: _call_columns(called[mark][0][0]) | {"fingerprint": mark} for view, mark in marks.items() if mark in called}
     waiting = [view for view in marks if view not in found]
     log.info("%d of %d views are called already", len(found), len(marks))
     if waiting:
@@ -103,9 +97,7 @@ def classify_chunk(job: ChunkJob, *, fields: str, table: str, settings: Classify
         classifier = job.load_classifier()  # after reading has begun
         unfit = sum(view.status == "failed" for view in views)
         done = len(views) - len(waiting) - unfit
-        with progress(
-            len(views), f"classify {job.store.name}", kept=done, failed=unfit, device=classifier.named_device
-        ) as bar:
+        with progress(len(views), f"classify {job.store.name}", kept=done, failed=unfit, device=classifier.named_device) as bar:
             for calls in _in_batches(classifier, readings, settings.batch_size):
                 good = {view: row | {"fingerprint": marks[view]} for view, row in calls.items() if "call" in row}
                 kept.add({row["fingerprint"]: [[row]] for row in good.values()})

@@ -98,9 +98,7 @@ def convert_plate(  # noqa: PLR0913 - a job's inputs
     log.info("%s: %d fields converted, %d could not be", plate, len(rows) - len(bad), len(bad))
     log_some(plate, bad, table)
     write_failed(Path(table), export.root, looks, failed)
-    write_table(
-        pd.DataFrame(rows), table, record("convert", revision, source=source.plain(), settings={"levels": levels})
-    )
+    write_table(pd.DataFrame(rows), table, record("convert", revision, source=source.plain(), settings={"levels": levels}))
 
 
 def convert_field(job: Conversion, key: Key) -> str:

@@ -86,8 +86,7 @@ def evaluate_chunk(  # noqa: PLR0913 - a job's inputs
                 found[one.fingerprint] = rows
                 bar.update()
     scores, drawn = (
-        [row | {"fingerprint": one.fingerprint} for one in asked for row in found[one.fingerprint][number]]
-        for number in (0, 1)
+        [row | {"fingerprint": one.fingerprint} for one in asked for row in found[one.fingerprint][number]] for number in (0, 1)
     )
     for row in drawn:
         row |= {name: np.asarray(row[name], np.float32) for name in CURVES}
@@ -160,8 +159,7 @@ class Scoring:
             "revision": self.job.revision,
         }
         views = [
-            {str(row["method"]): row for row in rows_of(of_view)}
-            for _, of_view in explained.groupby(["path", *KEY_COLUMNS], sort=True)
+            {str(row["method"]): row for row in rows_of(of_view)} for _, of_view in explained.groupby(["path", *KEY_COLUMNS], sort=True)
         ]
         others = other_views([rows.get(self.read) for rows in views], [next(iter(rows.values())) for rows in views])
         return [
@@ -169,9 +167,7 @@ class Scoring:
             for rows, other in zip(views, others, strict=True)
         ]
 
-    def _own(
-        self, rows: Mapping[str, Mapping[str, Any]], other: Mapping[str, Any] | None, digests: Mapping[str, str]
-    ) -> dict[str, Any]:
+    def _own(self, rows: Mapping[str, Mapping[str, Any]], other: Mapping[str, Any] | None, digests: Mapping[str, str]) -> dict[str, Any]:
         """Return what one view's scores depend on."""
         view = next(iter(rows.values()))
         return {
@@ -184,9 +180,7 @@ class Scoring:
             "other": None if other is None else [str(ViewKey.of(other)), other["digest"], other["fingerprint"]],
         }
 
-    def score_views(
-        self, classifier: Classifier, asked: Sequence[ScoringTask]
-    ) -> Iterator[tuple[ScoringTask, list[Rows]]]:
+    def score_views(self, classifier: Classifier, asked: Sequence[ScoringTask]) -> Iterator[tuple[ScoringTask, list[Rows]]]:
         """Score views; yield each with its rows of scores and of curves."""
         from pcim.classifiers.out_of_memory import halving_when_out_of_memory  # torch is not needed before
 
@@ -258,9 +252,7 @@ def _sum_channels(channel_maps: NDArray[np.floating]) -> NDArray[np.floating]:
     return total
 
 
-def other_views(
-    own: Sequence[Mapping[str, Any] | None], views: Sequence[Mapping[str, Any]]
-) -> list[Mapping[str, Any] | None]:
+def other_views(own: Sequence[Mapping[str, Any] | None], views: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any] | None]:
     """Return, for each view, the ledger row of one of another well, whose map is its control: the last view of the well before.
 
     The chunk's first well has the chunk's last view. `own` are the rows of the method that is read, None where it has no map, and `views`

@@ -68,9 +68,7 @@ def intervene(  # noqa: PLR0913 - a job's inputs
     contract, plate_maps, keys = load_contract(model), read_tables(fields), list(KEY_COLUMNS)
     called = read_tables(calls)[[*keys, "call", "probabilities"]]
     explained = explained_views(ledgers, plate_maps).merge(called, on=keys, validate="one_to_one")
-    known = {
-        str(plate): FieldRecords.of(of, _of_plate(intensities, str(plate))) for plate, of in plate_maps.groupby("plate")
-    }
+    known = {str(plate): FieldRecords.of(of, _of_plate(intensities, str(plate))) for plate, of in plate_maps.groupby("plate")}
     sample = _sample(explained, settings.intervention_views)
     marks = _fingerprints(
         sample,
@@ -93,9 +91,7 @@ def intervene(  # noqa: PLR0913 - a job's inputs
         reader = _Reader(classifier, stores, maps, regions, objects, halo_px, known, settings)
         of_fields = sample.groupby(["plate", "path"], sort=False)
         subjects = [subject for _, of_field in of_fields for subject in reader.subjects(rows_of(of_field))]
-        rows = exchange_regions(
-            classifier, subjects, objects, settings, known=found, keep=lambda key, made: kept.add({marks[key]: [made]})
-        )
+        rows = exchange_regions(classifier, subjects, objects, settings, known=found, keep=lambda key, made: kept.add({marks[key]: [made]}))
     log.info("%s: %d views, %d exchanges", table, len(sample), len(rows))
     told = _with_p_before(rows, sample, contract.classes)
     frame = pd.DataFrame([row | {"fingerprint": marks[str(ViewKey.of(row))]} for row in told], columns=COLUMNS)
@@ -105,8 +101,7 @@ def intervene(  # noqa: PLR0913 - a job's inputs
             "evaluate",
             revision,
             classifier=contract.model_dump(mode="json"),
-            settings=settings.model_dump(mode="json", include=DEPENDS_ON | {"intervention_views"})
-            | {"halo_px": halo_px},
+            settings=settings.model_dump(mode="json", include=DEPENDS_ON | {"intervention_views"}) | {"halo_px": halo_px},
             regions={name: region.model_dump(mode="json") for name, region in regions.items()},
             objects_region=objects,
             pixels=pixels_of(zip(plate_maps["plate"] + "/" + plate_maps["path"], plate_maps["digest"], strict=True)),
@@ -120,13 +115,9 @@ def _fingerprints(sample: pd.DataFrame, shared: Mapping[str, Any]) -> dict[str, 
     return {str(key): fingerprint({"exchanges": every, "view": str(key)}) for key in map(ViewKey.of, rows_of(sample))}
 
 
-def _with_p_before(
-    rows: Sequence[dict[str, Any]], sample: pd.DataFrame, classes: Sequence[str]
-) -> list[dict[str, Any]]:
+def _with_p_before(rows: Sequence[dict[str, Any]], sample: pd.DataFrame, classes: Sequence[str]) -> list[dict[str, Any]]:
     """Add to each exchange the probability, before it, of the class that its partner was called."""
-    probabilities = {
-        str(ViewKey.of(row)): dict(zip(classes, row["probabilities"], strict=True)) for row in rows_of(sample)
-    }
+    probabilities = {str(ViewKey.of(row)): dict(zip(classes, row["probabilities"], strict=True)) for row in rows_of(sample)}
     return [row | {"p_before": float(probabilities[str(ViewKey.of(row))][row["partner_call"]])} for row in rows]
 
 

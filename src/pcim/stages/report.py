@@ -89,9 +89,7 @@ def _read_classifiers(inputs: ReportInputs, settings: Config, album: Album) -> l
     ]
 
 
-def _write_tables(
-    classifiers: Sequence[ClassifierPage], failures: pd.DataFrame, folder: Path, made: Mapping[str, Any]
-) -> None:
+def _write_tables(classifiers: Sequence[ClassifierPage], failures: pd.DataFrame, folder: Path, made: Mapping[str, Any]) -> None:
     """Write the tables of all classifiers together, each as CSV and Parquet."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, table in ({"failures": failures} | _join_tables([one.tables for one in classifiers])).items():
@@ -121,9 +119,7 @@ def _write_text(place: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
-def _write_crate(
-    inputs: ReportInputs, outputs: ReportOutputs, settings: Config, classifiers: Sequence[ClassifierPage]
-) -> None:
+def _write_crate(inputs: ReportInputs, outputs: ReportOutputs, settings: Config, classifiers: Sequence[ClassifierPage]) -> None:
     """Write the campaign as an RO-Crate, with a copy of the workflow."""
     copy_workflow(outputs.workflow)
     told = CrateInput(

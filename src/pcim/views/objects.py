@@ -25,7 +25,7 @@ Place = tuple[str, float, float]
 
 MAX_TABLE_BYTES = 2**32
 MAX_OBJECTS = 5_000_000
-"""A table of places, of one plate or many, may be so large, and list so many objects of one plate: 1536 wells of 9 fields have 360 a field."""
+"""The largest table of places, and the most objects of one plate: 360 per field in 1536 wells of 9 fields."""
 
 _MAX_ROWS = 100_000_000
 _REQUIRED = ("well", "field", "y", "x")

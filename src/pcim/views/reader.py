@@ -82,9 +82,7 @@ def read_views(  # noqa: PLR0913 - what pixels depend on, and who learns where t
     return chain.from_iterable(_in_order(read, list(waiting), workers, _fields_ahead(waiting, contract)))
 
 
-def _in_order(
-    read: Callable[[str], list[ViewPixels]], paths: Sequence[str], workers: int, ahead: int
-) -> Iterator[list[ViewPixels]]:
+def _in_order(read: Callable[[str], list[ViewPixels]], paths: Sequence[str], workers: int, ahead: int) -> Iterator[list[ViewPixels]]:
     """Return an iterator over `read` of each path; threads stay up to `ahead` paths in front of whoever takes them."""
     pool = ThreadPoolExecutor(workers, thread_name_prefix="read-ahead")
     coming = deque(pool.submit(read, path) for path in paths[:ahead])
@@ -160,9 +158,7 @@ class Waiting:
         return f"the network waited for data {self.seconds / elapsed:.1%} of {elapsed:.1f} s"
 
 
-def batches(
-    readings: Iterable[ViewPixels], size: int
-) -> Iterator[tuple[list[View], list[NDArray[Any]], list[tuple[View, str]]]]:
+def batches(readings: Iterable[ViewPixels], size: int) -> Iterator[tuple[list[View], list[NDArray[Any]], list[tuple[View, str]]]]:
     """Group readings into (views, their pixels (channel, y, x), views that could not be read), at most `size` at a time."""
     views: list[View] = []
     pixels: list[NDArray[Any]] = []

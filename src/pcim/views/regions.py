@@ -78,13 +78,11 @@ def widen(mask: Bool[np.ndarray, "h w"], halo_px: float) -> Bool[np.ndarray, "h 
     return _distance_px(mask) <= halo_px
 
 
-def partition(
-    named: Mapping[str, Bool[np.ndarray, "h w"]], shape: tuple[int, int] | None = None
-) -> dict[str, Bool[np.ndarray, "h w"]]:
+def partition(named: Mapping[str, Bool[np.ndarray, "h w"]], shape: tuple[int, int] | None = None) -> dict[str, Bool[np.ndarray, "h w"]]:
     """Make regions disjoint, the earlier one keeping what it shares with a later one, and add ``background``.
 
-    Every pixel is then in exactly one region; a region may be empty. With no named region there is only ``whole_view``. `shape` (height, width) px is only needed where
-    there are no named regions, and is checked where there are.
+    Every pixel is then in exactly one region; a region may be empty. With no named region there is only ``whole_view``. `shape` (height,
+    width) px is only needed where there are no named regions, and is checked where there are.
 
     Raises
     ------

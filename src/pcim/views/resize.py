@@ -18,9 +18,7 @@ def fit(stack: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     """
     if stack.shape[-2:] == tuple(size):
         return stack
-    planes = [
-        Image.fromarray(plane.astype(np.float32)).resize(size[::-1], Image.Resampling.BILINEAR) for plane in stack
-    ]
+    planes = [Image.fromarray(plane.astype(np.float32)).resize(size[::-1], Image.Resampling.BILINEAR) for plane in stack]
     return np.stack([np.asarray(plane, np.float32) for plane in planes])
 
 

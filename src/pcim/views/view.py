@@ -35,9 +35,7 @@ class View:
         return self.key.columns() | place | {"status": self.status, "reason": self.reason}
 
 
-def views_of(
-    field: Mapping[str, Any], contract: InputContract, accept: Sequence[str], objects: Sequence[Place] = ()
-) -> list[View]:
+def views_of(field: Mapping[str, Any], contract: InputContract, accept: Sequence[str], objects: Sequence[Place] = ()) -> list[View]:
     """Return the views of one row of the field table; a field that cannot be classified gives views with a reason."""
     shape = int(field["height"]), int(field["width"])
     size = contract.extent(shape, field["pixel_size_um"])
@@ -61,8 +59,7 @@ def views_of(
 def _around(middle: Sequence[float], extent: tuple[int, int], shape: tuple[int, int]) -> Box:
     """Return the box of `extent` around a point (y, x), moved inwards where it would leave the field."""
     top, left = (
-        min(max(0, round(place - (length - 1) / 2)), whole - length)
-        for place, length, whole in zip(middle, extent, shape, strict=True)
+        min(max(0, round(place - (length - 1) / 2)), whole - length) for place, length, whole in zip(middle, extent, shape, strict=True)
     )
     return Box(top, left, *extent)
 

@@ -21,9 +21,7 @@ def explained_views(ledgers: Sequence[str], fields: pd.DataFrame, calls: Sequenc
     keys = list(KEY_COLUMNS)
     ledger = read_tables(ledgers)
     found = ledger[ledger["scored"].astype(bool) & (ledger["status"] == "ok")]
-    found = found.merge(
-        fields[[*FIELD_COLUMNS, "path", "treatment", "dose"]], on=list(FIELD_COLUMNS), validate="many_to_one"
-    )
+    found = found.merge(fields[[*FIELD_COLUMNS, "path", "treatment", "dose"]], on=list(FIELD_COLUMNS), validate="many_to_one")
     if calls:
         called = read_tables(calls)
         found = found.merge(called[[*keys, "call"]], on=keys, validate="many_to_one")

@@ -84,9 +84,7 @@ def test_the_page_about_python_runs(monkeypatch: pytest.MonkeyPatch) -> None:
         assert list(known)[: parameters.count(",") + 1] == parameters.split(", "), name
 
 
-def test_a_classifier_of_a_package_that_is_trusted_is_loaded_as_the_page_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_classifier_of_a_package_that_is_trusted_is_loaded_as_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "my_package.py").write_text("from makers import spot_detector\n")
@@ -144,6 +142,4 @@ def test_a_notebook_was_kept_after_a_whole_run_and_is_small(path: Path) -> None:
 def test_a_notebook_runs_and_its_claim_holds(path: Path) -> None:
     again, kept = executed(path), nbformat.read(path, as_version=4)
     assert [cell.source for cell in again.cells] == [cell.source for cell in kept.cells]
-    assert [len(cell.get("outputs", [])) for cell in again.cells] == [
-        len(cell.get("outputs", [])) for cell in kept.cells
-    ]
+    assert [len(cell.get("outputs", [])) for cell in again.cells] == [len(cell.get("outputs", [])) for cell in kept.cells]

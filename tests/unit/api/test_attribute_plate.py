@@ -64,9 +64,7 @@ def test_a_view_is_the_same_alone(plate: Plate, classifier: Classifier, maps: Ma
     alone = attribute_plate(plate, classifier, wells=["a2"], fields=["0"], settings=SETTINGS)
     assert torch.equal(alone, maps[4:])
     assert torch.equal(alone.images, maps.images[4:])
-    pd.testing.assert_frame_equal(
-        alone.ledger.drop(columns=HOW), maps.ledger[4:].reset_index(drop=True).drop(columns=HOW)
-    )
+    pd.testing.assert_frame_equal(alone.ledger.drop(columns=HOW), maps.ledger[4:].reset_index(drop=True).drop(columns=HOW))
 
 
 def test_nothing_is_changed_and_nothing_left(chunk: Chunk, plate: Plate, classifier: Classifier) -> None:
@@ -131,15 +129,11 @@ def test_all_faults_are_told_at_once(plate: Plate, classifier: Classifier, tmp_p
     with pytest.raises(ValueError, match="exists and is no plate of maps"):
         attribute_plate(plate, classifier, out=tmp_path / "mine")
     raw = open_plate(exports.imagexpress(tmp_path / "raw"), format="imagexpress", z=1)
-    with pytest.raises(
-        ValueError, match=r"an export \(imagexpress\).*open results/\{campaign\}/ingest/raw/plate\.zarr"
-    ):
+    with pytest.raises(ValueError, match=r"an export \(imagexpress\).*open results/\{campaign\}/ingest/raw/plate\.zarr"):
         attribute_plate(raw, classifier)
 
 
-def test_scores_of_a_plates_maps_are_those_of_the_workflow(
-    chunk: Chunk, plate: Plate, classifier: Classifier, maps: Maps
-) -> None:
+def test_scores_of_a_plates_maps_are_those_of_the_workflow(chunk: Chunk, plate: Plate, classifier: Classifier, maps: Maps) -> None:
     edge = attribute_plate(plate, classifier, method="edge", settings=SETTINGS)
     found = evaluate({"pcim": maps, "edge": edge}, plate, classifier, objects="spots", settings=SCORED)
     named = [*KEY_COLUMNS, "method", "metric", "substitute"]
@@ -156,19 +150,14 @@ def test_the_revision_is_the_workflows(maps: Maps) -> None:
 
 
 @pytest.mark.parametrize("over", ["field", "well", "plate"])
-def test_percentiles_are_counted_over_what_the_contract_says_whatever_is_asked(
-    over: str, plate: Plate, tmp_path: Path
-) -> None:
+def test_percentiles_are_counted_over_what_the_contract_says_whatever_is_asked(over: str, plate: Plate, tmp_path: Path) -> None:
     contract = {"channels": ["DNA", "Reporter"], "view": "tile", "size": [48, 48], "dtype": "uint16"}
     scaled = contract | {"mean": [200.0, 200.0], "std": [100.0, 100.0], "percentiles": {"over": over}}
     classifier = load_classifier(write_model(tmp_path, input=scaled), ["makers"], "cpu")
     both = attribute_plate(plate, classifier, method="edge", settings=SETTINGS)
     alone = attribute_plate(plate, classifier, wells=["A02"], method="edge", settings=SETTINGS)
     assert torch.equal(alone.images, both.images[4:])
-    ends = [
-        np.percentile(plate.field(well), [1, 99], axis=(1, 2), method="inverted_cdf").astype(float)
-        for well in plate.wells
-    ]
+    ends = [np.percentile(plate.field(well), [1, 99], axis=(1, 2), method="inverted_cdf").astype(float) for well in plate.wells]
     if over != "plate":  # one field a well
         low, high = ends[1][:, :, None, None]
         seen = np.clip((plate.field("A02")[:, :48, :48].values - low) / (high - low), 0, 1)

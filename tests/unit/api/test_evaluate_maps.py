@@ -55,9 +55,7 @@ def test_the_planted_spot_beats_chance_and_its_opposite_does_not(detector: nn.Mo
     assert {"true_blurred", "objects_mask"} < set(table["method"])
 
 
-def test_maps_of_pcim_need_no_target_and_know_the_backgrounds_they_saw(
-    detector: nn.Module, images: torch.Tensor
-) -> None:
+def test_maps_of_pcim_need_no_target_and_know_the_backgrounds_they_saw(detector: nn.Module, images: torch.Tensor) -> None:
     maps = PCIM(detector, steps=5).attribute(images, target=[1, 0])
     table = evaluate(maps, images, detector, settings=FEW)
     told = evaluate({"pcim": maps.as_subclass(torch.Tensor)}, images, detector, [1, 0], settings=FEW)
@@ -67,9 +65,7 @@ def test_maps_of_pcim_need_no_target_and_know_the_backgrounds_they_saw(
     assert "auroc" not in set(table["metric"])
 
 
-def test_a_classifier_of_probabilities_without_a_gradient_gets_the_same_scores(
-    detector: nn.Module, images: torch.Tensor
-) -> None:
+def test_a_classifier_of_probabilities_without_a_gradient_gets_the_same_scores(detector: nn.Module, images: torch.Tensor) -> None:
     def box(batch: np.ndarray) -> np.ndarray:
         with torch.no_grad():
             return detector(torch.from_numpy(batch)).softmax(1).numpy()
@@ -92,8 +88,6 @@ def test_a_classifier_of_probabilities_without_a_gradient_gets_the_same_scores(
         (torch.ones(2, *SIZE), {"objects": np.ones((2, 9, 9), bool)}, r"objects are \(2, 9, 9\)"),
     ],
 )
-def test_what_does_not_fit_is_refused(
-    maps: Any, choices: dict[str, Any], words: str, detector: nn.Module, images: torch.Tensor
-) -> None:
+def test_what_does_not_fit_is_refused(maps: Any, choices: dict[str, Any], words: str, detector: nn.Module, images: torch.Tensor) -> None:
     with pytest.raises(ValueError, match=words):
         evaluate(maps, images, detector, settings=FEW, **choices)

@@ -69,19 +69,13 @@ def test_a_figure_shows_image_and_map_on_one_scale_that_it_states(maps: Maps) ->
     assert axes[0, 1].get_title(loc="left").startswith("pcim: why class 1?\nprobability 1.00")
 
 
-def test_images_are_drawn_on_one_stretch_so_that_their_brightness_can_be_compared(
-    maps: Maps, images: torch.Tensor
-) -> None:
+def test_images_are_drawn_on_one_stretch_so_that_their_brightness_can_be_compared(maps: Maps, images: torch.Tensor) -> None:
     two = Maps.of(torch.stack([images[0], 0.25 * images[0]]), maps.channel_maps, maps.ledger, maps.channels)
     bright, dim = (left.get_images()[0].get_array() for left in two.plot()[:, 0])
     ends = np.quantile(two.images.numpy(), [0.005, 0.995], axis=(0, 2, 3)).T
     for drawn, pixels in ((bright, two.images[0]), (dim, two.images[1])):
-        scaled = [
-            np.clip((plane - low) / (high - low), 0, 1) for plane, (low, high) in zip(pixels.numpy(), ends, strict=True)
-        ]
-        np.testing.assert_allclose(
-            drawn[..., 0], np.clip(scaled[0] * 0x33 / 255 + scaled[1] * 0xF2 / 255, 0, 1), atol=1e-5
-        )
+        scaled = [np.clip((plane - low) / (high - low), 0, 1) for plane, (low, high) in zip(pixels.numpy(), ends, strict=True)]
+        np.testing.assert_allclose(drawn[..., 0], np.clip(scaled[0] * 0x33 / 255 + scaled[1] * 0xF2 / 255, 0, 1), atol=1e-5)
     assert float(dim.max()) < float(bright.max())
 
 

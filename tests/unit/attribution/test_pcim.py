@@ -50,9 +50,7 @@ def near(places: list[tuple[int, int]], truth: list[tuple[int, int]], px: int) -
 
 
 @pytest.mark.parametrize("background", ["auto", "mean", "blur", 0.0, torch.zeros(2, 1, 1)])
-def test_the_planted_spot_is_found_with_every_background(
-    background: Any, detector: nn.Module, images: torch.Tensor
-) -> None:
+def test_the_planted_spot_is_found_with_every_background(background: Any, detector: nn.Module, images: torch.Tensor) -> None:
     learned = PCIM(detector, background=background).learn(images, 1)
     assert near(found(learned.maps), SPOTS, 4)
     assert (learned.channel_importance[:, 1] > 0.9).all()
@@ -182,9 +180,7 @@ def test_the_record_is_whole_and_consistent(detector: nn.Module, images: torch.T
 @pytest.mark.parametrize("black", [False, True])
 def test_any_channels_and_any_size(channels: int, size: tuple[int, int], black: bool) -> None:
     torch.manual_seed(0)
-    network = nn.Sequential(
-        nn.Conv2d(channels, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
-    )
+    network = nn.Sequential(nn.Conv2d(channels, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
     images = torch.randn(2, channels, *size, generator=torch.Generator().manual_seed(1))
     maps = PCIM(black_box(network) if black else network, budget=100).attribute(images.double())
     assert maps.shape == (2, 1, *size)
@@ -220,9 +216,7 @@ def test_the_budget_is_kept(detector: nn.Module, images: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize("way", ["gradient", "literal", "forward only"])
-def test_image_by_image_the_class_that_is_asked_for_is_explained_not_the_call(
-    detector: nn.Module, images: torch.Tensor, way: str
-) -> None:
+def test_image_by_image_the_class_that_is_asked_for_is_explained_not_the_call(detector: nn.Module, images: torch.Tensor, way: str) -> None:
     explainer = {
         "gradient": PCIM(detector, batch_size=2, steps=5),
         "literal": PCIM(detector, batch_size=2, preset="literal"),

@@ -79,9 +79,7 @@ def test_on_a_linear_classifier_these_are_the_weights(method: str, linear: Linea
     torch.testing.assert_close(signed(method, linear, images), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_gradient_shap_is_weight_times_pixel_too_with_a_background_of_its_own(
-    linear: Linear, images: torch.Tensor
-) -> None:
+def test_gradient_shap_is_weight_times_pixel_too_with_a_background_of_its_own(linear: Linear, images: torch.Tensor) -> None:
     expected = (images - 0.5) * linear.weights.detach()
     torch.testing.assert_close(signed("gradient_shap", linear, images, background=0.5), expected, rtol=1e-4, atol=1e-4)
 
@@ -96,9 +94,7 @@ def test_kernel_shap_of_a_linear_classifier_is_the_sum_over_the_square(linear: L
     torch.testing.assert_close(signed("kernel_shap", linear, images)[:, 0], expected, rtol=1e-2, atol=1e-2)
 
 
-def test_occlusion_of_a_linear_classifier_is_the_mean_loss_of_the_squares_over_a_pixel(
-    linear: Linear, images: torch.Tensor
-) -> None:
+def test_occlusion_of_a_linear_classifier_is_the_mean_loss_of_the_squares_over_a_pixel(linear: Linear, images: torch.Tensor) -> None:
     evidence = (images * linear.weights.detach()).sum(1).numpy()
     total, count = np.zeros_like(evidence), np.zeros_like(evidence)
     for top in range(0, 24 - 4 + 1, 2):
@@ -153,18 +149,14 @@ def test_a_map_that_is_blurred_keeps_its_mean_and_loses_its_detail() -> None:
 
 
 @pytest.mark.parametrize("method", ["occlusion", "kernel_shap", "lime", "rise"])
-def test_a_method_that_only_asks_gives_the_same_bytes_for_any_batch(
-    method: str, network: nn.Module, images: torch.Tensor
-) -> None:
+def test_a_method_that_only_asks_gives_the_same_bytes_for_any_batch(method: str, network: nn.Module, images: torch.Tensor) -> None:
     maps = [Peer(method, network, settings=SETTINGS, batch_size=size).attribute(images) for size in (1, 3, 4)]
     assert torch.equal(maps[0], maps[1])
     assert torch.equal(maps[0], maps[2])
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_map_knows_no_other_view_and_leaves_everything_as_it_was(
-    method: str, network: nn.Module, images: torch.Tensor
-) -> None:
+def test_a_map_knows_no_other_view_and_leaves_everything_as_it_was(method: str, network: nn.Module, images: torch.Tensor) -> None:
     network.train()
     network[0].bias.requires_grad_(False)  # type: ignore[union-attr]
     flags = [parameter.requires_grad for parameter in network.parameters()]
@@ -226,9 +218,7 @@ def test_in_a_job_a_peer_costs_its_own_passes_and_one_each_of_image_and_backgrou
 
 
 @pytest.mark.parametrize("method", ["saliency", "grad_cam", "occlusion", "random"])
-def test_targets_that_do_not_exist_are_refused_whatever_the_method_asks(
-    method: str, network: nn.Module, images: torch.Tensor
-) -> None:
+def test_targets_that_do_not_exist_are_refused_whatever_the_method_asks(method: str, network: nn.Module, images: torch.Tensor) -> None:
     peer = Peer(method, network, settings=SETTINGS)
     for target in (3, -1, [0, 1, 2, 3], [0, 1]):
         with pytest.raises(ValueError, match=r"target is .*; allowed: (classes 0 to 2|None, an int, or 4 ints)"):
@@ -239,9 +229,7 @@ def test_targets_that_do_not_exist_are_refused_whatever_the_method_asks(
 
 @pytest.mark.parametrize("channels", [1, 3, 5])
 def test_any_number_of_channels_and_odd_sizes(channels: int) -> None:
-    network = nn.Sequential(
-        nn.Conv2d(channels, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
-    )
+    network = nn.Sequential(nn.Conv2d(channels, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
     images = torch.rand(2, channels, 17, 23, generator=torch.Generator().manual_seed(5))
     for method in METHODS:
         maps = Peer(method, network, settings=SETTINGS).channel_maps(images, [0, 1])
@@ -292,9 +280,7 @@ def test_what_a_black_box_cannot_show_is_refused_with_what_is_left(images: torch
     def scores(batch: Any) -> Any:
         return np.stack([batch.mean((1, 2, 3)), -batch.mean((1, 2, 3))], 1)
 
-    with pytest.raises(
-        TypeError, match=r"grad_cam needs layers; .* allowed: occlusion, kernel_shap, lime, rise, random"
-    ):
+    with pytest.raises(TypeError, match=r"grad_cam needs layers; .* allowed: occlusion, kernel_shap, lime, rise, random"):
         Peer("grad_cam", scores)
     with pytest.raises(TypeError, match="saliency needs gradient"):
         Peer("saliency", scores)
@@ -305,9 +291,7 @@ def test_what_a_black_box_cannot_show_is_refused_with_what_is_left(images: torch
     assert Peer("rise", scores, settings=SETTINGS).attribute(images).shape == (4, 1, 24, 20)
 
 
-def test_deep_lift_says_where_its_contributions_do_not_add_up(
-    caplog: pytest.LogCaptureFixture, images: torch.Tensor
-) -> None:
+def test_deep_lift_says_where_its_contributions_do_not_add_up(caplog: pytest.LogCaptureFixture, images: torch.Tensor) -> None:
     caplog.set_level("WARNING", logger="pcim")  # which a test of the command line may have silenced
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(2, 4, 3), nn.GELU(), nn.Flatten(), nn.Linear(4 * 22 * 18, 2))

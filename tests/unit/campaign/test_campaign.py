@@ -64,9 +64,7 @@ def test_a_value_out_of_bounds_is_named_with_what_is_allowed(values: dict[str, A
     values["attribute"]["targets"] = ["call", "spott", "call"]
     assert "attribute.targets: ['call'] is listed twice, got ['call', 'spott', 'call']" in faults(values)
     values["attribute"]["targets"] = ["call", "spott"]
-    assert "attribute.targets: 'spott' (did you mean 'spot'?): expected one of ['call', 'plain', 'spot']" in faults(
-        values
-    )
+    assert "attribute.targets: 'spott' (did you mean 'spot'?): expected one of ['call', 'plain', 'spot']" in faults(values)
     values["attribute"]["targets"] = ["call"]
     values["attribute"]["top_percent"] = 120
     assert "attribute.top_percent: Input should be less than 100, got 120" in faults(values)
@@ -111,9 +109,7 @@ def test_a_class_that_the_classifier_does_not_know_is_named(values: dict[str, An
     assert "classifiers.spots.truth: 'dot' in" in faults(values)
 
 
-def test_channels_that_are_not_on_the_plate_are_named_with_those_that_are(
-    values: dict[str, Any], tmp_path: Path
-) -> None:
+def test_channels_that_are_not_on_the_plate_are_named_with_those_that_are(values: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "model" / "model.yaml"
     contract = yaml.safe_load(path.read_text())
     contract["input"]["channels"] = ["DNA", "Actin"]
@@ -162,16 +158,13 @@ def test_a_plate_whose_first_field_alone_is_odd_is_not_refused(values: dict[str,
 def test_labels_that_are_not_on_the_plate_are_named(values: dict[str, Any]) -> None:
     values["classifiers"]["spots"]["regions"]["nuclei"] = {"label": "nuclei"}
     text = faults(values)
-    assert (
-        "classifiers.spots.regions.nuclei.label: label 'nuclei' is not on plate 'plate1', which has ['spots']" in text
-    )
+    assert "classifiers.spots.regions.nuclei.label: label 'nuclei' is not on plate 'plate1', which has ['spots']" in text
 
 
 def test_a_contract_with_missing_weights_or_keys_is_named(values: dict[str, Any], tmp_path: Path) -> None:
     write_model(tmp_path / "model", weights="../weights.safetensors")
-    assert (
-        "weights: expected the name of a file beside model.yaml: at most 128 letters, digits, '_', '-' and '.', got '../w"
-        in (faults(values))
+    assert "weights: expected the name of a file beside model.yaml: at most 128 letters, digits, '_', '-' and '.', got '../w" in (
+        faults(values)
     )
     write_model(tmp_path / "model", weights="lost.safetensors")
     assert "lost.safetensors: no such file (named in" in faults(values)
@@ -185,9 +178,7 @@ def test_a_well_that_does_not_lie_where_its_path_says_is_refused(values: dict[st
     assert "well 'A/2' does not lie at row 1, column 1 of the plate" in faults(values)
 
 
-def test_jobs_do_not_look_at_the_plates_again(
-    values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_jobs_do_not_look_at_the_plates_again(values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(NgffError, match="no plan; a run writes it before its first job"):
         _ = Campaign.load(values, look_at_plates=False).plans["plate1"]
@@ -227,10 +218,7 @@ def test_classifiers_that_see_the_same_views_of_a_plate_are_pairs_in_the_order_o
         ("spots", "plate2", "third"),
         ("again", "plate2", "third"),
     ]
-    assert (
-        RuleInputs(campaign).of_pairs("{campaign}/{model}/{plate}/{other}")({"campaign": "planted"})[0]
-        == "planted/spots/plate2/again"
-    )
+    assert RuleInputs(campaign).of_pairs("{campaign}/{model}/{plate}/{other}")({"campaign": "planted"})[0] == "planted/spots/plate2/again"
 
 
 def model_input(folder: Path) -> dict[str, Any]:

@@ -17,9 +17,7 @@ ROOT = Path(__file__).parents[3]
 def blocks_of(file: Path) -> dict[str, dict[str, list[str]]]:
     """Return rule -> directive -> the paths below the results that it names, as in a file of rules."""
     rules: dict[str, dict[str, list[str]]] = {}
-    for name, body in re.findall(
-        r"^rule (\w+):\n((?:    .*\n|\n)+)", file.read_text(encoding="utf-8") + "\n", re.MULTILINE
-    ):
+    for name, body in re.findall(r"^rule (\w+):\n((?:    .*\n|\n)+)", file.read_text(encoding="utf-8") + "\n", re.MULTILINE):
         for directive, text in re.findall(r"^    (\w+):\n((?:        .*\n|\n)+)", body, re.MULTILINE):
             paths = re.findall(r'"results/\{+campaign\}+/([^"]+)"', text)
             rules.setdefault(name, {})[directive] = [path.replace("{{", "{").replace("}}", "}") for path in paths]
@@ -56,11 +54,7 @@ def texts_of(tree: ast.Module) -> Iterator[str]:
             if isinstance(inner, ast.JoinedStr):
                 yield ast.unparse(inner)[2:-1]
             elif isinstance(inner, ast.Constant) and isinstance(inner.value, str) and not isinstance(node, ast.Expr):
-                yield (
-                    f"{inner.value}/"
-                    if isinstance(node, ast.Call) and ast.unparse(node.func) == "Path"
-                    else inner.value
-                )
+                yield (f"{inner.value}/" if isinstance(node, ast.Call) and ast.unparse(node.func) == "Path" else inner.value)
 
 
 def test_no_module_but_the_layout_spells_a_path_below_the_results() -> None:

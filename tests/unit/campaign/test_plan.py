@@ -59,9 +59,7 @@ def test_chunks_that_are_planned_never_change(values: dict[str, Any]) -> None:
     assert len(Campaign.load(values | {"wells_per_chunk": 1}).chunks["plate1"]) == 8
 
 
-def test_a_new_plate_is_cut_by_what_was_measured_and_changes_no_other_plan(
-    values: dict[str, Any], tmp_path: Path
-) -> None:
+def test_a_new_plate_is_cut_by_what_was_measured_and_changes_no_other_plan(values: dict[str, Any], tmp_path: Path) -> None:
     del values["wells_per_chunk"]
     spots = values["classifiers"]["spots"]
     values["minutes_per_chunk"] = 0.5  # 8 wells of 4 tiles: 32 s at the 1 s that is assumed
@@ -81,9 +79,7 @@ def test_a_new_plate_is_cut_by_what_was_measured_and_changes_no_other_plan(
     both.write_plans()
     assert file.read_bytes() == before
     assert len(both.chunks["plate2"]) == 8
-    assert "Chunks of 1 plate: 1 wells a chunk, 0.333 minutes at 4 maps a well and 5 s a map, measured." in cost.table(
-        both
-    )
+    assert "Chunks of 1 plate: 1 wells a chunk, 0.333 minutes at 4 maps a well and 5 s a map, measured." in cost.table(both)
 
 
 def test_a_plate_that_gains_wells_gets_new_chunks_for_them_alone(tmp_path: Path) -> None:
@@ -146,9 +142,7 @@ def test_hours_follow_what_the_campaign_has_measured(values: dict[str, Any]) -> 
 
 def test_targets_and_pixel_sizes_count(values: dict[str, Any]) -> None:
     one = cost.costs(Campaign.load(values))["plate1"]
-    two = cost.costs(Campaign.load(values | {"attribute": values["attribute"] | {"targets": ["call", "spot"]}}))[
-        "plate1"
-    ]
+    two = cost.costs(Campaign.load(values | {"attribute": values["attribute"] | {"targets": ["call", "spot"]}}))["plate1"]
     assert (two.views, two.maps, two.hours) == (one.views, 2 * one.maps, pytest.approx(2 * one.hours))
     assert two.gigabytes == pytest.approx(one.gigabytes * 7 / 4)  # two layers of map, map, weights; one label
     campaign = Campaign.load(values)
@@ -173,9 +167,7 @@ def test_targets_and_pixel_sizes_count(values: dict[str, Any]) -> None:
         ({"max_hours": 0.001, "seconds_per_view": 60}, "budget.max_hours: 3.2 map hours to come"),
     ],
 )
-def test_a_campaign_above_its_quota_is_refused_before_any_work(
-    values: dict[str, Any], quota: dict[str, float], words: str
-) -> None:
+def test_a_campaign_above_its_quota_is_refused_before_any_work(values: dict[str, Any], quota: dict[str, float], words: str) -> None:
     with pytest.raises(CampaignError, match=words):
         cost.refuse_over_budget(Campaign.load(values | {"budget": quota}))
 
@@ -196,9 +188,7 @@ def test_a_source_column_with_a_wrong_value_or_name_is_refused(values: dict[str,
     "address",
     ["https://me:hunter2@host/p.zarr", "s3://hunter2@bucket/p.zarr", "https://host/p.zarr?X-Amz-Signature=hunter2"],
 )
-def test_an_address_with_a_secret_is_refused_and_not_repeated(
-    values: dict[str, Any], tmp_path: Path, address: str
-) -> None:
+def test_an_address_with_a_secret_is_refused_and_not_repeated(values: dict[str, Any], tmp_path: Path, address: str) -> None:
     table = tmp_path / "plates.tsv"
     head, first, second = table.read_text().splitlines()
     cells = dict(zip(head.split("\t"), first.split("\t"), strict=True)) | {"path": address}
@@ -215,9 +205,7 @@ def test_a_plan_is_text_that_a_person_can_read(values: dict[str, Any]) -> None:
     assert content["source"]["format"] == "omezarr"
 
 
-@pytest.mark.parametrize(
-    ("label", "is_allowed"), [("Label [ä] #1", True), ("../x", False), (".hidden", False), ("a/b", False)]
-)
+@pytest.mark.parametrize(("label", "is_allowed"), [("Label [ä] #1", True), ("../x", False), (".hidden", False), ("a/b", False)])
 def test_a_region_names_a_label_as_its_writer_did_but_no_path(label: str, is_allowed: bool) -> None:
     if is_allowed:
         assert Region(label=label).label == label

@@ -92,9 +92,7 @@ def test_what_is_written_for_omezarr_plates_passes_validation_as_it_is(screen: P
 
 
 @pytest.mark.parametrize("channels", ["DNA,Reporter", ""])
-def test_what_is_written_for_a_folder_of_tiffs_passes_once_its_channels_are_named(
-    screen: Path, here: Path, channels: str
-) -> None:
+def test_what_is_written_for_a_folder_of_tiffs_passes_once_its_channels_are_named(screen: Path, here: Path, channels: str) -> None:
     tiff_plate(here / "raw" / "day 1")
     words = ["my", "--plates", "raw", "--model", screen / "model/model.yaml", "--trust", "makers"]
     result = init(*words, *(["--channels", channels] if channels else []))
@@ -289,10 +287,7 @@ def test_a_given_plate_map_is_taken_over_for_the_wells_that_there_are(screen: Pa
     assert "column 'Well' of the plate map was read as 'well_position'" in result.stdout
     assert "of the plate map, 1 wells are on no plate and left out" in result.stdout
     assert "of the plate map, 2 wells are not in it and left empty" in result.stdout
-    assert (
-        "1. my/platemap.csv has treatment, control_type, dose, label, Batch of 2 wells, as given; still empty"
-        in result.stdout
-    )
+    assert "1. my/platemap.csv has treatment, control_type, dose, label, Batch of 2 wells, as given; still empty" in result.stdout
     assert "\n     split (train: the classifier saw the well, test: it did not).\n" in result.stdout
     assert validate([Path("my/config.yaml")]).faults == []
 
@@ -349,9 +344,7 @@ def test_faults_of_a_given_plate_map_say_their_lines(screen: Path, here: Path) -
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_a_plate_map_that_was_written_is_read_as_it_was(here: Path, delimiter: str) -> None:
-    known = {
-        "B02": {"treatment": 'a "b", c', "control_type": "", "dose": "1", "label": "", "split": "train", "own": "ü"}
-    }
+    known = {"B02": {"treatment": 'a "b", c', "control_type": "", "dose": "1", "label": "", "split": "train", "own": "ü"}}
     (here / "map.csv").write_text(
         platemap_text(["AA01", "B02", "B10"], known).replace(",", delimiter)
         if delimiter != ","
@@ -377,11 +370,7 @@ def test_in_a_terminal_it_asks(screen: Path, here: Path, are_named: bool) -> Non
         ("Folder of the campaign", "my"),
         ("Folder of the plates", f'"{screen}"' if are_named else "raw"),
         ("The classifier's model.yaml", str(screen / "model")),
-        *(
-            []
-            if are_named
-            else [("A plate map as CSV", "lost.csv"), (f"lost.csv: no such file or folder in {here}", None)]
-        ),
+        *([] if are_named else [("A plate map as CSV", "lost.csv"), (f"lost.csv: no such file or folder in {here}", None)]),
         ("A plate map as CSV", ""),
         *(
             [("Which label holds the biology?", "")]
@@ -438,10 +427,7 @@ def test_objects_are_added_to_a_plate_of_tiffs_as_the_page_says(here: Path, monk
     assert "'nuclei' is no label of every plate; there is none; docs/plates.md says how to add them" in told.stderr
     told = init(*words)
     assert told.exit_code == 0, told.output
-    assert (
-        "no label images: the report will not be able to say whether it looks at the biology; docs/plates.md"
-        in told.stdout
-    )
+    assert "no label images: the report will not be able to say whether it looks at the biology; docs/plates.md" in told.stdout
     page = ROOT / "docs/plates.md"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     for block in (one for one in blocks_of(page) if one.test.endswith("as_the_page_says")):
@@ -450,18 +436,14 @@ def test_objects_are_added_to_a_plate_of_tiffs_as_the_page_says(here: Path, monk
             continue
         for program, *rest in map(shlex.split, block.commands):
             command = [sys.executable, "-m", "pcim.cli.main"] if program == "pcim" else [program]
-            ran = subprocess.run(
-                [*command, *rest], cwd=here, env=environment, capture_output=True, text=True, check=False
-            )
+            ran = subprocess.run([*command, *rest], cwd=here, env=environment, capture_output=True, text=True, check=False)
             assert ran.returncode == 0, (rest, ran.stderr)
     assert "no label images" not in ran.stdout
     plate = open_plate("plates/raw.zarr")
     assert (plate.wells, plate.labels) == (["A01", "A02", "B01"], ["nuclei"])
     label, dna = plate.label("A02", None, "nuclei"), plate.field("A02").sel(channel="DNA").values
     assert (label.shape, label.dtype.kind) == (dna.shape, "u")
-    assert dna[label.values > 0].min() > dna[label.values == 0].max(), (
-        "the threshold's objects are read back, pixel by pixel"
-    )
+    assert dna[label.values > 0].min() > dna[label.values == 0].max(), "the threshold's objects are read back, pixel by pixel"
     v05.Image.from_zarr(zarr.open_group("plates/raw.zarr/A/2/1", mode="r"))
     v05.ImageLabel.from_zarr(zarr.open_group("plates/raw.zarr/A/2/1/labels/nuclei", mode="r"))
     assert validate([Path("my_screen/config.yaml")]).faults == []
@@ -472,9 +454,7 @@ def test_objects_are_added_to_a_plate_of_tiffs_as_the_page_says(here: Path, monk
     monkeypatch.chdir(here / "other")
     write_plate(Path("plates/raw.zarr"), {("A", "1", "0"): spot_field(np.random.default_rng(3), (61, 60), (20, 20))})
     exec(compile(snippet.text, str(snippet), "exec"), {})
-    np.testing.assert_array_equal(
-        np.unique(open_plate("plates/raw.zarr").label("A01", "0", "nuclei") > 0), [False, True]
-    )
+    np.testing.assert_array_equal(np.unique(open_plate("plates/raw.zarr").label("A01", "0", "nuclei") > 0), [False, True])
 
 
 def test_the_commands_of_the_page_do_what_it_says(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -495,9 +475,7 @@ def test_the_commands_of_the_page_do_what_it_says(here: Path, monkeypatch: pytes
                 ["pcim.cli.main", *words],
                 ["snakemake", *words[1:], "--cores", "1"],
             ):  # in a clone they are the same
-                ran = subprocess.run(
-                    [sys.executable, "-m", *command, "--dry-run"], cwd=here, capture_output=True, text=True, check=False
-                )
+                ran = subprocess.run([sys.executable, "-m", *command, "--dry-run"], cwd=here, capture_output=True, text=True, check=False)
                 assert ran.returncode == 0, ran.stderr
                 assert "To come in campaign 'my_screen'" in ran.stderr
     assert sum("pcim report" in line for line in commands) == 1
@@ -510,8 +488,7 @@ def test_what_was_found_fits_80_columns_each_value_whole_on_its_line() -> None:
     painted = Survey("", wells, ("DNA", "ER", "RNA", "AGP", "Mito"), ("nuclei", "cells"), (2160, 2160), "uint16", 0.325)
     plain = replace(painted, channels=("DNA",), labels=())
     plates = [
-        FoundPlate(f"2026_11_26_compounds_batch_{n}", Source("p", format="imagexpress"), plain if n == 6 else painted)
-        for n in range(1, 7)
+        FoundPlate(f"2026_11_26_compounds_batch_{n}", Source("p", format="imagexpress"), plain if n == 6 else painted) for n in range(1, 7)
     ]
     text = io.StringIO()
     show_found(Console(file=text, width=80, force_terminal=True, color_system=None, highlight=False), plates)

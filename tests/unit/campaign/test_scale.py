@@ -18,9 +18,7 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> Any:
     return importlib.import_module("campaign")
 
 
-def test_a_job_of_a_campaign_of_5000_jobs_starts_within_a_second_of_an_empty_snakefile(
-    benchmark: Any, tmp_path: Path
-) -> None:
+def test_a_job_of_a_campaign_of_5000_jobs_starts_within_a_second_of_an_empty_snakefile(benchmark: Any, tmp_path: Path) -> None:
     run, config, job = benchmark.one_job(tmp_path, 100)
     empty, ours = benchmark.empty_snakefile(tmp_path), benchmark.snakefile_of_a_job(tmp_path)
     alone = min(benchmark.start_job(run, config, "attribute:", empty).cpu for _ in range(2))

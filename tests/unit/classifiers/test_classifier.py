@@ -67,9 +67,7 @@ def test_logits_do_not_depend_on_how_many_views_come_together(tmp_path: Path) ->
     classifier = load_classifier(write_model(tmp_path), TRUSTED, CPU)
     views = np.random.default_rng(0).normal(200, 100, (7, 2, *SIZE)).astype(np.float32)
     together = classifier.logits_of(views, 4)
-    np.testing.assert_array_equal(
-        np.concatenate([classifier.logits_of(views[n : n + 1], 4) for n in range(7)]), together
-    )
+    np.testing.assert_array_equal(np.concatenate([classifier.logits_of(views[n : n + 1], 4) for n in range(7)]), together)
 
 
 def test_people_name_a_folder_and_a_device_in_words(tmp_path: Path) -> None:

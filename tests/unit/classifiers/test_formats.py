@@ -184,9 +184,7 @@ def test_a_contract_that_contradicts_itself_is_refused(changes: dict[str, Any], 
         (detector(), {}, "holds more than tensors"),
     ],
 )  # fmt: skip
-def test_a_file_of_torch_that_is_no_state_dict_says_what_it_is(
-    held: Any, changes: dict[str, Any], message: str, tmp_path: Path
-) -> None:
+def test_a_file_of_torch_that_is_no_state_dict_says_what_it_is(held: Any, changes: dict[str, Any], message: str, tmp_path: Path) -> None:
     torch.save(held, tmp_path / "net.pt")
     with pytest.raises(ModelError, match=message):
         load(write_own(tmp_path, "state_dict", "net.pt", **changes))
@@ -239,9 +237,7 @@ def test_nothing_in_a_file_of_weights_is_run(tmp_path: Path) -> None:
                 archive.writestr(f"net/{place}", evil_bytes(mark))
         with pytest.raises(ModelError, match=f"{place}: holds objects that are no plain tensors"):
             load(write_own(tmp_path, "torch_export", "net.pt2"))
-    entry = {
-        "config": {"evil": {"path_name": "opaque_obj_0", "is_param": False, "use_pickle": True, "tensor_meta": None}}
-    }
+    entry = {"config": {"evil": {"path_name": "opaque_obj_0", "is_param": False, "use_pickle": True, "tensor_meta": None}}}
     save_program(detector(), tmp_path / "net.pt2")
     rewritten(tmp_path / "net.pt2", lambda p, content: json.dumps(entry) if "constants_config" in p else content)
     with pytest.raises(ModelError, match=r"constants_config.json: holds objects"):
@@ -265,9 +261,7 @@ def test_programs_are_run_only_where_the_config_trusts_their_digest(kind: str, t
     with pytest.raises(CampaignError) as refused:
         Campaign.load(values, look_at_plates=False)
     (fault,) = refused.value.faults
-    assert (
-        f"trusted_programs: loading a file of format {form} runs its code; to trust that of classifiers.spots" in fault
-    )
+    assert f"trusted_programs: loading a file of format {form} runs its code; to trust that of classifiers.spots" in fault
     assert fault.endswith(f"add {digest}")
     values["classify"] = {"trusted_programs": [digest]}
     campaign = Campaign.load(values, look_at_plates=False)
@@ -283,22 +277,16 @@ def test_methods_that_a_classifier_cannot_answer_are_refused_before_anything_run
     with pytest.raises(CampaignError) as refused:
         Campaign.load(values, look_at_plates=False)
     (fault,) = refused.value.faults
-    needs = (
-        "pcim_literal needs gradient, saliency needs gradient, grad_cam needs layers, randomised_model needs parameters"
-    )
+    needs = "pcim_literal needs gradient, saliency needs gradient, grad_cam needs layers, randomised_model needs parameters"
     assert f"attribute.methods: {needs}, which classifiers.spots does not show" in fault
     left = "pcim, occlusion, kernel_shap, lime, rise, random, edge, contrast"
     assert fault.endswith(f"(format: onnx, differentiable: false); allowed: {left}")
     values["classifiers"]["spots"]["model"] = str(write_form(tmp_path / "converted", "onnx"))
-    with pytest.raises(
-        CampaignError, match=r"methods: grad_cam needs layers, which classifiers.spots does not show .*: true.; allowed"
-    ):
+    with pytest.raises(CampaignError, match=r"methods: grad_cam needs layers, which classifiers.spots does not show .*: true.; allowed"):
         Campaign.load(values, look_at_plates=False)
     values["classify"]["trusted_packages"] = ["pcim"]
     values["classifiers"]["spots"]["model"] = str(write_model(tmp_path / "untrusted"))
-    with pytest.raises(
-        CampaignError, match=r"trusted_packages: 'makers', whose code makes classifiers.spots, is not in"
-    ):
+    with pytest.raises(CampaignError, match=r"trusted_packages: 'makers', whose code makes classifiers.spots, is not in"):
         Campaign.load(values, look_at_plates=False)
 
 
@@ -361,18 +349,14 @@ def test_a_program_for_other_images_is_refused_with_both_shapes(tmp_path: Path) 
         load(write_own(tmp_path, "onnx", "net.onnx", differentiable=False))
 
 
-def test_an_onnx_model_is_one_file_and_its_own_conversion_never_a_silent_choice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_onnx_model_is_one_file_and_its_own_conversion_never_a_silent_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import importlib
 
     import onnx
 
     model = onnx_model()
     onnx.save(model, tmp_path / "net.onnx", save_as_external_data=True, location="beside.bin", size_threshold=0)
-    with pytest.raises(
-        ModelError, match=r"tensors \['base', 'kernel', 'least', 'slope'\] lie in other files; save it as one file"
-    ):
+    with pytest.raises(ModelError, match=r"tensors \['base', 'kernel', 'least', 'slope'\] lie in other files; save it as one file"):
         load(write_own(tmp_path, "onnx", "net.onnx", differentiable=False))
     (tmp_path / "net.onnx").write_bytes(b"no model")
     with pytest.raises(ModelError, match="no valid ONNX model"):
@@ -402,9 +386,7 @@ def test_an_operator_that_cannot_be_converted_is_named_and_scored_nevertheless(t
     model.graph.node[1].CopyFrom(helper.make_node("ThresholdedRelu", ["spots"], ["bright"], alpha=0.0))
     onnx.save(model, tmp_path / "net.onnx")
     let_torchvision_in()
-    with pytest.raises(
-        ModelError, match=r"cannot convert it: .*ThresholdedRelu.*differentiable: false asks it for scores"
-    ):
+    with pytest.raises(ModelError, match=r"cannot convert it: .*ThresholdedRelu.*differentiable: false asks it for scores"):
         load(write_own(tmp_path, "onnx", "net.onnx"))
     load(write_own(tmp_path, "onnx", "net.onnx", differentiable=False))
 

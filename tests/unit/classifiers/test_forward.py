@@ -53,13 +53,9 @@ def exported(network: nn.Module, *, static: bool) -> Any:
     return torch.export.export(network, (torch.zeros(2, *SHAPE[1:]),), dynamic_shapes=(batch,))
 
 
-@pytest.mark.parametrize(
-    "kind", ["module", "torchscript", "exported", "exported static", "onnx", "onnx static", "callable"]
-)
+@pytest.mark.parametrize("kind", ["module", "torchscript", "exported", "exported static", "onnx", "onnx static", "callable"])
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
-def test_every_kind_of_classifier_gives_the_networks_logits(
-    kind: str, network: nn.Module, images: torch.Tensor, tmp_path: Path
-) -> None:
+def test_every_kind_of_classifier_gives_the_networks_logits(kind: str, network: nn.Module, images: torch.Tensor, tmp_path: Path) -> None:
     makers: dict[str, Any] = {
         "module": lambda: network,
         "torchscript": lambda: torch.jit.trace(network, images),
@@ -98,9 +94,7 @@ def test_a_module_that_holds_a_network_is_not_taken_for_what_it_holds(network: n
     torch.testing.assert_close(as_forward(Wrapped())(images), network(images).flip(1))
 
 
-def test_probabilities_are_turned_into_logits_and_what_is_none_is_refused(
-    network: nn.Module, images: torch.Tensor
-) -> None:
+def test_probabilities_are_turned_into_logits_and_what_is_none_is_refused(network: nn.Module, images: torch.Tensor) -> None:
     soft = nn.Sequential(network, nn.Softmax(1)).eval()
     forward = as_forward(soft, scores="probabilities")
     torch.testing.assert_close(forward.checked_logits(images).softmax(1), network(images).softmax(1))

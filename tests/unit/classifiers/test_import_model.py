@@ -86,9 +86,7 @@ def test_every_command_of_the_guide_does_what_it_says(tmp_path: Path, monkeypatc
     assert "classify: {trusted_packages: [pcim, my_nets]}" in printed
     assert told["classify"] == {"trusted_packages": ["pcim", "my_nets"]}
     for name in ("exported", "scripted"):
-        assert (
-            f"classify: {{trusted_programs: [{load_contract(Path('models') / name / 'model.yaml').sha256}]}}" in printed
-        )
+        assert f"classify: {{trusted_programs: [{load_contract(Path('models') / name / 'model.yaml').sha256}]}}" in printed
     assert "attribute: {methods: [pcim, occlusion, kernel_shap, lime, rise, random, edge, contrast]}" in printed
     assert load_contract(Path("models/zoo/model.yaml")).input.channels == ["GFP", "DNA"]
 
@@ -132,9 +130,7 @@ def test_a_folder_is_whole_and_what_was_told_or_is_not_there(tmp_path: Path, vie
     np.testing.assert_allclose(classifier.logits_of(raw, 3), wanted, rtol=1e-5, atol=1e-5)
 
 
-def test_a_module_that_is_not_trusted_or_not_found_says_what_to_do(
-    tmp_path: Path, views: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_module_that_is_not_trusted_or_not_found_says_what_to_do(tmp_path: Path, views: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.save(detector().state_dict(), tmp_path / "net.pt")
     words = [
         tmp_path / "net.pt",
@@ -196,9 +192,7 @@ def test_a_normalisation_that_does_not_fit_the_images_is_told_and_known_logits_s
     assert not (tmp_path / "other").exists()
 
 
-def test_an_onnx_model_stores_what_onnx_runtime_gives(
-    tmp_path: Path, views: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_onnx_model_stores_what_onnx_runtime_gives(tmp_path: Path, views: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import onnx2torch
 
     let_torchvision_in()

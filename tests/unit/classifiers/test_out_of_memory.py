@@ -38,9 +38,7 @@ class Device:
             yield batch, f"by {size}"
 
 
-@pytest.mark.parametrize(
-    ("size", "most", "asked"), [(8, 8, [8]), (8, 2, [8, 4, 2]), (8, 1, [8, 4, 2, 1]), (5, 2, [5, 2]), (1, 1, [1])]
-)
+@pytest.mark.parametrize(("size", "most", "asked"), [(8, 8, [8]), (8, 2, [8, 4, 2]), (8, 1, [8, 4, 2, 1]), (5, 2, [5, 2]), (1, 1, [1])])
 def test_a_batch_is_halved_until_it_fits_down_to_one(size: int, most: int, asked: list[int]) -> None:
     device = Device(most)
     assert halving_when_out_of_memory(device.work, size) == (f"done by {asked[-1]}", asked[-1])

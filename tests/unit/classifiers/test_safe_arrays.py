@@ -82,7 +82,8 @@ def test_weights_and_test_inputs_are_regular_files_of_a_classifiers_size(tmp_pat
 
 @pytest.mark.parametrize(
     ("images", "words"),
-    [(torch.zeros(0, 1, 2, 2), "one view at least"), (torch.zeros(1, 1, 2, 2, dtype=torch.bfloat16), "torch.bfloat16"), (None, "not readable as safetensors")],
+    [(torch.zeros(0, 1, 2, 2), "one view at least"), (torch.zeros(1, 1, 2, 2, dtype=torch.bfloat16), "torch.bfloat16"), (None,
+    "not readable as safetensors")],
 )  # fmt: skip
 def test_a_test_input_that_is_none_is_refused(tmp_path: Path, images: torch.Tensor | None, words: str) -> None:
     model = write_model(tmp_path / "m")

@@ -32,9 +32,7 @@ HEAVY = {"torch", "zarr", "dask", "captum", "pandas", "scipy", "matplotlib", "nu
 def pcim(*words: str, folder: Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, "-m", "pcim.cli.main", *words]
-    return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=timeout
-    )
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=timeout)
 
 
 def test_help_and_completion_import_nothing_heavy() -> None:
@@ -42,9 +40,7 @@ def test_help_and_completion_import_nothing_heavy() -> None:
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     text, _, modules = told.partition("MODULES ")
     assert not HEAVY & {name.partition(".")[0] for name in modules.split()}
-    places = [
-        text.index(f" {name} ") for name in ("init", "validate", "doctor", "where", *stages.RULES, "status", "rescan")
-    ]
+    places = [text.index(f" {name} ") for name in ("init", "validate", "doctor", "where", *stages.RULES, "status", "rescan")]
     assert places == sorted(places), "commands stand in the order of the work"
 
 
@@ -88,9 +84,7 @@ def test_what_snakemake_is_told() -> None:
     assert own == ["--until", "classify", *there, "--logger", "mine"], "what is said of printing is left as it is"
 
 
-def test_a_profile_is_that_which_is_here_else_that_which_comes_with_the_workflow(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_profile_is_that_which_is_here_else_that_which_comes_with_the_workflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     words = stages.snakemake_words("report", [], "slurm", [])
     assert words[words.index("--profile") + 1] == str(snakefile().parent / "profiles/slurm")
@@ -107,8 +101,7 @@ def test_without_a_config_a_verb_says_so_in_one_sentence(tmp_path: Path, monkeyp
     result = CliRunner().invoke(app, ["report"])
     assert result.exit_code == 2
     assert result.stderr == (
-        "pcim: config/config.yaml: no such file here: name the campaign's config, --configfile my/config.yaml; "
-        "pcim init writes one\n"
+        "pcim: config/config.yaml: no such file here: name the campaign's config, --configfile my/config.yaml; pcim init writes one\n"
     )
 
 

@@ -80,9 +80,7 @@ def test_a_merged_key_that_is_given_again_does_not_stand_twice(tmp_path: Path) -
     assert [written.at("b", "x"), written.at("b", "y")] == [f"{tmp_path}/a.yaml:1: b.x", f"{tmp_path}/a.yaml:4: b.y"]
 
 
-BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
-    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12)
-)
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12))
 MERGES = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}\n" for n in range(1, 12))
 
 
@@ -192,9 +190,7 @@ def test_faults_of_a_model_yaml_say_its_line_and_who_named_it(inputs: dict[str, 
     assert found[0].endswith("got 'tiles' (did you mean 'tile'?)")
 
 
-def test_a_run_says_the_lines_of_its_files_and_what_the_command_line_gave(
-    inputs: dict[str, Any], tmp_path: Path
-) -> None:
+def test_a_run_says_the_lines_of_its_files_and_what_the_command_line_gave(inputs: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "my.yaml").write_text(yaml.safe_dump(inputs | {"max_failed": 2}, sort_keys=False))
     command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--cores", "1", "--dry-run"]
     command += ["--configfile", "my.yaml", "--config", "jobs_per_plate=0"]

@@ -82,9 +82,7 @@ TABLES: dict[str, tuple[str, Callable[[Path], str]]] = {
 
 @pytest.mark.parametrize("name", TABLES)
 @pytest.mark.parametrize("form", ["columns", "field", "line"])
-def test_every_table_of_others_is_refused_soon_where_it_is_beyond_its_bounds(
-    tmp_path: Path, name: str, form: str
-) -> None:
+def test_every_table_of_others_is_refused_soon_where_it_is_beyond_its_bounds(tmp_path: Path, name: str, form: str) -> None:
     head, read = TABLES[name]
     mark = next(mark for mark in "\t;," if mark in head)
     file = tmp_path / "tiles.csv"
@@ -147,9 +145,7 @@ def test_numbers_of_objects_may_be_larger_than_any_memory() -> None:
     assert middles(labels) == [("7", 4.0, 7.0), (str(2**63 + 5), 1.5, 3.0)]
 
 
-@pytest.mark.parametrize(
-    "text", ["[" * 900_000, "a: " + "{b: [" * 100_000, "- " * 450_000, "? " * 450_000, "a: {b: {c: " + "[" * 1020]
-)
+@pytest.mark.parametrize("text", ["[" * 900_000, "a: " + "{b: [" * 100_000, "- " * 450_000, "? " * 450_000, "a: {b: {c: " + "[" * 1020])
 def test_yaml_that_nests_too_deeply_is_refused_soon(tmp_path: Path, text: str) -> None:
     file = tmp_path / "c.yaml"
     file.write_text(text)
@@ -200,9 +196,7 @@ def test_xml_is_read_in_bounded_memory(tmp_path: Path, name: str, monkeypatch: p
 
 
 @pytest.mark.parametrize("form", ["operetta", "cellvoyager"])
-def test_an_index_claims_no_more_planes_than_are_read(
-    tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_index_claims_no_more_planes_than_are_read(tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     source = Source(str(getattr(exports, form)(tmp_path / "in")), format=form)
     count = sum(map(len, read_export.__wrapped__(source).fields.values()))
     monkeypatch.setattr(Room.__init__, "__defaults__", (count,))

@@ -43,16 +43,22 @@ def test_nothing_that_is_written_about_a_plate_in_a_bucket_holds_a_key(
     plan: PlatePlan = plan_plate(Source(bucket), None, lambda *_: (1, "by hand"))
     plan.write(out / "plan.json")
     with log_to(out / "ingest.log"):
-        ingest_plate(plate="p", store=Source(bucket), platemap=platemap, table=str(out / "fields.parquet"), settings=IngestSettings(), workers=1, revision=1)  # fmt: skip
+        ingest_plate(
+            plate="p",
+            store=Source(bucket),
+            platemap=platemap,
+            table=str(out / "fields.parquet"),
+            settings=IngestSettings(),
+            workers=1,
+            revision=1,
+        )
         with pytest.raises(NgffError):
             FieldImage.open(Source(bucket), "B/3/0").read(CHANNELS)
     import boto3
     from botocore.config import Config
     from botocore.exceptions import EndpointConnectionError
 
-    nobody = boto3.client(
-        "s3", endpoint_url=f"http://user:{SECRET}@127.0.0.1:9", config=Config(retries={"total_max_attempts": 1})
-    )
+    nobody = boto3.client("s3", endpoint_url=f"http://user:{SECRET}@127.0.0.1:9", config=Config(retries={"total_max_attempts": 1}))
     with pytest.raises(EndpointConnectionError, match=SECRET), log_to(out / "failed.log"):  # the library does tell it
         log.warning("asked %s", f"http://user:{SECRET}@127.0.0.1:9/x?X-Amz-Signature={SECRET}")
         nobody.list_buckets()

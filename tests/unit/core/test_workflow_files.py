@@ -27,9 +27,7 @@ def test_a_profile_that_does_not_come_along_is_refused_with_those_that_do() -> N
         workflow_files.profile("../envs")
 
 
-def test_a_profile_of_ones_own_comes_before_that_which_comes_along(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_profile_of_ones_own_comes_before_that_which_comes_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert workflow_files.find_profile("slurm") == ROOT / "profiles/slurm"
     (tmp_path / "slurm").mkdir()
@@ -48,9 +46,7 @@ def test_the_command_that_starts_a_campaign_again_names_the_workflow_only_where_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert workflow_files.start_command(["my a.yaml", "b.yaml"]) == (
-        "pcim report --configfile 'my a.yaml' --configfile b.yaml"
-    )
+    assert workflow_files.start_command(["my a.yaml", "b.yaml"]) == ("pcim report --configfile 'my a.yaml' --configfile b.yaml")
     assert workflow_files.start_command([]) == "pcim report"
     (tmp_path / "workflow").mkdir()
     (tmp_path / "workflow/Snakefile").touch()  # as snakedeploy leaves it

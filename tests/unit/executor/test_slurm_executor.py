@@ -89,9 +89,7 @@ def test_what_an_earlier_owner_says_does_not_count(tmp_path: Path, commands: Any
     assert decided(task, QueuedJob("8", "RUNNING")) is Do.WAIT
 
 
-@pytest.mark.parametrize(
-    "said", ["", "ok", "ok 7.0", "behind 7.0 n1;reboot", "behind 7.0 --exclusive=$(x)", "ok 7.0 0 0", "\0\0\0"]
-)
+@pytest.mark.parametrize("said", ["", "ok", "ok 7.0", "behind 7.0 n1;reboot", "behind 7.0 --exclusive=$(x)", "ok 7.0 0 0", "\0\0\0"])
 def test_a_result_that_the_script_did_not_write_says_nothing(tmp_path: Path, commands: Any, said: str) -> None:
     task = make(tmp_path, job_id="7")
     ended(task, "ok")
@@ -101,9 +99,7 @@ def test_a_result_that_the_script_did_not_write_says_nothing(tmp_path: Path, com
 
 
 @pytest.mark.parametrize("part", ["", ".snakemake", ".snakemake/pcim-slurm"])
-def test_a_folder_that_everyone_may_write_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
-) -> None:
+def test_a_folder_that_everyone_may_write_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
     monkeypatch.chdir(tmp_path)
     executor = Executor.__new__(Executor)
     executor.__post_init__()
@@ -122,9 +118,7 @@ def test_of_twins_the_oldest_goes_on(tmp_path: Path, commands: list[tuple[str, .
     assert commands == [("scancel", "12")]
 
 
-def test_a_job_that_makes_the_same_from_other_settings_is_cancelled_first(
-    tmp_path: Path, commands: list[tuple[str, ...]]
-) -> None:
+def test_a_job_that_makes_the_same_from_other_settings_is_cancelled_first(tmp_path: Path, commands: list[tuple[str, ...]]) -> None:
     task, other = make(tmp_path), NAME[:-1] + "0"
     assert decided(task, QueuedJob("3", "RUNNING"), name=other) is Do.WAIT
     assert commands == [("scancel", "3")]
@@ -133,9 +127,7 @@ def test_a_job_that_makes_the_same_from_other_settings_is_cancelled_first(
 
 
 @pytest.mark.parametrize("state", sorted(CLUSTER))
-def test_what_the_cluster_did_is_mended_without_a_retry_but_not_for_ever(
-    tmp_path: Path, commands: Any, state: str
-) -> None:
+def test_what_the_cluster_did_is_mended_without_a_retry_but_not_for_ever(tmp_path: Path, commands: Any, state: str) -> None:
     task, now = make(tmp_path), 0.0
     for _ in range(4):
         assert decided(task, *([QueuedJob("7", state)] if task.job_id else []), now=now) is Do.SUBMIT
@@ -190,9 +182,7 @@ def test_resources_become_options_of_sbatch() -> None:
         "--partition=gpu", "--account=mine", "--mem=16000", "--time=240", "--constraint=a&b", "--cpus-per-task=4", "--gpus=h200:1",
         "--nodes=1", "--signal=B:USR1@120", "--mail-user=a b", "--nice=5",
     }  # fmt: skip
-    assert "--signal=B:USR1@15" in slurm.options({"runtime": 2}, threads=1, lead=120), (
-        "a short job is not stopped at once"
-    )
+    assert "--signal=B:USR1@15" in slurm.options({"runtime": 2}, threads=1, lead=120), "a short job is not stopped at once"
     assert not any("gpu" in option for option in slurm.options({"gpu": 0, "runtime": 5}, threads=1, lead=120))
     assert "--gres=gpu:1" in slurm.options({"gpu": 0, "gres": "gpu:1"}, threads=1, lead=120)
 
@@ -266,9 +256,7 @@ def run_script(task: Task, job_id: str = "7") -> subprocess.Popen[bytes]:
     return subprocess.Popen(["sh", "-c", text], env=os.environ | told, cwd="/")
 
 
-@pytest.mark.parametrize(
-    ("command", "word"), [("true", "ok"), ("exit 3", "failed"), ("touch $PCIM_STOP_FILE; exit 3", "stopped")]
-)
+@pytest.mark.parametrize(("command", "word"), [("true", "ok"), ("exit 3", "failed"), ("touch $PCIM_STOP_FILE; exit 3", "stopped")])
 def test_the_script_says_how_the_job_ended(tmp_path: Path, command: str, word: str) -> None:
     task = make(tmp_path, job_id="7")
     task.command = command
@@ -277,9 +265,7 @@ def test_the_script_says_how_the_job_ended(tmp_path: Path, command: str, word: s
     assert said(task) == word
 
 
-def test_a_node_whose_clock_is_behind_does_nothing_and_is_avoided(
-    tmp_path: Path, commands: list[tuple[str, ...]]
-) -> None:
+def test_a_node_whose_clock_is_behind_does_nothing_and_is_avoided(tmp_path: Path, commands: list[tuple[str, ...]]) -> None:
     task = make(tmp_path, job_id="7")
     task.command, task.newest_input = f"touch {tmp_path}/ran", int(time.time()) + 3600
     assert run_script(task).wait() == 1

@@ -46,9 +46,7 @@ def ramp_curves(maps: Tensor = RAMP, batch_size: int = 3, **asked: Any) -> metri
 
 def small_network(channels: int = 2) -> metrics.Classify:
     torch.manual_seed(1)
-    layers = torch.nn.Sequential(
-        torch.nn.Conv2d(channels, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(96, 3)
-    )
+    layers = torch.nn.Sequential(torch.nn.Conv2d(channels, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(96, 3))
     return layers.eval()
 
 
@@ -64,9 +62,7 @@ def test_what_is_read_from_the_curves_is_the_hand_computed_number() -> None:
     assert float(metrics.deletion_auc(found)) == pytest.approx(by_trapezoids)
     assert float(metrics.insertion_auc(found)) == pytest.approx(1 - by_trapezoids)  # for this classifier alone
     both = metrics.morf_lerf(found)
-    assert float(both.aopc_morf) == pytest.approx(
-        (0 + 58 + 100 + 126 + 136) / 136 / 5
-    )  # Samek et al. 2017, equation 12
+    assert float(both.aopc_morf) == pytest.approx((0 + 58 + 100 + 126 + 136) / 136 / 5)  # Samek et al. 2017, equation 12
     assert float(both.aopc_lerf) == pytest.approx((136 + 78 + 36 + 10 + 0) / 136 / 5)
     assert float(both.gain) == pytest.approx(1 - 2 * by_trapezoids)
     assert float(metrics.road(found)) == pytest.approx(((58 - 78) + (100 - 36) + (126 - 10)) / 136 / 3)
@@ -234,9 +230,7 @@ def test_infidelity_is_that_of_captum_for_the_same_sets() -> None:
         others = logits.scatter(1, targets[:, None], -torch.inf).logsumexp(1)
         return logits.gather(1, targets[:, None])[:, 0] - others
 
-    expected = captum_infidelity(
-        odds, perturb, images, maps[:, None], n_perturb_samples=removed.shape[1], max_examples_per_batch=2
-    )
+    expected = captum_infidelity(odds, perturb, images, maps[:, None], n_perturb_samples=removed.shape[1], max_examples_per_batch=2)
     assert next(numbers, None) is None
     torch.testing.assert_close(metrics.infidelity(maps, torch.arange(2), found, scaled=False), expected.float())
 

@@ -52,9 +52,7 @@ def test_imputation_is_the_same_alone_and_in_company() -> None:
 
 def test_noise_is_the_views_own_and_only_where_pixels_are_removed() -> None:
     images, removed = views()
-    quiet, noisy = (
-        metrics.ImputedFill(images, torch.arange(4), noise=noise)(torch.arange(4), removed) for noise in (0.0, 0.1)
-    )
+    quiet, noisy = (metrics.ImputedFill(images, torch.arange(4), noise=noise)(torch.arange(4), removed) for noise in (0.0, 0.1))
     changed = noisy - quiet
     assert (changed[~removed[:, None].expand_as(changed)] == 0).all()
     assert changed[3].std() == pytest.approx(0.1 * images[3].flatten(1).std(1).mean().item(), rel=0.2)

@@ -142,9 +142,7 @@ def test_an_impossible_k_is_refused_by_value(k: int) -> None:
 
 
 def test_complexity_of_small_maps_is_the_hand_computed_one() -> None:
-    maps = torch.tensor(
-        [[[1.0, 1.0], [1.0, 1.0]], [[0.0, 0.0], [0.0, -8.0]], [[1.0, 2.0], [3.0, 4.0]], [[0.0] * 2] * 2]
-    )
+    maps = torch.tensor([[[1.0, 1.0], [1.0, 1.0]], [[0.0, 0.0], [0.0, -8.0]], [[1.0, 2.0], [3.0, 4.0]], [[0.0] * 2] * 2])
     assert metrics.gini(maps)[:3].tolist() == pytest.approx([0, 3 / 4, (-3 * 1 - 1 * 2 + 1 * 3 + 3 * 4) / 40])
     assert metrics.entropy(maps)[:2].tolist() == pytest.approx([np.log(4), 0])
     assert metrics.effective_area(maps)[:2].tolist() == pytest.approx([1, 1 / 4])

@@ -62,9 +62,7 @@ def test_curves_are_those_of_pixel_flipping(least_first: bool) -> None:
     probe = metrics.Probe(net, images, targets, 5)
     fill = metrics.FixedFill(images, torch.full_like(images, 0.25))
     found = metrics.curves(probe, maps, views, {"": fill}, keys=views, steps=8, shares=())[""]
-    ours = (
-        found.insertion.flip(1) if least_first else found.deletion
-    )  # insertion, read backwards, removes the least first
+    ours = found.insertion.flip(1) if least_first else found.deletion  # insertion, read backwards, removes the least first
     np.testing.assert_allclose(ours[:, 1:], np.array(expected), atol=1e-6)
 
 
@@ -101,20 +99,14 @@ def test_complexity_is_that_of_quantus(theirs: str, ours: Callable[[Tensor], Ten
         a_batch=maps[:, None].numpy().copy(),
         channel_first=True,
     )
-    np.testing.assert_allclose(
-        ours(maps), np.array(expected), atol=1e-6, rtol=2e-6
-    )  # Sparseness adds 1e-7 to every pixel
+    np.testing.assert_allclose(ours(maps), np.array(expected), atol=1e-6, rtol=2e-6)  # Sparseness adds 1e-7 to every pixel
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 @pytest.mark.parametrize("kind", ["scattered", "a patch"])
 def test_imputation_is_that_of_road(share: float, kind: str) -> None:
     image = torch.randn(1, 1, *SIDE, generator=torch.Generator().manual_seed(3)).double()
-    order = (
-        torch.randperm(PIXELS, generator=torch.Generator().manual_seed(5))
-        if kind == "scattered"
-        else torch.arange(PIXELS)
-    )
+    order = torch.randperm(PIXELS, generator=torch.Generator().manual_seed(5)) if kind == "scattered" else torch.arange(PIXELS)
     removed = torch.zeros(PIXELS, dtype=torch.bool)
     removed[order[: round(share * PIXELS)]] = True
     expected = noisy_linear_imputation(image[0].numpy(), removed.nonzero()[:, 0].numpy(), noise=0.0)

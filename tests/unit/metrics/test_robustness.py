@@ -60,7 +60,8 @@ def test_max_sensitivity_is_that_of_captum_for_the_same_changes() -> None:
     given = iter(seen[1:])
     # a tuple: Captum takes the first axis of a lone tensor for its inputs
     expected = sensitivity_max(
-        lambda x, targets: (explain(x if isinstance(x, Tensor) else x[0], targets)[:, None],), IMAGES, perturb_func=lambda x: next(given).view_as(x),
+        lambda x, targets: (explain(x if isinstance(x, Tensor) else x[0], targets)[:, None],), IMAGES,
+        perturb_func=lambda x: next(given).view_as(x),
         n_perturb_samples=4, max_examples_per_batch=3, targets=TARGETS,
     )  # fmt: skip
     assert found.tolist() == pytest.approx(expected.tolist(), rel=1e-5)
@@ -72,9 +73,11 @@ def test_max_sensitivity_is_the_same_alone_and_zero_for_a_method_that_never_look
     alone = [metrics.max_sensitivity(explain, IMAGES[[n]], TARGETS[[n]], radius=0.1, keys=KEYS[[n]]) for n in range(3)]
     torch.testing.assert_close(torch.cat(alone), together)
     assert (together > 0.01).all()
-    assert metrics.max_sensitivity(
-        lambda images, _: torch.ones_like(images[:, 0]), IMAGES, TARGETS, radius=1.0, keys=KEYS
-    ).tolist() == [0, 0, 0]
+    assert metrics.max_sensitivity(lambda images, _: torch.ones_like(images[:, 0]), IMAGES, TARGETS, radius=1.0, keys=KEYS).tolist() == [
+        0,
+        0,
+        0,
+    ]
 
 
 @pytest.mark.parametrize("cascade", [True, False])

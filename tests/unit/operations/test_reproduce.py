@@ -108,9 +108,7 @@ def test_no_record_of_a_map_names_a_time_a_host_or_a_path(made: Laid) -> None:
     told = made_of_a_field(made)
     assert {"software", "code", "numerics", "seed", "settings", "pixels", "model_sha256", "revision"} <= told.keys()
     assert not {"job", "store", "seconds", "device_name", "host"} & told.keys()
-    assert "/" not in str(
-        {name: value for name, value in told.items() if name not in {"seed", "source_field", "fingerprints"}}
-    )
+    assert "/" not in str({name: value for name, value in told.items() if name not in {"seed", "source_field", "fingerprints"}})
 
 
 def test_one_well_by_one_method_is_the_same_as_in_its_chunk(made: Laid, capsys: pytest.CaptureFixture[str]) -> None:
@@ -139,9 +137,7 @@ def test_a_map_that_is_not_what_was_made_is_named_with_its_difference(mine: Laid
     assert len(bad) < 4, "the other views of the field are what they were"
 
 
-def test_numbers_that_move_within_the_tolerance_are_close_not_equal(
-    smooth: Smooth, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_numbers_that_move_within_the_tolerance_are_close_not_equal(smooth: Smooth, monkeypatch: pytest.MonkeyPatch) -> None:
     logits_of = reproduce.ChunkJob.load_classifier
 
     def other(job: Any) -> Any:
@@ -253,9 +249,7 @@ def test_tables_that_say_nothing_of_themselves_and_folders_in_use_are_refused(mi
 
 
 @pytest.mark.parametrize("trusted", [[], ["pcim"], ["maker"]])
-def test_code_is_not_run_because_a_record_trusted_it(
-    made: Laid, trusted: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_code_is_not_run_because_a_record_trusted_it(made: Laid, trusted: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Results may come from others; what they say of trust is not what the one who asks says."""
     monkeypatch.setattr(reproduce, "classify_chunk", lambda *_, **__: pytest.fail("it was run"))
     with pytest.raises(ValueError, match=r"classifier spots is code of makers.*give --trust makers"):

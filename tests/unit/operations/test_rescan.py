@@ -137,9 +137,7 @@ def test_nothing_is_taken_away_from_a_run_at_work(campaign: Campaign, tmp_path: 
     assert rescan("--dry-run").exit_code == 1
 
 
-def test_a_file_of_an_export_that_kept_its_size_and_time_is_found_and_converted_again(
-    campaign: Campaign, tmp_path: Path
-) -> None:
+def test_a_file_of_an_export_that_kept_its_size_and_time_is_found_and_converted_again(campaign: Campaign, tmp_path: Path) -> None:
     source = Source(str(exports.operetta(tmp_path / "export")), format="operetta")
     entry = replace(campaign.plates["plate1"], source=source)
     entry.platemap.write_text("well_position\nB03\nE11\n")
@@ -159,9 +157,7 @@ def test_a_file_of_an_export_that_kept_its_size_and_time_is_found_and_converted_
     tifffile.imwrite(file, exports.image(9, 9, 9, 9), compression=None if stat.st_size > 500 else "lzw")
     os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     scan = scan_plate("plate1", source, table, 2, lambda: None)
-    assert [(one.path, one.kind, one.why) for one in scan.differences] == [
-        ("E/11/2", "changed", "other pixels in HOECHST 33342")
-    ]
+    assert [(one.path, one.kind, one.why) for one in scan.differences] == [("E/11/2", "changed", "other pixels in HOECHST 33342")]
     assert set(make_rerun(campaign, [scan])) == {told, table, table.parent / "plate.zarr/E/11/2/zarr.json"}
     ingest_export()
     assert scan_plate("plate1", source, table, 2, lambda: None).state == "same"

@@ -142,9 +142,7 @@ def test_the_command_that_tries_again_names_exactly_the_tables_with_a_failed_vie
         write_table(ledger(states, ["x", "x"]), root / f"attribute/spots/{method}/plate2/B01-B04.parquet")
     command = shlex.split(campaign_status(root).rerun)
     assert command[:4] == ["snakemake", "--configfile", "my config.yaml", "--forcerun"]
-    assert command[4:] == [
-        f"results/planted/attribute/spots/{method}/plate2/B01-B04.parquet" for method in ("pcim", "random")
-    ]
+    assert command[4:] == [f"results/planted/attribute/spots/{method}/plate2/B01-B04.parquet" for method in ("pcim", "random")]
 
 
 def test_a_job_at_work_is_told_from_its_progress_and_a_silent_one_is_dead(root: Path) -> None:
@@ -272,9 +270,7 @@ def test_the_end_is_what_is_left_at_the_measured_speed_shared_by_the_jobs_at_wor
 def test_the_screen_is_plain_in_a_pipe_and_leaves_nothing_out(root: Path) -> None:
     tell(root / "attribute/spots/pcim/plate1/A01-A04.parquet")
     output = io.StringIO()
-    show_status(
-        Console(file=output, width=1000, highlight=False, markup=False), campaign_status(root), all_plates=False
-    )
+    show_status(Console(file=output, width=1000, highlight=False, markup=False), campaign_status(root), all_plates=False)
     text = output.getvalue()
     assert "\x1b" not in text
     assert "…" not in text
@@ -285,9 +281,7 @@ def test_the_screen_is_plain_in_a_pipe_and_leaves_nothing_out(root: Path) -> Non
 
 
 def test_what_failed_or_is_unfit_is_named_by_well_and_field_with_its_own_reason(root: Path) -> None:
-    fields = pd.DataFrame(
-        [KEY | {"column": str(n), "qc": "missing", "reason": f"A0{n}.tif: cut off"} for n in range(1, 8)]
-    )
+    fields = pd.DataFrame([KEY | {"column": str(n), "qc": "missing", "reason": f"A0{n}.tif: cut off"} for n in range(1, 8)])
     write_table(fields, root / "ingest/plate1/fields.parquet")
     write_table(
         ledger(["ok", "failed", "skipped"], ["", "NaN in the map", "missing: x"], layers=2).assign(column="12"),

@@ -122,9 +122,7 @@ def test_what_follows_from_a_file_that_is_not_there_is_not_told_and_where_it_was
     assert validate([Path("lost.yaml")]).faults == ["lost.yaml: no such file; name it by --configfile"]
     for name, lost in (("plates", "lost.tsv"), ("platemap", "lost.csv")):
         table = Path(values["plates"]).read_text().splitlines()
-        Path("own.tsv").write_text(
-            "\n".join([table[0], *("\t".join([*row.split("\t")[:2], lost]) for row in table[1:])])
-        )
+        Path("own.tsv").write_text("\n".join([table[0], *("\t".join([*row.split("\t")[:2], lost]) for row in table[1:])]))
         faults = check(values | {"plates": lost if name == "plates" else "own.tsv"})
         assert f"{lost}: no such file; paths are relative to the working folder, {tmp_path}" in faults
 
@@ -189,9 +187,7 @@ def test_a_layout_of_several_plates_is_one_fault_that_says_what_splits_it(values
     own = own_platemap(values, "plate,well_position\np,A01\nq,A01\np,A02\nq,A02\n")
     own["classifiers"]["spots"]["truth"] = None
     (fault,) = check(own)
-    assert fault == (
-        "own.csv: columns ['plate'] are names that PCIM gives; one table a plate: `pcim init --platemap` splits one"
-    )
+    assert fault == ("own.csv: columns ['plate'] are names that PCIM gives; one table a plate: `pcim init --platemap` splits one")
 
 
 def test_files_of_an_export_that_are_not_there_or_empty_are_a_warning(values: dict[str, Any], tmp_path: Path) -> None:

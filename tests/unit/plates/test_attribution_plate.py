@@ -42,9 +42,7 @@ def test_a_plate_says_what_it_holds_and_gives_its_pixels_with_their_names_and_pl
     np.testing.assert_array_equal(plate.label("A01", None, "cells"), PIXELS[0] % 3)
 
 
-def test_no_pixel_is_read_before_it_is_computed_and_then_only_its_channel(
-    store: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_pixel_is_read_before_it_is_computed_and_then_only_its_channel(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read, asked = FieldImage.read, []
     monkeypatch.setattr(FieldImage, "read", lambda self, channels=None: asked.append(channels) or read(self, channels))
     field = open_plate(store).field("A01")
@@ -69,9 +67,7 @@ def test_what_is_not_there_is_refused_with_what_is(store: Path, tmp_path: Path) 
 
 
 def test_an_export_without_its_format_says_how_to_name_it(tmp_path: Path) -> None:
-    with pytest.raises(
-        ngff.NgffError, match=r"not a zarr group .*; of an export say which, format=: one of .*imagexpress"
-    ):
+    with pytest.raises(ngff.NgffError, match=r"not a zarr group .*; of an export say which, format=: one of .*imagexpress"):
         open_plate(exports.imagexpress(tmp_path / "export"))
 
 

@@ -27,9 +27,7 @@ def rewritten(plate: Path, pixels: np.ndarray, **how: Any) -> Path:
     """Write the plate's only array anew, with other chunks or codecs."""
     array = zarr.create_array(plate / FIELD / "0", shape=pixels.shape, dtype=pixels.dtype, overwrite=True, **how)
     array[...] = pixels
-    return next(
-        file for file in sorted((plate / FIELD / "0").rglob("*")) if file.is_file() and file.name != "zarr.json"
-    )
+    return next(file for file in sorted((plate / FIELD / "0").rglob("*")) if file.is_file() and file.name != "zarr.json")
 
 
 def flip(file: Path, byte: int) -> None:
@@ -48,9 +46,7 @@ def plate(tmp_path: Path) -> Path:
     [([ZstdCodec(), Crc32cCodec()], "crc32c"), ([ZstdCodec(checksum=True)], "xxh64"), ([Crc32cCodec()], "crc32c")],
 )
 @pytest.mark.parametrize("byte", [9, -9])
-def test_a_flipped_bit_is_found_where_the_chunks_carry_a_checksum(
-    plate: Path, codecs: list[Any], name: str, byte: int
-) -> None:
+def test_a_flipped_bit_is_found_where_the_chunks_carry_a_checksum(plate: Path, codecs: list[Any], name: str, byte: int) -> None:
     chunk = rewritten(plate, GOOD, chunks=(1, 64, 64), compressors=codecs)
     source = Source(str(plate))
     assert inspect_field(source, FIELD, SETTINGS).columns["qc"] == "ok"
@@ -94,9 +90,7 @@ def test_our_own_stores_carry_a_checksum_and_every_chunk(tmp_path: Path) -> None
     shard.unlink()
     (settled,) = settle_absence([inspect_field(Source(str(tmp_path / "own.zarr")), FIELD, SETTINGS)])
     assert settled["qc"] == "missing"
-    assert settled[
-        "reason"
-    ] == "2 of 2 chunks are not stored, c/0/0/0 the first; the writer stores every chunk".replace("2 of 2", "1 of 2")
+    assert settled["reason"] == "2 of 2 chunks are not stored, c/0/0/0 the first; the writer stores every chunk".replace("2 of 2", "1 of 2")
 
 
 @pytest.mark.parametrize("shards", [None, (2, 64, 64)])
@@ -109,9 +103,7 @@ def test_an_absent_chunk_is_suspect_where_the_writer_may_leave_out_empty_ones(pl
     assert FieldImage.open(source, FIELD).absent_chunks() == ([expected], 8)
     (settled,) = settle_absence([inspect_field(source, FIELD, SETTINGS)])
     assert settled["qc"] == "suspect"
-    assert (
-        settled["reason"] == f"1 of 8 chunks are not stored, {expected} the first; the writer may leave out empty ones"
-    )
+    assert settled["reason"] == f"1 of 8 chunks are not stored, {expected} the first; the writer may leave out empty ones"
     assert settled["digest"] != ""  # it may be accepted
 
 

@@ -45,9 +45,7 @@ def coloured(plate: Path, *colours: str) -> Path:
         (["00FF00"], 1, ("FFFFFF",)),
     ],
 )
-def test_named_colours_are_taken_where_channels_can_be_told_apart_by_them(
-    named: list[str], count: int, expected: tuple[str, ...]
-) -> None:
+def test_named_colours_are_taken_where_channels_can_be_told_apart_by_them(named: list[str], count: int, expected: tuple[str, ...]) -> None:
     assert channel_colours(named, count) == expected
 
 
@@ -92,9 +90,7 @@ def test_maps_of_a_plate_are_drawn_in_its_colours(tmp_path: Path) -> None:
     assert (maps.channels, maps.colours) == (["DNA", "Reporter"], ["00FF00", "FF0000"])
 
 
-def test_windows_that_a_plate_does_not_name_come_from_its_pixels(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_windows_that_a_plate_does_not_name_come_from_its_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     results = make_results(tmp_path, channels=("DNA", "Reporter"))
     (named, other) = find_view(results, "p5").plain()["source"]["channels"]

@@ -44,8 +44,7 @@ def maps() -> np.ndarray:
 def finished(tmp_path: Path, maps: np.ndarray) -> AttributionPlate:
     """A plate of maps of a source plate with a hole, three fields in two of its wells."""
     fields = {
-        (r, c, f): np.zeros((2, *SHAPE), np.uint16)
-        for r, c, f in [("A", "1", "0"), ("A", "1", "1"), ("B", "3", "0"), ("B", "2", "0")]
+        (r, c, f): np.zeros((2, *SHAPE), np.uint16) for r, c, f in [("A", "1", "0"), ("A", "1", "1"), ("B", "3", "0"), ("B", "2", "0")]
     }
     source = write_plate(tmp_path / "source.zarr", fields)
     plate = AttributionPlate(tmp_path / "source_pcim.zarr")
@@ -83,9 +82,7 @@ def test_every_group_is_valid(finished: AttributionPlate) -> None:
     assert seen == {"plate", "well", "labels", "image-label", "multiscales"}
 
 
-def test_a_field_has_at_most_sixteen_files_and_eight_more_for_each_array_beside(
-    tmp_path: Path, maps: np.ndarray
-) -> None:
+def test_a_field_has_at_most_sixteen_files_and_eight_more_for_each_array_beside(tmp_path: Path, maps: np.ndarray) -> None:
     plate = AttributionPlate(tmp_path / "p.zarr")
     write(plate, "A/1/0", maps, beside={})
     assert len([f for f in (plate.path / "A/1/0").rglob("*") if f.is_file()]) <= 16
@@ -106,14 +103,10 @@ def test_ome_zarr_reads_the_plate(finished: AttributionPlate) -> None:
 
 
 def test_napari_reads_the_plate_without_a_window(finished: AttributionPlate) -> None:
-    reader = pytest.importorskip("napari_ome_zarr", reason="napari-ome-zarr is not installed").napari_get_reader(
-        str(finished.path)
-    )
+    reader = pytest.importorskip("napari_ome_zarr", reason="napari-ome-zarr is not installed").napari_get_reader(str(finished.path))
     layers = reader(str(finished.path))
     assert layers
-    assert all(
-        np.isfinite(np.asarray(layer[0][0] if isinstance(layer[0], list) else layer[0])).any() for layer in layers
-    )
+    assert all(np.isfinite(np.asarray(layer[0][0] if isinstance(layer[0], list) else layer[0])).any() for layer in layers)
 
 
 def test_maps_come_back_as_they_went_in(finished: AttributionPlate, maps: np.ndarray) -> None:
@@ -154,9 +147,7 @@ def test_channels_are_found_by_label_not_by_position(tmp_path: Path) -> None:
     plate = write_plate(tmp_path / "p.zarr", {("A", "1", "0"): pixels}, channels=("GFP", "DNA"))
     field = FieldImage.open(Source(str(plate)), "A/1/0")
     assert field.read(["DNA", "GFP"])[:, 0, 0].tolist() == [2, 1]
-    with pytest.raises(
-        ngff.NgffError, match=r"channels \['Actin'\] are not there just once; there are \['GFP', 'DNA'\]"
-    ):
+    with pytest.raises(ngff.NgffError, match=r"channels \['Actin'\] are not there just once; there are \['GFP', 'DNA'\]"):
         field.read(["Actin"])
 
 
@@ -185,9 +176,7 @@ def test_a_long_time_axis_is_refused_not_guessed(tmp_path: Path) -> None:
     dtype=st.sampled_from(["float16", "float32"]),
 )
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_map_sits_where_its_field_sat(
-    tmp_path: Path, places: set[tuple[str, str, str]], shape: tuple[int, int], dtype: str
-) -> None:
+def test_a_map_sits_where_its_field_sat(tmp_path: Path, places: set[tuple[str, str, str]], shape: tuple[int, int], dtype: str) -> None:
     """Holes, asymmetric shapes, other names: the plate of maps has the rows, columns and wells of its source."""
     numbered = {key: number + 1 for number, key in enumerate(sorted(places))}
     source = write_plate(tmp_path / "s.zarr", {key: np.full((1, *shape), n, np.uint16) for key, n in numbered.items()})

@@ -69,9 +69,7 @@ def ingest(folder: Path, plate: Path) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
-def test_a_plate_with_holes_and_faults_becomes_a_table_with_reasons(
-    tmp_path: Path, version: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_plate_with_holes_and_faults_becomes_a_table_with_reasons(tmp_path: Path, version: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", logger="pcim")
     fields = {
         ("A", "1", "0"): GOOD,
@@ -98,9 +96,7 @@ def test_a_plate_with_holes_and_faults_becomes_a_table_with_reasons(
         ("B02", "0"): "truncated",
         ("B03", "0"): "missing",
     }
-    assert table.loc[("A03", "0"), "reason"] == (
-        f"1 of 2 chunks are not stored, {chunk} the first; the writer stores every chunk"
-    )
+    assert table.loc[("A03", "0"), "reason"] == (f"1 of 2 chunks are not stored, {chunk} the first; the writer stores every chunk")
     wording = {"0.4": "chunk 0/0/0 is not as long as its header says", "0.5": "cannot be decoded"}
     assert wording[version] in table.loc[("B02", "0"), "reason"]
     assert "not readable as JSON" in table.loc[("B03", "0"), "reason"]

@@ -104,9 +104,7 @@ def test_depth_and_time_are_used_as_declared_never_guessed(tmp_path: Path, versi
 
 
 @pytest.mark.parametrize(("z", "plane"), [("max", 2), ("mean", 2), ("1", 1)])
-def test_a_label_follows_the_stack_where_it_is_one_and_is_taken_as_it_is_where_it_is_flat(
-    tmp_path: Path, z: str, plane: int
-) -> None:
+def test_a_label_follows_the_stack_where_it_is_one_and_is_taken_as_it_is_where_it_is_flat(tmp_path: Path, z: str, plane: int) -> None:
     """Numbers of objects have no mean: the highest is taken there."""
     pixels = np.random.default_rng(0).integers(0, 900, (2, 3, 8, 9)).astype(np.uint16)
     label = np.stack([np.full((8, 9), number) for number in (3, 5, 7)]).astype(np.uint8)
@@ -182,9 +180,7 @@ def test_a_link_of_one_chunk_out_of_the_plate_is_found(tmp_path: Path) -> None:
 
 
 def test_a_plate_itself_may_be_a_link_with_any_name(tmp_path: Path) -> None:
-    plate = write_plate(
-        tmp_path / "p.zarr", {("A", "1", "0"): GOOD}, labels={("A", "1", "0"): {"Label [ä] #1": GOOD[0]}}
-    )
+    plate = write_plate(tmp_path / "p.zarr", {("A", "1", "0"): GOOD}, labels={("A", "1", "0"): {"Label [ä] #1": GOOD[0]}})
     odd = tmp_path / "Plate #1 [x] {y} 日本 ö.zarr"
     odd.symlink_to(plate)
     assert survey_plate(source_of(odd)).labels == ("Label [ä] #1",)
@@ -215,9 +211,7 @@ def test_metadata_that_is_no_metadata_is_refused(tmp_path: Path, content: str, w
 
 def test_a_label_of_another_shape_and_a_label_of_reals_are_refused(tmp_path: Path) -> None:
     for number, label in enumerate((GOOD[0, :-1], GOOD[0].astype(np.float32))):
-        plate = write_plate(
-            tmp_path / f"{number}.zarr", {("A", "1", "0"): GOOD}, labels={("A", "1", "0"): {"n": label}}
-        )
+        plate = write_plate(tmp_path / f"{number}.zarr", {("A", "1", "0"): GOOD}, labels={("A", "1", "0"): {"n": label}})
         with pytest.raises(ngff.NgffError, match=r"expected integers of \(40, 52\)"):
             FieldImage.open(source_of(plate), "A/1/0").read_label("n")
 
@@ -246,9 +240,7 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_a_plate_on_a_web_server_is_read_like_a_local_one(tmp_path: Path, served: str, version: str) -> None:
     labels = {("A", "1", "0"): {"cells": (GOOD[0] > 250).astype(np.uint8)}}
-    local = write_plate(
-        tmp_path / "p.zarr", {("A", "1", "0"): GOOD, ("B", "3", "0"): GOOD}, labels=labels, version=version
-    )
+    local = write_plate(tmp_path / "p.zarr", {("A", "1", "0"): GOOD, ("B", "3", "0"): GOOD}, labels=labels, version=version)
     assert_read_alike(source_of(local), Source(f"{served}/p.zarr"))
     xr.testing.assert_identical(open_plate(f"{served}/p.zarr").field("B03"), open_plate(local).field("B03"))
 

@@ -67,9 +67,7 @@ def test_a_codec_that_runs_code_is_refused_before_any_byte_is_given_to_it(tmp_pa
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize(
-    "name", ["json2", "msgpack2", "vlen-array", "categorize", "bz2", "numcodecs.zstd", "numcodecs.pcodec", "my.own"]
-)
+@pytest.mark.parametrize("name", ["json2", "msgpack2", "vlen-array", "categorize", "bz2", "numcodecs.zstd", "numcodecs.pcodec", "my.own"])
 def test_other_codecs_are_refused_by_name_inside_shards_too(tmp_path: Path, name: str) -> None:
     if not name.startswith("numcodecs"):
         changed(written(tmp_path / "p2.zarr", 2), compressor={"id": name})
@@ -86,9 +84,7 @@ def test_other_codecs_are_refused_by_name_inside_shards_too(tmp_path: Path, name
 def frame_without_size(data: bytes) -> bytes:
     """Return a frame of Zstandard that does not say how large it becomes: raw blocks, RFC 8878."""
     blocks = [data[start : start + 2**16] for start in range(0, len(data), 2**16)]
-    heads = [
-        (len(block) << 3 | (number == len(blocks) - 1)).to_bytes(3, "little") for number, block in enumerate(blocks)
-    ]
+    heads = [(len(block) << 3 | (number == len(blocks) - 1)).to_bytes(3, "little") for number, block in enumerate(blocks)]
     return b"\x28\xb5\x2f\xfd\x00\x58" + b"".join(head + block for head, block in zip(heads, blocks, strict=True))
 
 
@@ -168,11 +164,7 @@ def test_claims_that_no_memory_holds_are_refused_before_anything_is_allocated(
     tmp_path: Path, form: int, shape: list[int], chunks: list[int], words: str
 ) -> None:
     array = written(tmp_path / "p.zarr", form)
-    grid = (
-        {"chunks": chunks}
-        if form == 2
-        else {"chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunks}}}
-    )
+    grid = {"chunks": chunks} if form == 2 else {"chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunks}}}
     changed(array, shape=shape, **grid)
     with pytest.raises(ngff.NgffError, match=words):
         read(tmp_path / "p.zarr")

@@ -56,9 +56,7 @@ def test_the_page_needs_nothing_from_outside(html: str) -> None:
     assert all(source.startswith("data:image/") for source in sources)
     links = [str(of["href"]) for _, of in tags.found if "href" in of]
     assert links
-    assert {link for link in links if not link.startswith("#")} == {"../ro-crate-metadata.json"}, (
-        "which lies beside the report"
-    )
+    assert {link for link in links if not link.startswith("#")} == {"../ro-crate-metadata.json"}, "which lies beside the report"
     (policy,) = [str(of["content"]) for tag, of in tags.found if of.get("http-equiv") == "Content-Security-Policy"]
     assert policy.startswith("default-src 'none'; img-src data:;"), "the browser itself refuses to ask a network"
     style = re.search(r"<style>(.*?)</style>", html, re.DOTALL)
@@ -192,14 +190,8 @@ def test_no_maps_no_exchanges_no_truth_is_said_not_hidden(tmp_path: Path) -> Non
 def test_without_named_regions_a_page_says_so_and_tells_of_the_channels(tmp_path: Path) -> None:
     made = make_campaign(tmp_path)
     [shares], [exchanges] = made.arguments["shares"], made.arguments["interventions"]
-    whole = (
-        pd.read_parquet(shares)
-        .drop_duplicates([*KEY_COLUMNS, "method"])
-        .assign(region="whole_view", area=1.0, lift=1.0)
-    )
-    parts = [whole.assign(share=1.0)] + [
-        whole.assign(channel=name, share=share) for name, share in (("DNA", 0.2), ("GFP", 0.8))
-    ]
+    whole = pd.read_parquet(shares).drop_duplicates([*KEY_COLUMNS, "method"]).assign(region="whole_view", area=1.0, lift=1.0)
+    parts = [whole.assign(share=1.0)] + [whole.assign(channel=name, share=share) for name, share in (("DNA", 0.2), ("GFP", 0.8))]
     pd.concat(parts).to_parquet(shares, index=False)
     done = pd.read_parquet(exchanges)
     done = done[done["kind"] == "exchange"].assign(family="channel")
@@ -227,9 +219,7 @@ def listing_of(html: str) -> dict[str, Any]:
     return dict(json.loads(found[1]))
 
 
-def test_every_explained_view_is_listed_with_its_doubts_and_paths_those_most_in_doubt_first(
-    made: Made, html: str
-) -> None:
+def test_every_explained_view_is_listed_with_its_doubts_and_paths_those_most_in_doubt_first(made: Made, html: str) -> None:
     listing = listing_of(html)
     rows = [dict(zip(listing["names"], row, strict=True)) for row in listing["rows"]]
     assert sorted(row["well"] for row in rows) == sorted(f"{r}{c:02d}" for r in "AB" for c in range(1, 6))
@@ -321,10 +311,7 @@ def test_a_plate_without_a_call_and_one_with_light_columns_are_shown(tmp_path: P
         dark = table.assign(plate="p2", qc="saturated", reason="bright", status="skipped", call="")
         dark = dark.assign(probabilities=[[]] * len(dark)) if name == "calls" else dark
         both = pd.concat([table, dark[table.columns]], ignore_index=True)
-        light = {
-            one: [[100.0 * number, 1.0] for number in range(len(both))]
-            for one in ("illumination", "tilt_right", "tilt_down")
-        }
+        light = {one: [[100.0 * number, 1.0] for number in range(len(both))] for one in ("illumination", "tilt_right", "tilt_down")}
         (both.assign(**light) if name == "fields" else both).to_parquet(path, index=False)
     made.arguments["config"]["classifiers"]["spots"]["plates"] = ["p1", "p2"]
     made.arguments["stores"]["p2"] = made.arguments["stores"]["p1"]

@@ -155,9 +155,7 @@ def told_of(folder: Path, plates: int) -> CrateInput:
             (folder / place / name).mkdir(parents=True)
     fields = pd.DataFrame({"plate": names * 2, "path": ["A/1/0"] * plates + ["A/1/1"] * plates, "digest": "d"})
     sources = {name: Source(f"s3://screens/{name}.zarr") for name in names}
-    return CrateInput(
-        config, {"spots": load_contract(model)}, sources, fields, {}, {"pcim": "0"}, {"report": 1}, ended=0.0
-    )
+    return CrateInput(config, {"spots": load_contract(model)}, sources, fields, {}, {"pcim": "0"}, {"report": 1}, ended=0.0)
 
 
 def test_a_hundred_plates_are_a_crate_of_a_few_thousand_entities_in_seconds(tmp_path: Path) -> None:

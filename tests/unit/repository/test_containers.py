@@ -24,10 +24,7 @@ def instructions(name: str) -> list[str]:
 def sections() -> dict[str, list[str]]:
     """Return the definition's sections: name -> lines."""
     _, *parts = re.split(r"^%(\w+)\n", DEFINITION, flags=re.MULTILINE)
-    return {
-        name: [line.strip() for line in text.splitlines() if line.strip()]
-        for name, text in zip(parts[::2], parts[1::2], strict=True)
-    }
+    return {name: [line.strip() for line in text.splitlines() if line.strip()] for name, text in zip(parts[::2], parts[1::2], strict=True)}
 
 
 def copied() -> list[str]:
@@ -46,16 +43,12 @@ def test_both_files_start_from_the_same_base_copy_the_same_files_and_take_the_sa
     index = sections()["arguments"][0].partition("=")[2]
     assert instructions("ARG") == [f"TORCH_INDEX={index}"]
     steps = [*instructions("RUN"), *sections()["post"]]
-    installs = [
-        words.replace("$TORCH_INDEX", "?").replace("{{ torch_index }}", "?").removeprefix("/src/") for words in steps
-    ]
+    installs = [words.replace("$TORCH_INDEX", "?").replace("{{ torch_index }}", "?").removeprefix("/src/") for words in steps]
     assert installs.count('containers/install.sh /src /opt/pcim "?"') == 2
 
 
 def test_the_context_holds_what_is_copied_and_the_image_is_no_roots() -> None:
-    ignored = [
-        line for line in (ROOT / "containers/Dockerfile.dockerignore").read_text().splitlines() if line[0] != "#"
-    ]
+    ignored = [line for line in (ROOT / "containers/Dockerfile.dockerignore").read_text().splitlines() if line[0] != "#"]
     assert ignored == ["*", *(f"!{name}" for name in copied()), "**/__pycache__"]
     assert instructions("USER") == ["1000"]
     assert not re.search(r"^(ADD|.*(token|password|secret|curl|wget))", DOCKERFILE + DEFINITION, flags=re.M | re.I)
@@ -99,9 +92,7 @@ def test_the_run_script_passes_words_on_and_nothing_needs_a_home(prefix: Path, t
     assert caches["XDG_CACHE_HOME"].startswith("/tmp/")
     snakefile = next(prefix.glob("lib/python*/site-packages/pcim/_workflow/Snakefile"))
     words = ["python", "-m", "snakemake", "--snakefile", str(snakefile), "--dry-run"]
-    done = subprocess.run(
-        ["/bin/sh", "-c", script, "sh", *words], cwd=tmp_path, env=where, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(["/bin/sh", "-c", script, "sh", *words], cwd=tmp_path, env=where, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert (
         f"Workflow defines configfile config/config.yaml but it is not present or accessible (full checked path: {tmp_path}"

@@ -43,9 +43,7 @@ def test_every_fence_is_a_block_and_no_command_hides_in_one_without_a_language(p
     blocks = blocks_of(page)
     assert sum(line.lstrip().startswith("```") for line in TEXTS[page].splitlines()) == 2 * len(blocks)
     hidden = [
-        str(block)
-        for block in blocks
-        if block.language not in SHELL | PYTHON and block.text.lstrip("$ ").split(" ", 1)[0] in PROGRAMS
+        str(block) for block in blocks if block.language not in SHELL | PYTHON and block.text.lstrip("$ ").split(" ", 1)[0] in PROGRAMS
     ]
     assert not hidden, "say `sh`, so that it is run"
 
@@ -125,11 +123,7 @@ def test_every_module_and_function_that_a_page_or_a_docstring_names_exists() -> 
     """Names of metadata (``pcim.layers``) and of settings (``pcim.steps``) stand in two pages, which say so."""
     sources = {path: path.read_text(encoding="utf-8") for path in sorted((ROOT / "src/pcim").rglob("*.py"))}
     pages = {page: text for page, text in TEXTS.items() if page.name not in {"formats.md", "method.md", "CHANGELOG.md"}}
-    named = {
-        (path.name, name)
-        for path, text in (sources | pages).items()
-        for name in re.findall(r"`{1,2}(pcim(?:\.[A-Za-z_]\w*)+)", text)
-    }
+    named = {(path.name, name) for path, text in (sources | pages).items() for name in re.findall(r"`{1,2}(pcim(?:\.[A-Za-z_]\w*)+)", text)}
     assert len(named) > 20
     assert [(file, name) for file, name in sorted(named) if not is_known(name)] == []
 
@@ -153,23 +147,14 @@ def test_links_sections_and_guide_of_the_report_are_in_one_order() -> None:
 
 def said() -> str:
     """Return all that the example's report says, as the tutorial may quote it."""
-    rows = [
-        row
-        for of in DEMO["classifiers"].values()
-        for table in ("accuracy", "confounding", "halves")
-        for row in of[table]
-    ]
+    rows = [row for of in DEMO["classifiers"].values() for table in ("accuracy", "confounding", "halves") for row in of[table]]
     pairs = [(row.get("correct", row.get("k", row.get("right"))), row.get("n", row.get("wells"))) for row in rows]
     return plain(json.dumps(DEMO, ensure_ascii=False).replace('\\"', '"')) + " ".join(f"{k} of {n}" for k, n in pairs)
 
 
 def test_what_the_tutorial_quotes_stands_in_the_examples_report() -> None:
     text, report = TEXTS[ROOT / "docs/tutorial.md"], said()
-    quotes = [
-        plain(" ".join(re.findall(r"^> ?(.*)$", part, re.MULTILINE)))
-        for part in text.split("\n\n")
-        if part.startswith(">")
-    ]
+    quotes = [plain(" ".join(re.findall(r"^> ?(.*)$", part, re.MULTILINE))) for part in text.split("\n\n") if part.startswith(">")]
     assert len(quotes) >= 10
     assert [quote for quote in quotes if quote not in report] == []
 

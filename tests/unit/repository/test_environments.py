@@ -132,9 +132,7 @@ def profile(name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("name", "executor"), [("slurm", "pcim-slurm"), ("slurm-plugin", "slurm")])
-def test_the_profiles_share_no_key_with_the_one_that_always_loads_which_names_no_executor(
-    name: str, executor: str
-) -> None:
+def test_the_profiles_share_no_key_with_the_one_that_always_loads_which_names_no_executor(name: str, executor: str) -> None:
     assert profile("default")
     assert not profile("default").keys() & profile(name).keys()
     assert "executor" not in profile("default")

@@ -81,9 +81,7 @@ def test_every_well_image_and_label_is_valid(name: str, row: str) -> None:
         ("bbbc010", "0.4", ["Brightfield", "Sytox"], (2, 130, 174), "uint16"),
     ],
 )
-def test_images_have_named_channels_and_two_levels(
-    name: str, ngff: str, channels: list[str], shape: tuple[int, ...], dtype: str
-) -> None:
+def test_images_have_named_channels_and_two_levels(name: str, ngff: str, channels: list[str], shape: tuple[int, ...], dtype: str) -> None:
     image = open_plate(name)["A/01/0"]
     attributes = metadata(image)
     assert [channel["label"] for channel in attributes["omero"]["channels"]] == channels

@@ -45,9 +45,7 @@ def test_the_package_has_five_names_and_importing_it_imports_nothing_heavy() -> 
 
 
 def test_no_module_takes_the_place_of_a_public_name() -> None:
-    code = (
-        "import pcim, pkgutil; print(*[m.name for m in pkgutil.iter_modules(pcim.__path__) if m.name in pcim.__all__])"
-    )
+    code = "import pcim, pkgutil; print(*[m.name for m in pkgutil.iter_modules(pcim.__path__) if m.name in pcim.__all__])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert found.split() == []
 
@@ -57,9 +55,7 @@ def test_a_script_is_an_adapter_with_one_call_and_no_branch(script: Path) -> Non
     tree = ast.parse(script.read_text())
     (block,) = [node for node in tree.body if isinstance(node, ast.With)]
     assert len(block.body) == 1
-    body = [
-        line for line in script.read_text().splitlines() if line and not line.startswith(("from", "import", "if", '"'))
-    ]
+    body = [line for line in script.read_text().splitlines() if line and not line.startswith(("from", "import", "if", '"'))]
     assert len(body) <= 20
     assert not any(isinstance(node, ast.For | ast.While | ast.Try) for node in ast.walk(tree))
 

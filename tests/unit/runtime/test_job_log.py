@@ -75,7 +75,8 @@ def test_a_journal_survives_a_line_that_was_cut_off(tmp_path: Path) -> None:
 def test_the_campaign_is_free_again_when_its_process_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    code = "import pathlib, time; from pcim.runtime.locks import hold_results; hold_results(pathlib.Path('results/demo/.lock')); print('held', flush=True); time.sleep(60)"
+    hold = "from pcim.runtime.locks import hold_results; hold_results(pathlib.Path('results/demo/.lock'))"
+    code = f"import pathlib, time; {hold}; print('held', flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"

@@ -126,9 +126,7 @@ def test_a_stopped_process_ends_with_its_code_and_no_traceback_and_slurm_hears_t
     own = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
     for slurm in ({}, {"SLURM_JOB_ID": "7"}):
         environment = own | slurm | {STOP_FILE: str(tmp_path / "stop"), "PYTHONPATH": os.pathsep.join(sys.path)}
-        done = subprocess.run(
-            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
-        )
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 75
         assert "Traceback" not in done.stderr
         assert ("stopped as PCIM_STOP_FILE asks" in done.stderr) == bool(slurm)

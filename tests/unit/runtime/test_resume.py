@@ -175,9 +175,7 @@ def test_a_control_from_another_well_that_changed_is_a_change(done: Chunk, monke
     assert count.scored == 1 + 4, "the view itself, and those of the well whose control it is"
 
 
-def test_kept_rows_that_cannot_be_read_are_made_again(
-    undisturbed: Chunk, done: Chunk, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_kept_rows_that_cannot_be_read_are_made_again(undisturbed: Chunk, done: Chunk, monkeypatch: pytest.MonkeyPatch) -> None:
     count = Count(monkeypatch)
     for file in done.table("scores").parent.glob(".*.kept"):
         file.unlink()

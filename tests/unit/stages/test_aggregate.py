@@ -124,7 +124,7 @@ def test_a_job_averages_maps_by_every_grouping_of_the_method_that_is_read(tmp_pa
     by_method = {m: set(maps["grouping"].values[maps["method"].values == m]) for m in METHODS}
     assert by_method == {"pcim": {"call", "treatment", "dose", "well"}, "edge": {"call"}, "random": {"call"}}
     stored = AttributionPlate(tmp_path / "results/made/maps/spots/p1_pcim.zarr")
-    where = {(m, g, n): i for i, (m, g, n) in enumerate(zip(*(maps[c].values for c in ("method", "grouping", "group")), strict=True))}  # fmt: skip
+    where = {(m, g, n): i for i, (m, g, n) in enumerate(zip(*(maps[c].values for c in ("method", "grouping", "group")), strict=True))}
     a03, b03 = (stored.read(f"{row}/3/0")[0] for row in "AB")
     np.testing.assert_allclose(maps["mean_map"].values[where["pcim", "well", "A03"]], a03, rtol=1e-5)
     np.testing.assert_allclose(maps["mean_map"].values[where["pcim", "dose", "drug 0 @ 3"]], (a03 + b03) / 2, rtol=1e-5)

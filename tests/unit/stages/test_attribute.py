@@ -82,9 +82,7 @@ def run(world: dict[str, Any], **changes: Any) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("method", sorted(set(METHODS) - {"deep_lift", "guided_backprop"}))
-def test_every_method_stores_maps_of_the_views_mean_and_leaves_the_classifier_frozen(
-    world: dict[str, Any], method: str
-) -> None:
+def test_every_method_stores_maps_of_the_views_mean_and_leaves_the_classifier_frozen(world: dict[str, Any], method: str) -> None:
     rows = run(world, job=replace(world["job"], method=method))
     assert [row["status"] for row in rows] == ["ok"] * 8
     maps = world["job"].maps.read("A/2/0")
@@ -97,12 +95,8 @@ def test_every_method_stores_maps_of_the_views_mean_and_leaves_the_classifier_fr
     assert not any(p.requires_grad or p.grad is not None for p in world["classifier"].network.parameters())
 
 
-@pytest.mark.parametrize(
-    ("view", "chosen", "kind"), [("tile", "auto", "mean"), ("field", "auto", "blur"), ("tile", "blur", "blur")]
-)
-def test_a_peer_in_the_stage_is_the_peer_of_the_settings(
-    world: dict[str, Any], view: Any, chosen: Any, kind: Any
-) -> None:
+@pytest.mark.parametrize(("view", "chosen", "kind"), [("tile", "auto", "mean"), ("field", "auto", "blur"), ("tile", "blur", "blur")])
+def test_a_peer_in_the_stage_is_the_peer_of_the_settings(world: dict[str, Any], view: Any, chosen: Any, kind: Any) -> None:
     """A map made with default settings, or over another background, would look just as good."""
     tiles, target = world["classifier"], torch.tensor([1])
     contract = tiles.contract.model_copy(update={"input": tiles.contract.input.model_copy(update={"view": view})})
@@ -136,9 +130,7 @@ def test_every_row_of_the_ledger_has_every_column_whatever_became_of_its_view(wo
 @pytest.mark.parametrize(("method", "names"), [
     ("pcim", ["pcim DNA", "pcim Reporter"]), ("random", ["random all channels"]), ("occlusion", ["occlusion all channels"]),
 ])  # fmt: skip
-def test_a_plate_of_maps_names_its_channels_by_method_and_what_they_explain(
-    world: dict[str, Any], method: str, names: list[str]
-) -> None:
+def test_a_plate_of_maps_names_its_channels_by_method_and_what_they_explain(world: dict[str, Any], method: str, names: list[str]) -> None:
     run(world, job=replace(world["job"], method=method))
     assert FieldImage.open(Source(str(world["job"].maps.path)), "A/2/0").channels == names
 
@@ -153,9 +145,7 @@ def test_a_crop_that_moved_is_another_map_though_it_has_the_same_name(world: dic
     assert job.fingerprint("d", view, "spot") == job.fingerprint("d", moved, "spot")
 
 
-def test_finished_fields_are_not_explained_again_and_changed_settings_are(
-    world: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_finished_fields_are_not_explained_again_and_changed_settings_are(world: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     first = run(world)
     explained: list[int] = []
 
@@ -214,9 +204,7 @@ def test_a_field_whose_map_was_lost_is_explained_again(world: dict[str, Any]) ->
     assert world["job"].maps.read("A/1/0").shape == (2, 70, 96)
 
 
-def test_views_explained_alone_shuffled_or_in_other_company_have_the_same_maps(
-    world: dict[str, Any], tmp_path: Path
-) -> None:
+def test_views_explained_alone_shuffled_or_in_other_company_have_the_same_maps(world: dict[str, Any], tmp_path: Path) -> None:
     together = {row["well"] + row["view"]: row["digest"] for row in run(world)}
     one_well = [view for view in world["views"] if view.key.well == "A02"][::-1]
     job = replace(world["job"], maps=AttributionPlate(tmp_path / "other.zarr"))
@@ -339,9 +327,7 @@ def test_several_targets_are_layers_each_as_if_explained_alone(world: dict[str, 
     for layer in targets:
         alone, own = explained(layer, [layer])
         same = rows[rows["layer"] == layer].reset_index(drop=True)
-        pd.testing.assert_frame_equal(
-            same.drop(columns=["seconds", "scored"]), alone.drop(columns=["seconds", "scored"]), check_exact=True
-        )
+        pd.testing.assert_frame_equal(same.drop(columns=["seconds", "scored"]), alone.drop(columns=["seconds", "scored"]), check_exact=True)
         np.testing.assert_array_equal(maps.read("A/2/0", layer=layer), own.read("A/2/0"))
         np.testing.assert_array_equal(maps.read("A/2/0", "weights", layer=layer), own.read("A/2/0", "weights"))
         kept, single = maps.read_views("A/2/0", boxes, layer=layer), own.read_views("A/2/0", boxes)
@@ -379,9 +365,7 @@ def test_a_class_in_two_layers_is_explained_once_and_a_lost_layer_leaves_the_oth
     assert len(asked) == batches, "finished fields were explained again"
 
 
-def test_the_classifier_is_not_loaded_where_nothing_is_left_to_explain(
-    world: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_classifier_is_not_loaded_where_nothing_is_left_to_explain(world: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     first = run(world)
     monkeypatch.setattr(ChunkJob, "load_classifier", lambda _: pytest.fail("the classifier was loaded"))
     assert run(world) == first

@@ -159,9 +159,7 @@ def test_a_second_run_writes_nothing_and_a_changed_file_its_field_alone(tmp_path
     np.testing.assert_array_equal(read(tmp_path, "B/3/2")[0], image(7))
 
 
-def test_files_of_failed_fields_that_were_mended_are_told_and_no_others(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_files_of_failed_fields_that_were_mended_are_told_and_no_others(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """`failed_files` is the job's param: it changes when, and only when, a failed field's file does."""
     caplog.set_level("INFO", logger="pcim")
     root = exports.imagexpress(tmp_path / "x")
@@ -218,9 +216,7 @@ def test_an_index_that_names_files_outside_the_export_is_refused(tmp_path: Path)
         ("File Path,row,column", "call it file_path"),
     ],
 )
-def test_columns_of_tiles_that_mean_others_are_refused_by_their_right_names(
-    tmp_path: Path, header: str, told: str
-) -> None:
+def test_columns_of_tiles_that_mean_others_are_refused_by_their_right_names(tmp_path: Path, header: str, told: str) -> None:
     (tmp_path / "tiles.csv").write_text(f"{header}\n")
     with pytest.raises(ngff.NgffError, match=told):
         read_export(Source(str(tmp_path), format="tiles"))
@@ -229,9 +225,7 @@ def test_columns_of_tiles_that_mean_others_are_refused_by_their_right_names(
 def test_attributes_of_wells_stand_in_tiles_as_its_standard_allows(tmp_path: Path) -> None:
     exports.tiles(tmp_path)
     table = tmp_path / "tiles.csv"
-    table.write_text(
-        table.read_text("utf-8-sig").replace("_z\n", "_z,drug,time,channel\n").replace("0,3\n", "0,3,DMSO,24,1\n")
-    )
+    table.write_text(table.read_text("utf-8-sig").replace("_z\n", "_z,drug,time,channel\n").replace("0,3\n", "0,3,DMSO,24,1\n"))
     assert read_export(Source(str(tmp_path), format="tiles", z="0")).own_labels == ["DNA", "GFP"]
 
 

@@ -190,9 +190,7 @@ def test_one_class_alone_has_nobody_to_exchange_with(classifier: Classifier) -> 
 
 def test_exchanges_that_are_known_are_not_made_again_and_each_view_is_kept_once(classifier: Classifier) -> None:
     views, kept = subjects(classifier), {}
-    whole = exchange_regions(
-        classifier, views, "spots", SETTINGS, keep=lambda key, rows: kept.update({key: list(rows)})
-    )
+    whole = exchange_regions(classifier, views, "spots", SETTINGS, keep=lambda key, rows: kept.update({key: list(rows)}))
     assert set(kept) == {str(view.key) for view in views}
     assert [row for view in views for row in kept[str(view.key)]] == whole
     some = {key: kept[key] for key in list(kept)[1:5]}

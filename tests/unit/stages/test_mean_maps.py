@@ -148,10 +148,7 @@ def test_object_maps_come_back_from_their_file_also_where_there_are_none(tmp_pat
             xr.open_zarr(store, consolidated=False) as maps,
         ):
             entries = list(zip(maps["method"].values, maps["grouping"].values, maps["group"].values, strict=True))
-            assert (
-                entries
-                == [("edge", "call", "dead"), ("pcim", "call", "dead"), ("pcim", "well", "A01")][: 3 * (objects > 0)]
-            )
+            assert entries == [("edge", "call", "dead"), ("pcim", "call", "dead"), ("pcim", "well", "A01")][: 3 * (objects > 0)]
             assert maps["object_image"].dims == ("entry", "channel", "y", "x")
             assert maps["channel"].values.tolist() == ["DNA", "GFP"]
             if objects:

@@ -42,9 +42,7 @@ def test_a_job_finds_its_own_views_and_deletes_what_is_of_other_fields(tmp_path:
     spool.add("A/1/0", [])
     assert kept(tmp_path) == ["000000.npz", "000001.npz"]
     assert found(tmp_path, {"A/1/0": [one, two], "A/1/1": [other]}) == {"1": 1, "2": 2, "3": 3}
-    assert found(tmp_path, {"A/1/0": [two, task("changed")]}) == {"2": 2}, (
-        "what was made of other settings is not taken"
-    )
+    assert found(tmp_path, {"A/1/0": [two, task("changed")]}) == {"2": 2}, "what was made of other settings is not taken"
     assert kept(tmp_path) == ["000000.npz"]
 
 

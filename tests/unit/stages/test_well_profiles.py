@@ -33,8 +33,7 @@ def fields_table() -> pd.DataFrame:
 def calls_table() -> pd.DataFrame:
     known = [("A1", "0", 0.9), ("A2", "0", 0.2), ("A10", "0", 0.4), ("A10", "1", 0.8), ("B1", "0", None)]
     rows = [
-        of_well(well, field)
-        | {"view": "0_0", "status": "skipped" if p is None else "ok", "probabilities": [] if p is None else [1 - p, p]}
+        of_well(well, field) | {"view": "0_0", "status": "skipped" if p is None else "ok", "probabilities": [] if p is None else [1 - p, p]}
         for well, field, p in known
     ]
     return pd.DataFrame(rows)

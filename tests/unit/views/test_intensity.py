@@ -128,9 +128,7 @@ def test_percentiles_out_of_order_are_refused() -> None:
         ("plate", {"A/1/0", "A/1/1", "A/2/0", "B/1/0"}),
     ],
 )
-def test_an_accepted_field_is_scaled_like_the_others_or_not_fed_at_all(
-    world: dict[str, Any], over: str, expected: set[str]
-) -> None:
+def test_an_accepted_field_is_scaled_like_the_others_or_not_fed_at_all(world: dict[str, Any], over: str, expected: set[str]) -> None:
     file = world["folder"] / "fields.parquet"
     table = pd.read_parquet(file)
     table.loc[table["well"] == "A02", "qc"] = "suspect"

@@ -81,9 +81,7 @@ def test_objects_of_a_label_image_are_found_field_by_field(world: dict[str, Any]
 
 def test_objects_of_a_table_are_those_of_the_plate(world: dict[str, Any]) -> None:
     places = world["folder"] / "places.csv"
-    places.write_text(
-        "plate,well,field,y,x,object\np,a1,0,10,20,k1\nq,A1,0,1,1,k2\np,A2,0,5,6,\n", encoding="utf-8-sig"
-    )
+    places.write_text("plate,well,field,y,x,object\np,a1,0,10,20,k1\nq,A1,0,1,1,k2\np,A2,0,5,6,\n", encoding="utf-8-sig")
     table = found(world, table=places)
     assert table[["path", "object", "y"]].to_numpy().tolist() == [["A/1/0", "k1", 10.0], ["A/2/0", "4", 5.0]]
 

@@ -75,9 +75,7 @@ def test_a_view_covers_what_the_contract_says(changes: dict[str, Any], boxes: tu
         ({"channels": ["DNA"]}, {}, r"channels ['Reporter'] are not in this field"),
     ],
 )
-def test_a_field_that_does_not_fit_is_a_view_with_a_reason(
-    field: dict[str, Any], changes: dict[str, Any], reason: str
-) -> None:
+def test_a_field_that_does_not_fit_is_a_view_with_a_reason(field: dict[str, Any], changes: dict[str, Any], reason: str) -> None:
     views = views_of(FIELD | field, contract(**changes), [])
     assert len(views) >= 1
     assert all(view.status == "failed" and reason in view.reason for view in views)
@@ -119,9 +117,7 @@ def world(folder: Path, changes: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("changes", [{"overlap": 16}, {"pixel_size_um": 0.25}, {"pixel_size_um": 0.6, "overlap": 8}])
-def test_maps_of_overlapping_and_resized_views_cover_the_field_and_point_at_the_signal(
-    tmp_path: Path, changes: dict[str, Any]
-) -> None:
+def test_maps_of_overlapping_and_resized_views_cover_the_field_and_point_at_the_signal(tmp_path: Path, changes: dict[str, Any]) -> None:
     made = world(tmp_path, changes)
     rows = explain(
         made["job"],
@@ -176,9 +172,7 @@ def test_waiting_is_measured_and_said() -> None:
 
 def test_a_few_crops_do_not_keep_their_field_in_memory_and_tiles_are_not_copied(tmp_path: Path) -> None:
     plate = write_plate(tmp_path / "p.zarr", {("A", "1", "0"): np.zeros((2, 96, 96), np.uint16)})
-    tile = InputContract(
-        channels=["DNA", "Reporter"], view="tile", size=(48, 48), dtype="uint16", mean=[0, 0], std=[1, 1]
-    )
+    tile = InputContract(channels=["DNA", "Reporter"], view="tile", size=(48, 48), dtype="uint16", mean=[0, 0], std=[1, 1])
     views = [View(ViewKey("p", "A", "1", "0", box.name), "A/1/0", box) for box in tile_field((96, 96), (48, 48))]
 
     def bases(chosen: list[View]) -> list[bool]:

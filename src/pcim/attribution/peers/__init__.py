@@ -100,9 +100,7 @@ class Peer:
         if NEEDS[method] not in offered:
             left = ", ".join(name for name in METHODS if NEEDS[name] in offered)
             kind = self.forward.kind
-            raise TypeError(
-                f"{method} needs {NEEDS[method]}; a classifier of kind {kind!r} shows none; allowed: {left}"
-            )
+            raise TypeError(f"{method} needs {NEEDS[method]}; a classifier of kind {kind!r} shows none; allowed: {left}")
 
     def attribute(
         self,

@@ -65,11 +65,7 @@ def gradient_shap(forward: Forward, batch: Batch, settings: PeerSettings) -> Ten
     for number, key in enumerate(batch.keys):
         one = batch.one(number)
         with own_randomness(key, one.images.device):
-            found.append(
-                GradientShap(forward).attribute(
-                    one.images, one.backgrounds, n_samples=settings.shap_samples, target=one.targets
-                )
-            )
+            found.append(GradientShap(forward).attribute(one.images, one.backgrounds, n_samples=settings.shap_samples, target=one.targets))
     return _plain(torch.cat(found))
 
 
@@ -94,9 +90,7 @@ def deep_lift(forward: Forward, batch: Batch, settings: PeerSettings) -> Tensor:
     explained = attribution.sum((1, 2, 3)).abs().clamp(min=1e-6)
     if bool((gap > _GAP * explained).any()):
         share = float((gap / explained).max())
-        log.warning(
-            "deep_lift: contributions miss up to %.0f%% of the logit's change (pooling or activations)", 100 * share
-        )
+        log.warning("deep_lift: contributions miss up to %.0f%% of the logit's change (pooling or activations)", 100 * share)
     return attribution
 
 
@@ -113,9 +107,7 @@ def guided_backprop(forward: Forward, batch: Batch, settings: PeerSettings) -> T
     network = _network(forward)
     refuse_functional_relu(network, batch.images[:1], "guided_backprop")
     if not any(isinstance(module, nn.ReLU) for module in network.modules()):
-        raise ValueError(
-            "guided_backprop: the network has no nn.ReLU module; it would be the plain gradient (saliency)"
-        )
+        raise ValueError("guided_backprop: the network has no nn.ReLU module; it would be the plain gradient (saliency)")
     with _silence_hook_warning():
         return _plain(GuidedBackprop(network).attribute(_leaf(batch.images), target=batch.targets))
 
@@ -123,9 +115,7 @@ def guided_backprop(forward: Forward, batch: Batch, settings: PeerSettings) -> T
 def smooth_grad(forward: Forward, batch: Batch, settings: PeerSettings) -> Tensor:
     """Mean gradient over noisy copies of the view (Smilkov et al. 2017, arXiv 1706.03825), its noise drawn by its key."""
     lots = [generator(key) for key in batch.keys]
-    spread = (batch.images.amax((1, 2, 3), keepdim=True) - batch.images.amin((1, 2, 3), keepdim=True)).mul(
-        settings.smooth_noise
-    )
+    spread = (batch.images.amax((1, 2, 3), keepdim=True) - batch.images.amin((1, 2, 3), keepdim=True)).mul(settings.smooth_noise)
     total = torch.zeros_like(batch.images)
     for _ in range(settings.smooth_samples):
         noise = torch.stack([torch.randn(batch.images.shape[1:], generator=lot) for lot in lots]).to(total.device)

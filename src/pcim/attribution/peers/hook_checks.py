@@ -62,6 +62,4 @@ def refuse_shared_relu(network: nn.Module, images: Tensor, method: str) -> None:
     _, calls = _relu_calls(network, images)
     shared = sorted(name for name, count in calls.items() if count > 1)
     if shared:
-        raise ValueError(
-            f"{method}: nn.ReLU modules {shared} are called more than once; give each call a module of its own"
-        )
+        raise ValueError(f"{method}: nn.ReLU modules {shared} are called more than once; give each call a module of its own")

@@ -86,9 +86,7 @@ def rise(forward: Forward, batch: Batch, settings: PeerSettings) -> Tensor:
     for number, key in enumerate(batch.keys):
         one, lot = batch.one(number), generator(key)
         for start in range(0, settings.rise_masks, COPIES):
-            masks = random_masks(COPIES, (one.images.shape[-2], one.images.shape[-1]), settings.rise_cells, lot).to(
-                maps.device
-            )
+            masks = random_masks(COPIES, (one.images.shape[-2], one.images.shape[-1]), settings.rise_cells, lot).to(maps.device)
             blends = torch.addcmul(one.backgrounds, masks, one.images - one.backgrounds)
             p = forward(blends).softmax(1)[:, one.targets[0]]
             taken = min(COPIES, settings.rise_masks - start)  # the last batch keeps its shape

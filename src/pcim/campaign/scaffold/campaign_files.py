@@ -93,14 +93,10 @@ class CampaignDraft:
         try:
             TypeAdapter(PlainName).validate_python(self.name)
         except ValidationError:
-            found.append(
-                f"--name {self.name!r}: expected at most 64 small letters, digits and '_', a letter or digit first"
-            )
+            found.append(f"--name {self.name!r}: expected at most 64 small letters, digits and '_', a letter or digit first")
         package = self.contract.code
         if package and package not in self.trusted:
-            found.append(
-                f"--trust {package}: the classifier is made by code of that package or file, which would be run"
-            )
+            found.append(f"--trust {package}: the classifier is made by code of that package or file, which would be run")
         if self.objects and self.objects not in self.labels:
             allowed = f"allowed: {self.labels}" if self.labels else "there is none; docs/plates.md says how to add them"
             near = nearest(self.objects, self.labels)
@@ -160,9 +156,7 @@ class CampaignDraft:
     def files(self) -> dict[Path, str]:
         """Return path -> text of every file of the campaign, the config last."""
         maps = {self.platemaps[plate.name]: plate for plate in self.plates}
-        known = {
-            file: self.given.maps.get(self.given.key(plate, self.plates) or "", {}) for file, plate in maps.items()
-        }
+        known = {file: self.given.maps.get(self.given.key(plate, self.plates) or "", {}) for file, plate in maps.items()}
         texts = {file: platemap_text(plate.survey.wells, _as_given(known[file])) for file, plate in maps.items()}
         return texts | {self.folder / "plates.tsv": self._plates_text(), self.config: self._config_text()}
 

@@ -73,9 +73,7 @@ def _by_names(folder: Path) -> str | None:
     return "imagexpress" if count and not others else None
 
 
-def survey_plates(
-    places: Sequence[str], planes: Source, channels: Sequence[str], faults: list[str]
-) -> list[FoundPlate]:
+def survey_plates(places: Sequence[str], planes: Source, channels: Sequence[str], faults: list[str]) -> list[FoundPlate]:
     """Return what the plates at or below these places hold.
 
     `planes` says which planes are used (its address and format are not read); its channel labels hold for plates that have not
@@ -84,9 +82,7 @@ def survey_plates(
     found: dict[str, FoundPlate] = {}
     for place in places:
         if holds_secret(place):
-            faults.append(
-                "--plates: an address with a user, a password or a query; credentials belong in the environment"
-            )
+            faults.append("--plates: an address with a user, a password or a query; credentials belong in the environment")
             continue
         for address, kind in find_plates(place):
             source = replace(planes, address=address, format=kind, channels=())
@@ -111,9 +107,7 @@ def _flags(error: str) -> str:
 
 def _name(address: str, taken: dict[str, FoundPlate]) -> str:
     """Return a plate's name from the end of its address: letters, digits, '_' and '-', and none twice."""
-    stem = re.sub(
-        r"(\.ome)?(\.zarr|\.tiff?)?$|\.companion\.ome$", "", address.rstrip("/").rpartition("/")[2], flags=re.IGNORECASE
-    )
+    stem = re.sub(r"(\.ome)?(\.zarr|\.tiff?)?$|\.companion\.ome$", "", address.rstrip("/").rpartition("/")[2], flags=re.IGNORECASE)
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", stem).strip("_-")[:50] or "plate"
     name = name if is_name(name) else f"plate_{name}"
     number = 2

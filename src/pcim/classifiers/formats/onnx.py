@@ -104,17 +104,13 @@ def _batches(contract: Contract, file: Path, model: Any) -> tuple[int, int | Non
     """Return the least and the most images (None: any number) that the model takes at once."""
     stored = {tensor.name for tensor in model.graph.initializer}
     inputs = {
-        one.name: [d.dim_value or None for d in one.type.tensor_type.shape.dim]
-        for one in model.graph.input
-        if one.name not in stored
+        one.name: [d.dim_value or None for d in one.type.tensor_type.shape.dim] for one in model.graph.input if one.name not in stored
     }
     outputs = [one.name for one in model.graph.output]
     expected = [len(contract.input.channels), *contract.input.size]
     shape = next(iter(inputs.values()), [])
     if len(inputs) != 1 or len(outputs) != 1 or len(shape) != 4:  # noqa: PLR2004 - (b, c, h, w)
-        raise ModelError(
-            f"{file}: inputs {inputs}, outputs {outputs}; expected one input (b, c, h, w) and one output (b, k)"
-        )
+        raise ModelError(f"{file}: inputs {inputs}, outputs {outputs}; expected one input (b, c, h, w) and one output (b, k)")
     if any(is_ not in {None, wanted} for is_, wanted in zip(shape[1:], expected, strict=True)):
         raise ModelError(f"{file}: takes images of {shape[1:]}; the contract says {expected}")
     return (shape[0], shape[0]) if shape[0] else (1, None)

@@ -41,9 +41,7 @@ class Logarithm(nn.Module):
         return logits
 
 
-def load_network(
-    contract: Contract, file: Path, weights: bytes, trusted: Sequence[str], device: torch.device
-) -> nn.Module:
+def load_network(contract: Contract, file: Path, weights: bytes, trusted: Sequence[str], device: torch.device) -> nn.Module:
     """Return the network that `weights`, the content of `file`, are, frozen and on its device.
 
     Raises
@@ -64,9 +62,7 @@ def load_network(
     return network.eval()
 
 
-def _of_state_dict(
-    contract: Contract, file: Path, weights: bytes, trusted: Sequence[str], device: torch.device
-) -> nn.Module:
+def _of_state_dict(contract: Contract, file: Path, weights: bytes, trusted: Sequence[str], device: torch.device) -> nn.Module:
     network = build(contract, trusted)
     tensors = _tensors(contract, file, weights)
     try:
@@ -104,9 +100,7 @@ def _of_torch_file(contract: Contract, file: Path, weights: bytes) -> dict[str, 
         raise ModelError(f"{file}: holds more than tensors; save network.state_dict() alone: {told}") from error
     if contract.state_dict_key is not None:
         if not isinstance(found, dict) or contract.state_dict_key not in found:
-            raise ModelError(
-                f"{file}: no key {contract.state_dict_key!r} (state_dict_key); it holds {_describe(found)}"
-            )
+            raise ModelError(f"{file}: no key {contract.state_dict_key!r} (state_dict_key); it holds {_describe(found)}")
         found = found[contract.state_dict_key]
     if not isinstance(found, dict) or not found or not all(isinstance(one, Tensor) for one in found.values()):
         inner = [key for key, one in found.items() if isinstance(one, dict)] if isinstance(found, dict) else []
@@ -127,9 +121,7 @@ def _common_prefix(tensors: Mapping[str, Any], wanted: Mapping[str, Any]) -> str
     parts = next(iter(tensors), "").split(".")
     prefixes = [".".join(parts[:n]) + "." for n in range(1, len(parts))]
     fits = [prefix for prefix in prefixes if {name.removeprefix(prefix) for name in tensors} == set(wanted)]
-    return (
-        f"\nwithout {fits[0]!r} the names fit: say --prefix {fits[0]!r}, which is prefix in model.yaml" if fits else ""
-    )
+    return f"\nwithout {fits[0]!r} the names fit: say --prefix {fits[0]!r}, which is prefix in model.yaml" if fits else ""
 
 
 def _open(file: Path, weights: bytes) -> zipfile.ZipFile:
@@ -144,9 +136,7 @@ def _open(file: Path, weights: bytes) -> zipfile.ZipFile:
     return archive
 
 
-def _of_export(
-    contract: Contract, file: Path, weights: bytes, trusted: Sequence[str], device: torch.device
-) -> nn.Module:
+def _of_export(contract: Contract, file: Path, weights: bytes, trusted: Sequence[str], device: torch.device) -> nn.Module:
     del trusted
     _refuse_objects(file, _open(file, weights))
     with warnings.catch_warnings():
@@ -160,9 +150,7 @@ def _of_export(
         except ModelError:
             raise
         except Exception as error:  # what it raises is not told anywhere
-            raise ModelError(
-                f"{file}: torch.export cannot load it (torch {torch.__version__}): {type(error).__name__}: {error}"
-            ) from error
+            raise ModelError(f"{file}: torch.export cannot load it (torch {torch.__version__}): {type(error).__name__}: {error}") from error
 
 
 def _refuse_objects(file: Path, archive: zipfile.ZipFile) -> None:
@@ -178,9 +166,7 @@ def _refuse_objects(file: Path, archive: zipfile.ZipFile) -> None:
             if place.startswith("data/sample_inputs/"):
                 torch.load(io.BytesIO(archive.read(name)), map_location="cpu", weights_only=True)
         except Exception as error:  # of JSON, zip or torch
-            raise ModelError(
-                f"{file}: {name}: holds objects that are no plain tensors, or is broken: {error}"
-            ) from error
+            raise ModelError(f"{file}: {name}: holds objects that are no plain tensors, or is broken: {error}") from error
 
 
 def _refuse_unless(holds: bool) -> None:
@@ -188,9 +174,7 @@ def _refuse_unless(holds: bool) -> None:
         raise ValueError("an entry that is not stored as plain numbers")
 
 
-def _batches_of_program(
-    contract: Contract, file: Path, program: torch.export.ExportedProgram
-) -> tuple[int, int | None]:
+def _batches_of_program(contract: Contract, file: Path, program: torch.export.ExportedProgram) -> tuple[int, int | None]:
     """Return the least and the most images that the program takes; raises where its input is not the contract's."""
     inputs = program.graph_signature.user_inputs
     shapes = [node.meta["val"].shape for node in program.graph.nodes if node.name in inputs]
@@ -203,9 +187,7 @@ def _batches_of_program(
     return batches_of(program)
 
 
-def _of_torchscript(
-    contract: Contract, file: Path, weights: bytes, trusted: Sequence[str], device: torch.device
-) -> nn.Module:
+def _of_torchscript(contract: Contract, file: Path, weights: bytes, trusted: Sequence[str], device: torch.device) -> nn.Module:
     del contract, trusted
     _open(file, weights)
     with warnings.catch_warnings():

@@ -41,9 +41,7 @@ def read_package(path: Path, chosen: Format | None, told: dict[str, Any]) -> Mod
     values = _input(given) | {key: one for key, one in told.items() if key in InputContract.model_fields}
     axes = [axis.type for axis in answer.axes]
     if axes != ["batch", "channel"]:
-        raise ModelError(
-            f"{path}: output {answer.id} has axes {axes}; a classifier's are batch and channel, its scores"
-        )
+        raise ModelError(f"{path}: output {answer.id} has axes {axes}; a classifier's are batch and channel, its scores")
     images, expected = (_array(path, one.test_tensor) for one in (given, answer))
     weights, suffix, network = _weights(path, model.weights, chosen)
     draft: dict[str, Any] = {
@@ -170,9 +168,7 @@ def _weights(path: Path, offered: Any, chosen: Format | None) -> tuple[bytes, st
         suffix = PurePosixPath(str(entry.source)).suffix
         return content, suffix, network
     there = [name for name in type(offered).model_fields if getattr(offered, name) is not None]
-    raise ModelError(
-        f"{path}: weights {there}; PCIM reads {', '.join(_FORMATS)}" + "".join(f"; {reason}" for reason in refused)
-    )
+    raise ModelError(f"{path}: weights {there}; PCIM reads {', '.join(_FORMATS)}" + "".join(f"; {reason}" for reason in refused))
 
 
 def _array(path: Path, tensor: Any) -> NDArray[Any]:

@@ -62,9 +62,7 @@ def write_model(into: Path, draft: ModelFolderDraft, trusted: Sequence[str], *, 
         raise ModelError(f"{into}: exists already; nothing is overwritten")
     contract, digest = _contract(into, draft), hashlib.sha256(draft.weights).hexdigest()
     if contract.format in PROGRAMS and not trust_code:
-        raise ModelError(
-            f"format {contract.format}: loading it runs code that it holds; --trust-code, if you know who made it"
-        )
+        raise ModelError(f"format {contract.format}: loading it runs code that it holds; --trust-code, if you know who made it")
     if contract.package and contract.package not in trusted:
         told = f"architecture {contract.architecture!r} is code of {contract.package!r}, which would be run"
         raise ModelError(f"{told}; give --trust {contract.package}, if you know who made it")
@@ -86,9 +84,7 @@ def write_model(into: Path, draft: ModelFolderDraft, trusted: Sequence[str], *, 
     return contract
 
 
-def _logits(
-    contract: Contract, draft: ModelFolderDraft, images: NDArray[np.float32], trusted: Sequence[str]
-) -> NDArray[np.float32]:
+def _logits(contract: Contract, draft: ModelFolderDraft, images: NDArray[np.float32], trusted: Sequence[str]) -> NDArray[np.float32]:
     """Return the network's logits; of an ONNX model those that ONNX Runtime gives, which every job compares with its own."""
     if contract.format == "onnx":
         contract = contract.model_copy(update={"differentiable": False})

@@ -38,9 +38,7 @@ def adopt(  # noqa: PLR0913, PLR0917 - what is to be known of a classifier
         str,
         typer.Option("--format", help="state_dict, torch_export, torchscript or onnx.", show_default="by the suffix"),
     ] = "",
-    architecture: Annotated[
-        str, typer.Option(help="For a state dict: module:factory, timm:name, torchvision:name.")
-    ] = "",
+    architecture: Annotated[str, typer.Option(help="For a state dict: module:factory, timm:name, torchvision:name.")] = "",
     arguments: Annotated[str, typer.Option(help="The factory's arguments, as YAML: '{classes: 2}'.")] = "",
     state_dict_key: Annotated[str, typer.Option(help="Where the state dict lies in the file.")] = "",
     prefix: Annotated[str, typer.Option(help="What its names begin with and the network's do not.")] = "",
@@ -54,8 +52,8 @@ def adopt(  # noqa: PLR0913, PLR0917 - what is to be known of a classifier
     It downloads nothing, changes no file that is there, and prints what the config needs. docs/own-model.md has every form.
 
     For example:
-        pcim adopt net.pt --into my/model --architecture my_package.nets:make --trust my_package --images views.npy --channels GFP,DNA --classes negative,positive --mean 812,340.5 --std 501.2,288
-        pcim adopt package.zip --into my/model
+        pcim adopt net.pt --into my/model --architecture my_package.nets:make --trust my_package --images views.npy --channels GFP,DNA
+        --classes negative,positive --mean 812,340.5 --std 501.2,288 pcim adopt package.zip --into my/model
 
     Exit codes:
         0  made
@@ -84,9 +82,7 @@ def adopt(  # noqa: PLR0913, PLR0917 - what is to be known of a classifier
     try:
         told |= {"arguments": yaml.safe_load(arguments)} if arguments else {}
         told |= _keys(yaml.safe_load(more_input)) if more_input else {}
-        contract = make(
-            source, into, images, logits, tolerance, format_of(source, form, architecture), told, trusted, trust_code
-        )
+        contract = make(source, into, images, logits, tolerance, format_of(source, form, architecture), told, trusted, trust_code)
     except (ValueError, OSError, yaml.YAMLError) as error:
         refuse(error)
     for warning in odd_channels(into, contract):

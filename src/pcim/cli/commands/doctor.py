@@ -13,9 +13,7 @@ from pcim.cli.terminal import AsJson, Configs, console
 
 def doctor(
     configfile: Configs = [Path("config/config.yaml")],  # noqa: B006 - typer copies it
-    profile: Annotated[
-        str, typer.Option(help="The Snakemake profile of a cluster: slurm, or a path. Without it, this machine.")
-    ] = "",
+    profile: Annotated[str, typer.Option(help="The Snakemake profile of a cluster: slurm, or a path. Without it, this machine.")] = "",
     no_job: Annotated[bool, typer.Option("--no-job", help="Submit no test jobs.")] = False,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for each test job.")] = 300,
     as_json: AsJson = False,

@@ -18,9 +18,7 @@ _NO_MODEL = "--model MODEL.YAML: the classifier's contract. There is none yet? p
 
 
 def init(  # noqa: PLR0913, PLR0917 - a command's options
-    folder: Annotated[
-        Path | None, typer.Argument(help="The campaign's own folder; it is made.", show_default=False)
-    ] = None,
+    folder: Annotated[Path | None, typer.Argument(help="The campaign's own folder; it is made.", show_default=False)] = None,
     plates: Annotated[
         list[str] | None,
         typer.Option(help="A plate, or a folder that plates are looked for in, of any format; again for another."),
@@ -28,22 +26,16 @@ def init(  # noqa: PLR0913, PLR0917 - a command's options
     model: Annotated[Path | None, typer.Option(help="The classifier's model.yaml, or its folder.")] = None,
     platemap: Annotated[
         Path | None,
-        typer.Option(
-            help="A plate map that there is, as CSV: its rows are taken over, by plate where it has a column plate."
-        ),
+        typer.Option(help="A plate map that there is, as CSV: its rows are taken over, by plate where it has a column plate."),
     ] = None,
     name: Annotated[str, typer.Option(help="Name of the campaign.", show_default="after its folder")] = "",
     objects: Annotated[str, typer.Option(help="The label image of the plates that holds the biology.")] = "",
     places: Annotated[Path | None, typer.Option(help="Table of places, for a classifier of crops.")] = None,
     trust: Annotated[
         list[str] | None,
-        typer.Option(
-            help="A Python package that makes the classifier, or its program's SHA-256: its code will be run."
-        ),
+        typer.Option(help="A Python package that makes the classifier, or its program's SHA-256: its code will be run."),
     ] = None,
-    channels: Annotated[
-        str, typer.Option(help="Labels of the channels, comma separated, where plates have none or others.")
-    ] = "",
+    channels: Annotated[str, typer.Option(help="Labels of the channels, comma separated, where plates have none or others.")] = "",
     z: Annotated[str, typer.Option(help="Of stacks: the plane, from 0, or max or mean.")] = "",
     t: Annotated[str, typer.Option(help="Of time series: the time point, from 0.")] = "",
     acquisition: Annotated[str, typer.Option(help="Of plates with several acquisitions: the id of one.")] = "",
@@ -86,9 +78,7 @@ def init(  # noqa: PLR0913, PLR0917 - a command's options
         draft = _look(folder, plates, model, platemap, row)
     screen = console()
     show_found(screen, draft.plates)
-    draft = replace(
-        draft, name=name or campaign_name(folder), objects=objects, places=places, trusted=tuple(trust or ())
-    )
+    draft = replace(draft, name=name or campaign_name(folder), objects=objects, places=places, trusted=tuple(trust or ()))
     draft = _ask(draft) if is_asked else _sole_objects(draft)
     if faults := draft.faults():
         _stop(faults)

@@ -14,14 +14,10 @@ from pcim.cli.terminal import AsJson, Results, console, refuse
 def reproduce(  # noqa: PLR0913, PLR0917 - options
     results: Results,
     plate: Annotated[str, typer.Option(help="This plate alone.")] = "",
-    well: Annotated[
-        str, typer.Option(help="This well alone, A01: minutes, where a campaign takes as long as it took.")
-    ] = "",
+    well: Annotated[str, typer.Option(help="This well alone, A01: minutes, where a campaign takes as long as it took.")] = "",
     model: Annotated[str, typer.Option(help="This classifier alone.")] = "",
     method: Annotated[str, typer.Option(help="The maps of this method alone, and the calls.")] = "",
-    keep: Annotated[
-        Path | None, typer.Option(help="Keep what is made, in a new folder. Without it, it is deleted.")
-    ] = None,
+    keep: Annotated[Path | None, typer.Option(help="Keep what is made, in a new folder. Without it, it is deleted.")] = None,
     trust: Annotated[
         list[str] | None,
         typer.Option(help="A Python package that makes a classifier, or a program's SHA-256: its code will be run."),

@@ -96,15 +96,9 @@ def verb(stage: str) -> Callable[..., None]:
                 show_default="config/config.yaml",
             ),
         ] = None,
-        profile: Annotated[
-            str, typer.Option(help="The Snakemake profile of a cluster: slurm, or a path. Without it, this machine.")
-        ] = "",
-        dry_run: Annotated[
-            bool, typer.Option("--dry-run", "-n", help="Tell what would be done, and do nothing.")
-        ] = False,
-        more: Annotated[
-            list[str] | None, typer.Argument(metavar="-- WORDS", help="Options of Snakemake, or files to make.")
-        ] = None,
+        profile: Annotated[str, typer.Option(help="The Snakemake profile of a cluster: slurm, or a path. Without it, this machine.")] = "",
+        dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Tell what would be done, and do nothing.")] = False,
+        more: Annotated[list[str] | None, typer.Argument(metavar="-- WORDS", help="Options of Snakemake, or files to make.")] = None,
     ) -> None:
         try:
             _look_for_config([configfile, profile], more or [])

@@ -15,9 +15,7 @@ def status(
     results: Results,
     as_json: AsJson = False,
     all_plates: Annotated[bool, typer.Option("--all", help="Show the plates that are complete, too.")] = False,
-    watch: Annotated[
-        bool, typer.Option("--watch", help="Ask again and again, until the campaign is complete.")
-    ] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Ask again and again, until the campaign is complete.")] = False,
     every: Annotated[float, typer.Option(min=1, help="Seconds between two looks of --watch.")] = 10,
 ) -> None:
     """Tell how far a campaign is, also while it runs: what is done, failed and why, waiting, how fast, until when.

@@ -30,12 +30,8 @@ def plates(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def view(  # noqa: PLR0913, PLR0917 - a parameter an option
     results: Results,
-    plate: Annotated[
-        str, typer.Option(help="The plate; without it the first that has maps.", autocompletion=plates)
-    ] = "",
-    model: Annotated[
-        list[str] | None, typer.Option(help="Show maps of this classifier only; may be given again.")
-    ] = None,
+    plate: Annotated[str, typer.Option(help="The plate; without it the first that has maps.", autocompletion=plates)] = "",
+    model: Annotated[list[str] | None, typer.Option(help="Show maps of this classifier only; may be given again.")] = None,
     method: Annotated[list[str] | None, typer.Option(help="Show maps by this method only; may be given again.")] = None,
     field: Annotated[str, typer.Option(help="The field to begin with, its path in the plate: A/1/0.")] = "",
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address, and open no browser.")] = False,

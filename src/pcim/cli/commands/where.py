@@ -11,9 +11,7 @@ from pcim.core import workflow_files
 
 
 def where(
-    profile: Annotated[
-        str, typer.Argument(help="A profile that comes with it: slurm or slurm-plugin.", show_default=False)
-    ] = "",
+    profile: Annotated[str, typer.Argument(help="A profile that comes with it: slurm or slurm-plugin.", show_default=False)] = "",
 ) -> None:
     """Print where the workflow lies that this package carries: its Snakefile or, asked for one, the folder of a profile.
 

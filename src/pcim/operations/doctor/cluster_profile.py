@@ -88,12 +88,7 @@ def _number(node: ast.expr, attempt: int) -> float:
         return -_number(node.operand, attempt)
     if isinstance(node, ast.BinOp) and type(node.op) in _OPERATIONS:
         return float(_OPERATIONS[type(node.op)](_number(node.left, attempt), _number(node.right, attempt)))
-    if (
-        isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Name)
-        and node.func.id in _FUNCTIONS
-        and not node.keywords
-    ):
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS and not node.keywords:
         return float(_FUNCTIONS[node.func.id](*(_number(part, attempt) for part in node.args)))
     raise ValueError(ast.dump(node))
 
@@ -122,9 +117,7 @@ def read_profile(name: str, rules: Mapping[str, Mapping[str, Any]]) -> Profile:
 
     found = get_profile_dir(name)
     if found is None:
-        raise ValueError(
-            f"profile {name!r}: not found; a path, or a folder here or in ~/.config/snakemake, with profile.yaml in it"
-        )
+        raise ValueError(f"profile {name!r}: not found; a path, or a folder here or in ~/.config/snakemake, with profile.yaml in it")
     file = Path(found[1])
     try:
         told = yaml.safe_load(read_text(file, MAX_BYTES))

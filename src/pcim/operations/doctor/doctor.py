@@ -55,9 +55,7 @@ def _clone() -> Path:
     return here if (here / "Snakefile").is_file() else workflow_folder()
 
 
-def _examine_cluster(
-    profile: Profile, campaign: Campaign | None, clone: Path, *, with_jobs: bool, timeout_s: float
-) -> Iterator[Check]:
+def _examine_cluster(profile: Profile, campaign: Campaign | None, clone: Path, *, with_jobs: bool, timeout_s: float) -> Iterator[Check]:
     found = list(slurm.check_commands())
     yield from found
     if any(check.state == "failed" for check in found):

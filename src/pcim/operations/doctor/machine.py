@@ -63,9 +63,7 @@ def check_python(clone: Path) -> Iterator[Check]:
     """Compare Python and the packages with what the tests ran on."""
     version = ".".join(map(str, sys.version_info[:3]))
     state: CheckState = "ok" if sys.version_info >= LEAST_PYTHON else "failed"
-    yield Check(
-        "Python", state, f"{version}, {sys.executable}", "PCIM needs Python 3.11 or newer" if state == "failed" else ""
-    )
+    yield Check("Python", state, f"{version}, {sys.executable}", "PCIM needs Python 3.11 or newer" if state == "failed" else "")
     lock = clone / "requirements/run.txt"
     if not lock.is_file():
         yield Check("packages", "skipped", f"{lock} is not there to compare with")
@@ -101,9 +99,7 @@ def load_campaign(files: Sequence[Path]) -> tuple[Campaign | None, list[Check]]:
         refuse_over_budget(campaign)
     except CampaignError as error:
         return None, [
-            Check(
-                "config", "failed", fault, "mend it; config/README.md beside what pcim where prints explains every key"
-            )
+            Check("config", "failed", fault, "mend it; config/README.md beside what pcim where prints explains every key")
             for fault in error.faults
         ]
     counts = {"plate": len(campaign.plates), "classifier": len(campaign.config.classifiers)}
@@ -180,18 +176,14 @@ def check_space(campaign: Campaign) -> Iterator[Check]:
         return
     over = (left_gb is not None and cost.gigabytes > left_gb) or (files is not None and cost.files > files)
     parts = [f"{left_gb:,.1f} GB"] * (left_gb is not None) + [f"{files or 0:,} files"] * (files is not None)
-    yield Check(
-        "quota", "failed" if over else "ok", f"left: {' and '.join(parts)}; {need}", "ask for more" if over else ""
-    )
+    yield Check("quota", "failed" if over else "ok", f"left: {' and '.join(parts)}; {need}", "ask for more" if over else "")
 
 
 def quota_left(place: Path) -> tuple[float | None, int | None]:
     """Return how many GB (10^9 bytes) and files the user's quota leaves at a place, each None where none is told."""
     user, mount, here = str(os.getuid()), mount_of(place, mounts()), str(place.resolve())
     if mount.kind == "lustre":
-        lines = [
-            call("lfs", "quota", "-q", "-u", user, here)[1].replace("\n", " ")
-        ]  # a long path has a line of its own
+        lines = [call("lfs", "quota", "-q", "-u", user, here)[1].replace("\n", " ")]  # a long path has a line of its own
     else:
         lines = call("quota", "-p", "-w", "-u", user)[1].splitlines()
     for columns in (line.replace("*", "").split() for line in lines):
@@ -253,9 +245,7 @@ def check_shared(places: Mapping[str, Path], known: Sequence[Mount]) -> Iterator
     for name, place in places.items():
         where = place.resolve()
         mount = mount_of(where, known)
-        groups.setdefault((mount, *_is_shared(mount, where, is_locked=name == "results")), []).append(
-            f"{name} ({where})"
-        )
+        groups.setdefault((mount, *_is_shared(mount, where, is_locked=name == "results")), []).append(f"{name} ({where})")
     cure = "every node must see it under the same path; a test job tells"
     for (mount, state, why), names in groups.items():
         told = f"{mount.kind or 'unknown'} at {mount.at}{', ' * bool(why)}{why}: {_some(names)}"
@@ -280,10 +270,6 @@ def places_of(campaign: Campaign | None, clone: Path) -> dict[str, Path]:
         "results": results_of(campaign.name) if campaign else RESULTS,
     }
     if campaign:
-        found |= {
-            f"plate {n}": Path(e.source.address)
-            for n, e in campaign.plates.items()
-            if not e.source.address.startswith(REMOTE)
-        }
+        found |= {f"plate {n}": Path(e.source.address) for n, e in campaign.plates.items() if not e.source.address.startswith(REMOTE)}
         found |= {f"classifier {name}": entry.model for name, entry in campaign.config.classifiers.items()}
     return found

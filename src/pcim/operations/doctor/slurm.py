@@ -95,9 +95,7 @@ def check_requests(profile: Profile, known: dict[str, Partition]) -> Iterator[Ch
                 if partition
                 else "no partition is named and none is the default"
             )
-            yield Check(
-                "partition", "failed", f"{what} (for {rules}); there are {', '.join(known) or 'none'}", _cure(profile)
-            )
+            yield Check("partition", "failed", f"{what} (for {rules}); there are {', '.join(known) or 'none'}", _cure(profile))
             continue
         faults = [fault for request in requests for fault in _faults(request, found)]
         yield from (Check(f"partition {partition}", "failed", fault, _cure(profile)) for fault in faults)
@@ -149,9 +147,7 @@ def check_account(profile: Profile) -> Iterator[Check]:
         code, out, _ = call("sacctmgr", "-n", "-P", "show", "assoc", f"user={getpass.getuser()}", "format=Account,QOS")
     rows = [line.split("|") for line in out.splitlines() if "|" in line]
     if code or not rows:
-        yield Check(
-            "account", "skipped", f"accounting does not answer; the profile names {', '.join(accounts) or 'no account'}"
-        )
+        yield Check("account", "skipped", f"accounting does not answer; the profile names {', '.join(accounts) or 'no account'}")
         return
     allowed, given = sorted({row[0] for row in rows}), {name for row in rows for name in row[1].split(",") if name}
     for what, wanted, possible in (("account", accounts, allowed), ("qos", qualities, sorted(given))):

@@ -128,9 +128,7 @@ def judge(name: str, job: Trial, told: dict[str, Any]) -> Iterator[Check]:
             "put it where every node has it under the same path",
         )
     if told["write"]:
-        yield Check(
-            name, "failed", f"node {node} cannot write results: {told['write']}", "make results/ writable there"
-        )
+        yield Check(name, "failed", f"node {node} cannot write results: {told['write']}", "make results/ writable there")
     if not told["is_lock_kept"]:
         yield Check(
             name,
@@ -147,17 +145,13 @@ def judge(name: str, job: Trial, told: dict[str, Any]) -> Iterator[Check]:
             "" if told["gpu"] else "a CUDA build of torch, and a partition whose GPUs --gpus or --gres gives",
         )
     if not unseen and not told["write"] and told["is_lock_kept"]:
-        yield Check(
-            name, "ok", f"node {node} sees clone, environment, plates and classifiers, writes and locks results"
-        )
+        yield Check(name, "ok", f"node {node} sees clone, environment, plates and classifiers, writes and locks results")
     yield from _speed(name, str(job.told.get("model", "")), told)
 
 
 def _speed(name: str, model: str, told: dict[str, Any]) -> Iterator[Check]:
     if told.get("fault"):
-        yield Check(
-            f"{name}: speed", "failed", told["fault"], "the classifier must run in a job; see the log of the test job"
-        )
+        yield Check(f"{name}: speed", "failed", told["fault"], "the classifier must run in a job; see the log of the test job")
     elif told.get("seconds"):
         each = ", ".join(f"{method} {value:.3g}" for method, value in told["seconds"].items())
         mean = sum(told["seconds"].values()) / len(told["seconds"])
@@ -173,8 +167,6 @@ def trials(profile: Profile, known: dict[str, Partition], folder: Path, told: di
     """Return a test job for every partition that is used: as the rule asks that wants a GPU, else the most memory."""
     for partition, requests in by_partition(profile, known).items():
         if partition in known:
-            asked = max(
-                requests, key=lambda request: (request.wants_gpu, request.rule == "attribute", request.mem_mb or 0)
-            )
+            asked = max(requests, key=lambda request: (request.wants_gpu, request.rule == "attribute", request.mem_mb or 0))
             measures = asked.wants_gpu or not any(request.wants_gpu for request in profile.requests.values())
             yield Trial(partition, asked, folder, told | {"is_to_measure": measures, "gpus": int(asked.wants_gpu)})

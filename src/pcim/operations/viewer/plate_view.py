@@ -31,7 +31,7 @@ _POLICY = (
     "default-src 'none'; script-src 'self' 'unsafe-eval'; style-src 'self' 'nonce-{nonce}'; connect-src 'self'; "
     "img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""The page runs its own scripts alone and asks nobody but this server. `unsafe-eval`: the decoders of chunks, Emscripten's, make functions."""
+"""The page runs only its own scripts and asks only this server. `unsafe-eval`: the decoders of chunks (Emscripten) make functions."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -94,9 +94,7 @@ class ViewerPlate:
                 return []
             count = shape[image.axes.index("c")]
             windows = [one.get("window") for one in ome.get("omero", {}).get("channels", [])]
-            windows = (
-                windows if len(windows) == count and all(map(_is_window, windows)) else self._windows(plate, field)
-            )
+            windows = windows if len(windows) == count and all(map(_is_window, windows)) else self._windows(plate, field)
         except (ngff.NgffError, AttributeError):
             return []  # metadata is anybody's
         labels = ngff.channel_labels(image.channels, self.plan.source.channels, count)
@@ -122,7 +120,7 @@ def _is_window(window: Any) -> bool:
 
 
 def find_view(results: Path, plate: str = "", models: Sequence[str] = (), methods: Sequence[str] = ()) -> ViewerPlate:
-    """Find a plate of the campaign with results in `results`, and its plates of maps by some classifiers and methods; empty: the first, all.
+    """Find a plate of a campaign and its plates of maps by some classifiers and methods; empty: the first plate, all of its maps.
 
     Raises
     ------
@@ -135,16 +133,10 @@ def find_view(results: Path, plate: str = "", models: Sequence[str] = (), method
     of_plate = [name for name, told in job_list.classifiers.items() if plate in told["plates"]]
     _refuse_unknown("classifier", models, of_plate)
     _refuse_unknown("method", methods, job_list.methods)
-    stores = [
-        MapStore(m, n, layout.maps_of(results, m, plate, n))
-        for m in models or of_plate
-        for n in methods or job_list.methods
-    ]
+    stores = [MapStore(m, n, layout.maps_of(results, m, plate, n)) for m in models or of_plate for n in methods or job_list.methods]
     maps = tuple(one for one in stores if one.path.is_dir())
     if not maps:
-        raise ValueError(
-            f"plate {plate!r} of {results} has no maps of these yet; pcim status {results} tells how far the campaign is"
-        )
+        raise ValueError(f"plate {plate!r} of {results} has no maps of these yet; pcim status {results} tells how far the campaign is")
     plan = read_plan(layout.plan_file(results, plate))
     if plan is None:
         raise ValueError(f"{layout.plan_file(results, plate)}: no such file; a run writes it before its first job")
@@ -156,11 +148,7 @@ def _first_plate(results: Path, job_list: JobList) -> str:
     having = [
         plate
         for plate in job_list.plates
-        if any(
-            layout.maps_of(results, model, plate, method).is_dir()
-            for model in job_list.classifiers
-            for method in job_list.methods
-        )
+        if any(layout.maps_of(results, model, plate, method).is_dir() for model in job_list.classifiers for method in job_list.methods)
     ]
     return next(iter([*having, *job_list.plates]), "")
 
@@ -213,11 +201,7 @@ def _grid(plate: Path, field: str) -> dict[str, Any] | None:
 def shared_files(view: ViewerPlate, begin: str = "") -> SharedFiles:
     """Return what a browser gets of a view: the page with its scripts, and the plates below ``source`` and ``maps/{number}``."""
     nonce = secrets.token_urlsafe(16)
-    pages = {
-        file.relative_to(_PAGE).as_posix(): file.read_bytes()
-        for file in _PAGE.rglob("*.*")
-        if file.suffix in (".js", ".css")
-    }
+    pages = {file.relative_to(_PAGE).as_posix(): file.read_bytes() for file in _PAGE.rglob("*.*") if file.suffix in (".js", ".css")}
     html = (_PAGE / "index.html").read_text(encoding="utf-8").replace("NONCE", nonce)
     pages |= {"": html.encode(), "view.json": json.dumps(view.plain(begin)).encode()}
     folders = {f"maps/{number}": one.path for number, one in enumerate(view.maps)}

@@ -153,9 +153,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             part = part_of(self.headers.get("Range", ""), size) if "If-Range" not in self.headers else None
         except ValueError:
-            return self._head(
-                HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, 0, kind, policy, {"Content-Range": f"bytes */{size}"}
-            )
+            return self._head(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, 0, kind, policy, {"Content-Range": f"bytes */{size}"})
         first, end = part or (0, size)
         more = {"Content-Range": f"bytes {first}-{end - 1}/{size}"} if part else {}
         self._head(HTTPStatus.PARTIAL_CONTENT if part else HTTPStatus.OK, end - first, kind, policy, more)
@@ -165,9 +163,7 @@ class _Handler(BaseHTTPRequestHandler):
         while first < end and (piece := source.read(min(end - first, shutil.COPY_BUFSIZE))):  # type: ignore[attr-defined]
             self.wfile.write(piece)
             first += len(piece)
-        self.close_connection = (
-            self.close_connection or first < end
-        )  # the file became shorter: what was promised cannot be kept
+        self.close_connection = self.close_connection or first < end  # the file became shorter: what was promised cannot be kept
         return None
 
     def _head(self, status: HTTPStatus, size: int, kind: str, policy: str, more: Mapping[str, str]) -> None:

@@ -47,7 +47,5 @@ def read_export(source: Source) -> Export:
         return export.check()
     except NgffError:
         raise
-    except (
-        Exception
-    ) as error:  # an index is anybody's: numbers that are none, elements that are missing, paths with a NUL
+    except Exception as error:  # an index is anybody's: numbers that are none, elements that are missing, paths with a NUL
         raise NgffError(f"{source.address}: not a valid {source.format} export: {error!r:.300}") from error

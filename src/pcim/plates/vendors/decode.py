@@ -29,9 +29,7 @@ def _looks_of(page: Any, file: Path) -> tuple[tuple[int, int], str]:
     shape = tuple(int(length) for length in page.shape)
     check_shape("yx", shape, str(file))
     if page.dtype is None:
-        raise NgffError(
-            f"{file}: numbers of {page.bitspersample} bits, sample format {page.sampleformat}; none that are read"
-        )
+        raise NgffError(f"{file}: numbers of {page.bitspersample} bits, sample format {page.sampleformat}; none that are read")
     if shape[0] * shape[1] * page.dtype.itemsize > MAX_PAGE_BYTES:
         raise NgffError(f"{file}: {page.dtype} of {shape}; at most {MAX_PAGE_BYTES} bytes a plane are read")
     check_pixels(page, file)

@@ -82,9 +82,7 @@ class Export:
                 raise NgffError(f"{self.source.address}: field {name!r:.200} is not a plain name")
         wanted = self.source.channels
         if wanted and (len(wanted) != len(self.numbers) or len(set(wanted)) < len(wanted)):
-            raise NgffError(
-                f"{self.source.address}: channels {list(wanted)} for the {len(self.numbers)} channels {self.own_labels}"
-            )
+            raise NgffError(f"{self.source.address}: channels {list(wanted)} for the {len(self.numbers)} channels {self.own_labels}")
         root = self.root.resolve()
         for name in {plane.file for planes in self.fields.values() for plane in planes}:
             if not (self.root / name).resolve().is_relative_to(root):
@@ -100,9 +98,7 @@ class Export:
     def own_labels(self) -> list[str]:
         """The vendor's labels, made distinct by their numbers where they are not."""
         labels = [self.labels.get(number) or f"C{number:02d}" for number in self.numbers]
-        return [
-            label if labels.count(label) == 1 else f"{label} {n}" for n, label in zip(self.numbers, labels, strict=True)
-        ]
+        return [label if labels.count(label) == 1 else f"{label} {n}" for n, label in zip(self.numbers, labels, strict=True)]
 
     @property
     def channels(self) -> list[str]:
@@ -159,9 +155,7 @@ class Export:
         NgffError
             When a channel has no plane, or several of which the table of plates does not choose.
         """
-        return [
-            self._choose_planes([p for p in self.fields[key] if p.channel == number], number) for number in self.numbers
-        ]
+        return [self._choose_planes([p for p in self.fields[key] if p.channel == number], number) for number in self.numbers]
 
     def _choose_planes(self, planes: list[Plane], number: int) -> list[Plane]:
         label = self.channels[self.numbers.index(number)]
@@ -247,9 +241,7 @@ def _elements(pieces: _Pieces, tag: str) -> Iterator[tuple[Mapping[str, str], Ma
             begun = begun if wanted else pieces.taken
             wanted += is_one
             if len(above) > MAX_DEPTH or (wanted and pieces.taken - begun > MAX_ELEMENT_BYTES):
-                raise ValueError(
-                    f"elements more than {MAX_DEPTH} deep, or one of more than {MAX_ELEMENT_BYTES:,} bytes"
-                )
+                raise ValueError(f"elements more than {MAX_DEPTH} deep, or one of more than {MAX_ELEMENT_BYTES:,} bytes")
             continue
         above.pop()
         wanted -= is_one

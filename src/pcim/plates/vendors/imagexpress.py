@@ -66,9 +66,7 @@ def read(source: Source) -> Export:
 def named_otherwise(folder: Path) -> tuple[int, list[str]]:
     """Return how many TIFFs lie in a folder, and those not named as ImageXpress does, with a site or a wave: wells' names prove nothing."""
     names = sorted(path.name for path in folder.glob("*") if is_image(path))
-    return len(names), [
-        name for name in names if not ((found := _FILE.fullmatch(name)) and (found["site"] or found["wave"]))
-    ]
+    return len(names), [name for name in names if not ((found := _FILE.fullmatch(name)) and (found["site"] or found["wave"]))]
 
 
 def is_image(path: Path) -> bool:

@@ -39,9 +39,7 @@ def read(source: Source) -> Export:
     images = {image.get("ID", ""): image for image in _all(tree, "Image")}
     plates = list(_all(tree, "Plate"))
     if len(plates) != 1:
-        raise NgffError(
-            f"{file}: {len(plates)} plates in its OME-XML; expected one (a folder of single images: tiles.csv)"
-        )
+        raise NgffError(f"{file}: {len(plates)} plates in its OME-XML; expected one (a folder of single images: tiles.csv)")
     plate = plates[0]
     fields: dict[tuple[str, str, str], list[Plane]] = {}
     first: Element | None = None
@@ -51,9 +49,7 @@ def read(source: Source) -> Export:
             for reference in _all(sample, "ImageRef"):
                 image = images.get(reference.get("ID", ""))
                 if image is None:
-                    raise NgffError(
-                        f"{file}: well {row}{column} names image {reference.get('ID')!r}, which is not there"
-                    )
+                    raise NgffError(f"{file}: well {row}{column} names image {reference.get('ID')!r}, which is not there")
                 first = image if first is None else first
                 fields[row, column, str(number)] = list(_planes(image, file.name, room))
     labels, size = _looks(first)

@@ -103,10 +103,7 @@ def _planes(file: str, axes: str, start: Mapping[str, int], length: Mapping[str,
 def _read_table(file: Path) -> list[dict[str, str]]:
     try:
         header, lines = read_table(io.StringIO(read_text(file, MAX_INDEX_BYTES), newline=""), file)
-        rows = [
-            {name: value.strip() for name, value in zip_longest(header, row[: len(header)], fillvalue="")}
-            for _, row in lines
-        ]
+        rows = [{name: value.strip() for name, value in zip_longest(header, row[: len(header)], fillvalue="")} for _, row in lines]
     except FileNotFoundError as error:
         raise NgffError(f"{file}: no such file") from error
     except (OSError, ValueError) as error:

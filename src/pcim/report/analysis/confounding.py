@@ -30,9 +30,7 @@ def confounding_table(wells: pd.DataFrame) -> pd.DataFrame:
     """
     known = wells[wells["truth"] != ""].reset_index(drop=True)
     seen = known["wells"] == "seen in training" if "wells" in known else pd.Series(False, index=known.index)
-    sets = {"all": known} | (
-        {"seen in training": known[seen].reset_index(drop=True)} if 0 < seen.sum() < len(known) else {}
-    )
+    sets = {"all": known} | ({"seen in training": known[seen].reset_index(drop=True)} if 0 < seen.sum() < len(known) else {})
     rows = [row | {"of": name} for name, of in sets.items() for row in _rows_by_factor(of)]
     columns = ["of", "factor", "k", "n", "share", "low", "high", "majority", "against_k", "against_n"]
     return pd.DataFrame(rows, columns=columns)

@@ -53,7 +53,9 @@ def long_table(table: pd.DataFrame, by: list[str], measure: str, *, draws: int) 
 
 
 def measured_views(views: pd.DataFrame, shares: pd.DataFrame, *, method: str, region: str | None) -> pd.DataFrame:
-    """Return the called views with what is measured of each: `explained` (has a map by `method`), and float `confidence`, `p_last`, `share`, `lift`.
+    """Return the called views with what is measured of each.
+
+    `explained`: it has a map by `method`. `confidence`, `p_last`, `share` and `lift` are floats.
 
     `views` are those of `findings.called_views`. `confidence` is the probability of the call, `p_last` that of the last class, both
     in [0, 1]; `share` and `lift` are of `region`, the objects, in the whole map by `method`: NaN for views without one, and for all
@@ -116,9 +118,7 @@ def trend_table(wells: pd.DataFrame, *, draws: int) -> pd.DataFrame:
             doses = known["dose"].nunique()
             if doses >= _FEWEST_DOSES and known[measure].nunique() > 1:
                 seed = keyed_number("trend", str(treatment), measure)
-                row |= _trend(
-                    known["dose"].to_numpy(), known[measure].to_numpy(), known["plate"].to_numpy(), draws, seed
-                )
+                row |= _trend(known["dose"].to_numpy(), known[measure].to_numpy(), known["plate"].to_numpy(), draws, seed)
             rows.append(row | {"wells": len(known), "doses": doses})
     table = pd.DataFrame(rows, columns=["treatment", "measure", "rho", "p", "wells", "doses"])
     table.insert(4, "p_holm", holm(table["p"]))
@@ -144,7 +144,8 @@ def position_table(wells: pd.DataFrame, *, draws: int) -> pd.DataFrame:
     """Return how much of the variance between wells goes with their place: a row a factor of `confounding.factors` and measure.
 
     `omega2` is the share of the variance that the factor explains, corrected for its number of levels (Hays 1963: 0 on average
-    at chance, so it may be negative); `p` is by at most `draws` permutations of all wells. **Treatments have places too**: `omega2_within` and
+    at chance, so it may be negative); `p` is by at most `draws` permutations of all wells. **Treatments have places too**: `omega2_within`
+    and
     `p_within` are the same among wells of one treatment at one dose (on one plate, but for the factor plate), of which `n_within` have a
     companion. `p_holm` and `p_within_holm` are corrected over all rows. `lowest` and `highest` are the levels with the extreme
     means, of `n` wells in `levels` levels. NaN: the place does not vary, no wells are left to compare, or all values are equal.
@@ -152,18 +153,14 @@ def position_table(wells: pd.DataFrame, *, draws: int) -> pd.DataFrame:
     wells = wells.assign(order=_wells_of(wells)).sort_values("order").reset_index(drop=True)
     places = factors(wells) if len(wells) else {}
     found = {measure: _positions(wells, wells[measure].astype(float), places, draws) for measure in MEASURES}
-    rows = [
-        found[measure][factor] | {"factor": factor, "measure": measure} for factor in places for measure in MEASURES
-    ]
+    rows = [found[measure][factor] | {"factor": factor, "measure": measure} for factor in places for measure in MEASURES]
     columns = ["factor", "measure", "omega2", "p", "p_holm", "omega2_within", "p_within", "p_within_holm", "n", "n_within", "levels",
                "lowest", "lowest_mean", "highest", "highest_mean"]  # fmt: skip
     table = pd.DataFrame(rows, columns=columns)
     return table.assign(p_holm=holm(table["p"].astype(float)), p_within_holm=holm(table["p_within"].astype(float)))
 
 
-def _positions(
-    wells: pd.DataFrame, values: pd.Series[float], places: dict[str, pd.Series[str]], draws: int
-) -> dict[str, dict[str, Any]]:
+def _positions(wells: pd.DataFrame, values: pd.Series[float], places: dict[str, pd.Series[str]], draws: int) -> dict[str, dict[str, Any]]:
     """Return what `position_table` says of one measure: factor -> row."""
     known = values.notna()
     pairs = zip(wells["treatment"], wells["dose"], strict=True)

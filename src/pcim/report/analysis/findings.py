@@ -50,7 +50,7 @@ def called_views(calls: pd.DataFrame, fields: pd.DataFrame, settings: Classifier
 
 
 def called_wells(views: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
-    """Return a row a well: of its views' mean probabilities the call, its `p`, and `p_last` of the last class; what is known of it; its light."""
+    """Return a row per well: the call of its views' mean probabilities, its `p` and `p_last`, the plate map, and its light."""
     rows = []
     for (plate, well), group in views.groupby(WELL, sort=True):
         mean = np.stack([np.asarray(value, dtype=float) for value in group["probabilities"]]).mean(0)
@@ -175,9 +175,7 @@ def pair_table(pairs: pd.DataFrame, *, draws: int) -> pd.DataFrame:
         row: dict[str, Any] = {"classifier": classifier, "other": other, "method": method}
         row |= _flat("agreement", _mean(group, "agreement", draws))
         row |= _flat("top_overlap", _mean(group, "top_overlap", draws, bounds=(0, 1)))
-        row |= {"same_k": int(group["same_call"].sum())} | _flat(
-            "same_call", _mean(group, "same_call", draws, bounds=(0, 1))
-        )
+        row |= {"same_k": int(group["same_call"].sum())} | _flat("same_call", _mean(group, "same_call", draws, bounds=(0, 1)))
         rows.append(row | {"views": len(group), "wells": _wells(group)})
     return pd.DataFrame(rows, columns=columns)
 
@@ -197,16 +195,12 @@ def well_status(fields: pd.DataFrame, failed: pd.DataFrame) -> pd.DataFrame:
     known = [*WELL, "row", "column", "treatment", "control_type", "dose"]
     wells = fields.groupby(WELL, sort=False)["field"].nunique().rename("fields").reset_index()
     wells = wells.merge(fields[known].drop_duplicates(WELL), on=WELL)
-    trouble = (
-        failed.groupby(WELL)["status"].agg(failed="size", status=lambda of: of.value_counts().index[0]).reset_index()
-    )
+    trouble = failed.groupby(WELL)["status"].agg(failed="size", status=lambda of: of.value_counts().index[0]).reset_index()
     table = wells.merge(trouble, on=WELL, how="left")
     return table.assign(failed=table["failed"].fillna(0).astype(int), status=table["status"].fillna("ok"))
 
 
-def _mean(
-    table: pd.DataFrame, value: str, draws: int, bounds: tuple[float, float] = (-np.inf, np.inf)
-) -> tuple[float, float, float]:
+def _mean(table: pd.DataFrame, value: str, draws: int, bounds: tuple[float, float] = (-np.inf, np.inf)) -> tuple[float, float, float]:
     """Return the mean of a column and its interval, resampled by well; with one well, or none, the ends are NaN."""
     known = table[table[value].notna()]
     if known.empty:

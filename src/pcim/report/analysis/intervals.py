@@ -56,9 +56,7 @@ class Proportion:
     n: int
 
 
-def bootstrap_means(
-    values: ArrayLike, clusters: Iterable[Hashable], *, draws: int = 10_000, seed: int = 0, level: float = 0.95
-) -> Means:
+def bootstrap_means(values: ArrayLike, clusters: Iterable[Hashable], *, draws: int = 10_000, seed: int = 0, level: float = 0.95) -> Means:
     """Return the means over all rows of `values` (n, k), with bootstrap intervals, whole clusters (wells) being resampled.
 
     Each of `draws` samples takes as many clusters as there are, with replacement, the same for every column, and averages all their
@@ -77,7 +75,7 @@ def bootstrap_means(
 
 
 def bootstrap_sums(sums: Floats, counts: Floats, *, draws: int = 10_000, seed: int = 0, level: float = 0.95) -> Means:
-    """Return the same from each cluster's sum and number of values, (clusters, k), a row a cluster; a cluster without values counts for none.
+    """Return the same from sums and numbers of values, (clusters, k), a row per cluster; a cluster without values does not count.
 
     Raises
     ------
@@ -101,7 +99,7 @@ def bootstrap_sums(sums: Floats, counts: Floats, *, draws: int = 10_000, seed: i
 
 
 def long_means(values: ArrayLike, clusters: Iterable[Hashable], groups: NDArray[np.integer], *, draws: int) -> Means:
-    """Return the means of a long table's groups: `groups` (n,) from 0 on, k of them, say which column of a wide table a value belongs to."""
+    """Return the means of a long table: `groups` (n,), 0 to k - 1, says which column of a wide table a value belongs to."""
     column = np.asarray(values, dtype=np.float64)
     homes, names = pd.factorize(pd.Series(clusters), sort=True)
     is_given, width = ~np.isnan(column), int(groups.max(initial=-1)) + 1
@@ -164,9 +162,7 @@ def _cluster_sums(values: NDArray[Any], clusters: list[Hashable]) -> tuple[Float
     order = np.lexsort((digest[is_used], codes))
     rows, starts = np.flatnonzero(is_used)[order], np.searchsorted(codes[order], np.arange(len(names)))
     kept = (values[rows, block].astype(np.float64) for block in blocks)
-    parts = [
-        (np.add.reduceat(np.nan_to_num(of), starts), np.add.reduceat((~np.isnan(of)) * 1.0, starts)) for of in kept
-    ]
+    parts = [(np.add.reduceat(np.nan_to_num(of), starts), np.add.reduceat((~np.isnan(of)) * 1.0, starts)) for of in kept]
     sums, counts = (np.concatenate(of, axis=1) for of in zip(*parts, strict=True))
     return sums, counts
 

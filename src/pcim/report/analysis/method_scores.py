@@ -110,9 +110,7 @@ def method_table(scores: MethodScores, *, reference: str, draws: int) -> pd.Data
     table = scores.known.loc[columns].reset_index()
     table = table.assign(mean=means.mean, mean_low=means.low, mean_high=means.high, n=means.n, wells=means.clusters)
     other = differences["reference"]
-    table = table.assign(
-        difference=other.mean, difference_low=other.low, difference_high=other.high, p_holm=holm(other.p)
-    )
+    table = table.assign(difference=other.mean, difference_low=other.low, difference_high=other.high, p_holm=holm(other.p))
     better = table["metric"].map(lambda name: METRICS[name].better if name in METRICS else 0).to_numpy()
     for name in ("blurred", "contrast"):
         table[f"above_{name}"] = _is_above(differences[name], better)
@@ -160,9 +158,7 @@ def curve_table(parts: Iterable[pd.DataFrame], *, draws: int) -> pd.DataFrame:
     for substitute, points in shares.items():
         sums, counts = (_by_well(of, list(methods)) for of in zip(*held.pop(substitute), strict=True))
         means = bootstrap_sums(sums, counts, draws=draws)
-        places = [
-            (m, substitute, order, share) for m in methods for order in ("deletion", "insertion") for share in points
-        ]
+        places = [(m, substitute, order, share) for m in methods for order in ("deletion", "insertion") for share in points]
         found = zip(means.mean, means.low, means.high, means.n, means.clusters, strict=True)
         rows += [(*place, *one) for place, one in zip(places, found, strict=True)]
     return pd.DataFrame(rows, columns=columns)

@@ -107,9 +107,7 @@ def _root(gram: Floats) -> Floats:
     return root
 
 
-def effects(
-    values: Floats, factors: Mapping[str, ArrayLike], strata: ArrayLike, draws: int, seed: int
-) -> dict[str, tuple[float, float]]:
+def effects(values: Floats, factors: Mapping[str, ArrayLike], strata: ArrayLike, draws: int, seed: int) -> dict[str, tuple[float, float]]:
     """Return each factor's omega squared among values of one stratum, and its p by at most `draws` permutations within strata.
 
     `values` (n,) are finite, `factors` hold the level of each, `strata` its stratum. All factors see the same permutations, and each
@@ -117,9 +115,7 @@ def effects(
     """
     found = dict.fromkeys(factors, (np.nan, np.nan))
     homes = np.unique(np.asarray(strata), return_inverse=True)[1]
-    kept = (
-        np.flatnonzero(np.bincount(homes)[homes] > 1) if len(homes) else homes
-    )  # a value that is alone is centred to 0
+    kept = np.flatnonzero(np.bincount(homes)[homes] > 1) if len(homes) else homes  # a value that is alone is centred to 0
     kept = kept[np.argsort(homes[kept], kind="stable")]
     if not len(kept):
         return found
@@ -148,8 +144,8 @@ def effects(
 def permutations(values: Floats, strata: Codes, draws: int, seed: int) -> Iterator[Floats]:
     """Yield `values` (n,) permuted within their strata, (some draws, n), until there are `draws`.
 
-    `strata` are codes from 0 on in ascending order. Values change places by sorting 64-bit numbers: stratum, lot, place; the bits of the lots
-    are what the others leave, more than 20 for a million values, and equal ones are too rare to matter.
+    `strata` are codes from 0 on in ascending order. Values change places by sorting 64-bit numbers: stratum, lot, place; the bits of the
+    lots are what the others leave, more than 20 for a million values, and equal ones are too rare to matter.
     """
     generator, count = np.random.default_rng(seed), len(values)
     high, low = int(strata[-1]).bit_length(), count.bit_length()

@@ -45,12 +45,8 @@ def _reasons(row: dict[str, Any], settings: DoubtSettings) -> list[str]:
         told.append(f"map not faithful: its order is worth {number(row['fidelity'])}")
     if row["agreement"] < settings.disagreement:
         told.append(f"methods disagree: rank correlation {number(row['agreement'])}")
-    if row["stop"] == "step limit" and (
-        row["p_keep"] < settings.not_converged or row["p_drop"] > settings.not_converged
-    ):
-        told.append(
-            f"not converged: p = {number(row['p_keep'])} on what is kept, {number(row['p_drop'])} on what is dropped"
-        )
+    if row["stop"] == "step limit" and (row["p_keep"] < settings.not_converged or row["p_drop"] > settings.not_converged):
+        told.append(f"not converged: p = {number(row['p_keep'])} on what is kept, {number(row['p_drop'])} on what is dropped")
     return told
 
 
@@ -60,16 +56,10 @@ def failures(fields: pd.DataFrame, views: pd.DataFrame, accept: Sequence[str] = 
     `views` has the key, `stage`, `status`, `reason` and `job`, the file of the job that a rerun must make again.
     """
     columns = [*KEY_COLUMNS, "stage", "status", "reason", "job"]
-    bad = fields[~fields["qc"].isin(["ok", *accept])].assign(
-        view="", stage="ingest", status=lambda table: table["qc"], job=""
-    )
+    bad = fields[~fields["qc"].isin(["ok", *accept])].assign(view="", stage="ingest", status=lambda table: table["qc"], job="")
     failed = views[views["status"] != "ok"]
-    known = (
-        failed.merge(bad[list(FIELD_COLUMNS)], on=list(FIELD_COLUMNS), how="left", indicator=True)["_merge"] == "both"
-    )
-    rest = failed[
-        ~(known.to_numpy() & (failed["status"] == "skipped").to_numpy())
-    ]  # skipped because of its field: named above
+    known = failed.merge(bad[list(FIELD_COLUMNS)], on=list(FIELD_COLUMNS), how="left", indicator=True)["_merge"] == "both"
+    rest = failed[~(known.to_numpy() & (failed["status"] == "skipped").to_numpy())]  # skipped because of its field: named above
     parts = [part.reindex(columns=columns) for part in (bad, rest) if len(part)]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
 

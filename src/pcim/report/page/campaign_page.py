@@ -87,7 +87,8 @@ class Pages:
         for plate, parts in self.of_plates(folder).items():
             failed = self.failures[self.failures["plate"] == plate]
             pages[folder / f"{plate}.html"] = self._render(
-                "plate_page.html.j2", title=f"Plate {plate}", plate=plate, parts=parts, **describe_failures(failed, self.inputs.run.command),
+                "plate_page.html.j2", title=f"Plate {plate}", plate=plate, parts=parts, **describe_failures(failed,
+                self.inputs.run.command),
             )  # fmt: skip
         return pages
 

@@ -93,7 +93,8 @@ def plate_map(wells: pd.DataFrame, measure: Measure) -> alt.LayerChart | alt.Fac
         color=_colour(table, measure),
         stroke=alt.condition(picked, alt.value("#E69F00"), alt.value(None)),
         strokeWidth=alt.value(3),
-        tooltip=[alt.Tooltip(_encode(table, name), title=name if name != measure.column else measure.title) for name in dict.fromkeys(told)],
+        tooltip=[alt.Tooltip(_encode(table, name),
+        title=name if name != measure.column else measure.title) for name in dict.fromkeys(told)],
     ).add_params(picked)  # fmt: skip
     size: dict[str, Any] = {"fontSize": max(7.0, min(12.0, step * 0.62)), "fontWeight": "bold", "tooltip": False}
     named = base.transform_filter("datum.mark != ''").encode(text="mark:N")
@@ -112,7 +113,7 @@ def _marks(wells: pd.DataFrame, measure: Measure) -> list[str]:
     values = wells[measure.column].fillna("").astype(str)
     names = sorted(set(values) - {""})
     firsts = [name[:1].upper() for name in names]
-    letters = dict(zip(names, firsts, strict=True)) if len(set(firsts)) == len(firsts) else {n: str(i) for i, n in enumerate(names, 1)}  # fmt: skip
+    letters = dict(zip(names, firsts, strict=True)) if len(set(firsts)) == len(firsts) else {n: str(i) for i, n in enumerate(names, 1)}
     return [letters.get(value, "") if value != "ok" else "" for value in values]
 
 
@@ -140,9 +141,7 @@ def _reach(values: pd.Series[float]) -> float:
     return max(0.05, float(values.abs().max())) if len(values) else 1.0
 
 
-def curves(
-    table: pd.DataFrame, *, names: Mapping[str, str], controls: Sequence[str], seen: Sequence[str]
-) -> alt.FacetChart:
+def curves(table: pd.DataFrame, *, names: Mapping[str, str], controls: Sequence[str], seen: Sequence[str]) -> alt.FacetChart:
     """Draw every method's deletion and insertion curves in their 95 % intervals; a substitute is chosen, a method is picked in the legend.
 
     `names` = method -> name, in order; `seen` = the substitutes that the first method was given, named so in the list.
@@ -199,9 +198,7 @@ def regions(table: pd.DataFrame, *, names: Mapping[str, str], controls: Sequence
         kind=["control" if method in controls else "method" for method in shown["method"]],
     )  # fmt: skip
     base = alt.Chart(data).encode(
-        y=alt.Y(
-            "method:N", title=None, sort=list(names.values()), axis=alt.Axis(ticks=False, domain=False, labelLimit=170)
-        )
+        y=alt.Y("method:N", title=None, sort=list(names.values()), axis=alt.Axis(ticks=False, domain=False, labelLimit=170))
     )
     dots = _dots(base, ("share", "share_low", "share_high"), ["method", "control"], "share of the map")
     chance = base.mark_rule(strokeDash=[3, 2]).encode(x="mean(area):Q", y=alt.value(0), y2=alt.value("height"))
@@ -230,7 +227,8 @@ def exchanges(table: pd.DataFrame) -> alt.LayerChart | alt.FacetChart:
 def dose_response(table: pd.DataFrame, *, last_class: str, objects: str | None) -> alt.LayerChart | alt.FacetChart:
     """Draw by dose, a line a treatment, the probability of the last class or where the map lies, with intervals; the measure is chosen.
 
-    `table` is `dose_and_position.dose_table`'s. Doses are drawn on a logarithmic scale where all are above 0 and span more than a factor of 20.
+    `table` is `dose_and_position.dose_table`'s. Doses are drawn on a logarithmic scale where all are above 0 and span more than a factor
+    of 20.
     """
     measures = {"p_last": f"probability of {last_class}"}
     if objects:
@@ -256,18 +254,14 @@ def dose_response(table: pd.DataFrame, *, last_class: str, objects: str | None) 
     told = ["treatment:N", "dose:Q", alt.Tooltip("mean:Q", format=".3f"), alt.Tooltip("low:Q", format=".3f"),
             alt.Tooltip("high:Q", format=".3f"), "wells:Q"]  # fmt: skip
     lines = base.mark_line(strokeWidth=1.5).encode(y=alt.Y("mean:Q", title="mean over views"))
-    ends = base.mark_errorbar(ticks={"size": 9}, rule={"strokeWidth": 2}).encode(
-        y=alt.Y("low:Q", title="mean over views"), y2="high:Q"
-    )
+    ends = base.mark_errorbar(ticks={"size": 9}, rule={"strokeWidth": 2}).encode(y=alt.Y("low:Q", title="mean over views"), y2="high:Q")
     marks = base.mark_point(filled=True, size=50).encode(
         y="mean:Q", tooltip=told, shape=alt.Shape("treatment:N", scale=alt.Scale(domain=treatments), legend=legend)
     )
     return alt.layer(lines, ends, marks).add_params(shown, picked).properties(width=WIDTH - 110, height=220)
 
 
-def _dots(
-    base: alt.Chart, columns: tuple[str, str, str], kinds: Sequence[str], title: str
-) -> tuple[alt.Chart, alt.Chart]:
+def _dots(base: alt.Chart, columns: tuple[str, str, str], kinds: Sequence[str], title: str) -> tuple[alt.Chart, alt.Chart]:
     """Return a line from end to end of each interval, and a mark at its mean: the first kind orange and round, the second grey and square.
 
     `columns` = mean, low and high end; the column ``kind`` is one of `kinds`.

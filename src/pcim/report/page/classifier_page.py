@@ -105,10 +105,7 @@ class ClassifierPage(ClassifierFindings):
         if self.regions.empty:
             return None
         of_read = rows_of(self.regions[self.regions["method"] == self.method])
-        spoken = "; ".join(
-            f"{row['region']} {percent(row['share'])} of the map on {percent(row['area'])} of the area"
-            for row in of_read
-        )
+        spoken = "; ".join(f"{row['region']} {percent(row['share'])} of the map on {percent(row['area'])} of the area" for row in of_read)
         chart = charts.regions(self.regions, names=self._names, controls=self.controls)
         words = f"Share of the map by region and method. {method_name(self.method)}: {spoken}."
         return self.album.chart(f"{self.name}.regions", chart, words)
@@ -119,8 +116,7 @@ class ClassifierPage(ClassifierFindings):
         if self.exchanges.empty:
             return None
         spoken = "; ".join(
-            f"{r['region']}: {r['k']} of {r['n']}, control {r['control_k']} of {r['control_n']}"
-            for r in rows_of(self.exchanges)
+            f"{r['region']}: {r['k']} of {r['n']}, control {r['control_k']} of {r['control_n']}" for r in rows_of(self.exchanges)
         )
         words = f"Calls that follow an exchange. {spoken}."
         return self.album.chart(f"{self.name}.exchanges", charts.exchanges(self.exchanges), words)
@@ -131,9 +127,7 @@ class ClassifierPage(ClassifierFindings):
         if not self.curves["method"].isin(self.methods).any():
             return None
         seen = self.scores[(self.scores["method"] == self.method) & self.scores["seen"].astype(bool)]
-        chart = charts.curves(
-            self.curves, names=self._names, controls=self.controls, seen=sorted(set(seen["substitute"]) - {""})
-        )
+        chart = charts.curves(self.curves, names=self._names, controls=self.controls, seen=sorted(set(seen["substitute"]) - {""}))
         words = "Mean deletion and insertion curves by method and substitute; tables/curves.csv holds the numbers."
         return self.album.chart(f"{self.name}.curves", chart, words)
 
@@ -141,23 +135,19 @@ class ClassifierPage(ClassifierFindings):
     def dose_plot(self) -> Plot | None:
         """Calls and maps by dose, of the treatments that go with it most; None where no treatment has two doses."""
         several = self.doses.groupby("treatment")["dose"].nunique()
-        surest = self.trends.groupby("treatment")[
-            "p"
-        ].min()  # not the strongest: three wells at three doses reach 1 by chance
+        surest = self.trends.groupby("treatment")["p"].min()  # not the strongest: three wells at three doses reach 1 by chance
         ranked = surest.reindex(several.index[several > 1]).sort_values(kind="stable")
         shown = self.doses[self.doses["treatment"].isin(ranked.index[:_DRAWN_TREATMENTS])]
         if shown.empty:
             return None
         last = self.evidence.contract.classes[-1]
         chart = charts.dose_response(shown, last_class=last, objects=self.evidence.settings.objects)
-        cut = (
-            ""
-            if len(ranked) <= _DRAWN_TREATMENTS
-            else f" The {_DRAWN_TREATMENTS} that go with the dose most surely, of {len(ranked)}."
-        )
+        cut = "" if len(ranked) <= _DRAWN_TREATMENTS else f" The {_DRAWN_TREATMENTS} that go with the dose most surely, of {len(ranked)}."
         return self.album.chart(
-            f"{self.name}.doses", chart, f"Probability of {last}, and where the map lies, by dose and treatment; tables/doses.csv holds the numbers.",
-            f"Means over the views of each treatment and dose; bars are 95 % intervals by well, which a dose of one well has not.{cut} A click in the legend picks one.",
+            f"{self.name}.doses", chart, f"Probability of {last}, and where the map lies, by dose and treatment; tables/doses.csv holds "
+                                         f"the numbers.",
+            f"Means over the views of each treatment and dose; bars are 95 % intervals by well, which a dose of one well has not.{cut} A "
+            f"click in the legend picks one.",
         )  # fmt: skip
 
     @property
@@ -184,9 +174,7 @@ class ClassifierPage(ClassifierFindings):
             "localization": f"Localization in the {self.evidence.settings.objects}",
             "complexity": "Complexity and agreement: how widely a map is spread, and how far its ranks are those of the first method",
         }
-        of_family = {
-            family: [c for c in self.score_columns if METRICS[c["metric"]].family == family] for family in titles
-        }
+        of_family = {family: [c for c in self.score_columns if METRICS[c["metric"]].family == family] for family in titles}
         named = [(title, of_family[family]) for family, title in titles.items()]
         return [(title, columns) for title, columns in named if columns]
 
@@ -213,7 +201,4 @@ class ClassifierPage(ClassifierFindings):
             if not row["method"].endswith(BLURRED) or row["method"] == self.method + BLURRED:
                 cells.setdefault(row["method"], {})[row["metric"], row["substitute"]] = row
         ordered = sorted(cells, key=self.is_control)
-        return [
-            {"name": method_name(m), "control": self.is_control(m), "reference": m == self.method, "cells": cells[m]}
-            for m in ordered
-        ]
+        return [{"name": method_name(m), "control": self.is_control(m), "reference": m == self.method, "cells": cells[m]} for m in ordered]

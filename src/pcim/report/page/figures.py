@@ -93,7 +93,7 @@ VEGA_LITE = "6.4"
 
 
 def _own_ids(svg: str) -> str:
-    """Return a drawing with its gradients and clips counted from 0: Vega counts on from drawing to drawing, equal charts are equal bytes."""
+    """Return a drawing whose gradients and clips count from 0. Vega counts on between drawings; equal charts must be equal bytes."""
     numbers: dict[str, int] = {}
     return re.sub(r"(?<=\bid=\")(clip|gradient_)\d+|(?<=url\(#)(clip|gradient_)\d+",
                   lambda found: f"own{numbers.setdefault(found[0], len(numbers))}", svg)  # fmt: skip
@@ -104,7 +104,7 @@ _SHOWN = "window.vegaEmbed = vegaEmbed;"
 
 @functools.cache
 def javascript() -> str:
-    """Return Vega, Vega-Lite and Vega-Embed as one script without any address in it that is ever asked (BSD-3-Clause, vl-convert's copy)."""
+    """Return Vega, Vega-Lite and Vega-Embed as one script that asks no address (BSD-3-Clause, the copy in vl-convert)."""
     return str(vl_convert.javascript_bundle(_SHOWN, vl_version=VEGA_LITE))
 
 

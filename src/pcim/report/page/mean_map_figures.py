@@ -29,7 +29,8 @@ MOST = 12
 def mean_maps(path: Path, method: str, album: Album, name: str) -> tuple[list[Picture], float]:
     """Return the mean maps of the largest groups by one method, and the value shown as white, the same for all.
 
-    Of the file (`pcim.stages.aggregate.mean_maps.MeanMaps`) no more is read than is shown. The maps are kept as one figure ``name.png`` too, with its scale.
+    Of the file (`pcim.stages.aggregate.mean_maps.MeanMaps`) no more is read than is shown. The maps are kept as one figure ``name.png``
+    too, with its scale.
     """
     with ZipStore(path, mode="r") as store:
         maps = xr.open_zarr(store, consolidated=False)["mean_map"]
@@ -40,7 +41,7 @@ def mean_maps(path: Path, method: str, album: Album, name: str) -> tuple[list[Pi
     titles = [_title(maps, n, int(maps["views"].values[n]), "views") for n in range(len(order))]
     album.files[f"{name}.png"] = figures.render(figures.mean_maps(maps.values, titles), "png", dpi=130)
     top = figures.top_of_means(maps.values)
-    return [album.png(map_png(one, top), f"Mean map: {title}", title) for one, title in zip(maps.values, titles, strict=True)], top  # fmt: skip
+    return [album.png(map_png(one, top), f"Mean map: {title}", title) for one, title in zip(maps.values, titles, strict=True)], top
 
 
 def _largest(maps: xr.DataArray, method: str) -> list[int]:
@@ -52,10 +53,8 @@ def _largest(maps: xr.DataArray, method: str) -> list[int]:
     )[:MOST]
 
 
-def object_maps(
-    path: Path, method: str, album: Album, colours: Sequence[str]
-) -> tuple[list[tuple[Picture, Picture]], float]:
-    """Return, a pair a call, mean image (channels in `colours`) and mean map around the objects of views so called, and the value shown as white."""
+def object_maps(path: Path, method: str, album: Album, colours: Sequence[str]) -> tuple[list[tuple[Picture, Picture]], float]:
+    """Return a pair per call, the mean image (channels in `colours`) and the mean map around objects, and the value shown as white."""
     with ZipStore(path, mode="r") as store:
         means = xr.open_zarr(store, consolidated=False)
         wanted = (means["method"].values == method) & (means["grouping"].values == "call")

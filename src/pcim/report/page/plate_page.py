@@ -114,9 +114,7 @@ class PlatePage:
     def viewer(self) -> str:
         """The command that opens the plate with its maps, quoted for a shell; "" where there are no maps."""
         store, maps = self._places
-        return self._view or (
-            shlex.join(["napari", "--plugin", "napari-ome-zarr", store, maps.as_posix()]) if maps else ""
-        )
+        return self._view or (shlex.join(["napari", "--plugin", "napari-ome-zarr", store, maps.as_posix()]) if maps else "")
 
     @property
     def _view(self) -> str:
@@ -125,9 +123,7 @@ class PlatePage:
         if maps is None or store.startswith(REMOTE):
             return ""
         names = ["--plate", self.plate, "--model", self.found.name, "--method", self.found.method]
-        return shlex.join(
-            ["pcim", "view", maps.parents[2].as_posix(), *names]
-        )  # results/{campaign}/maps/{model}/{plate}
+        return shlex.join(["pcim", "view", maps.parents[2].as_posix(), *names])  # results/{campaign}/maps/{model}/{plate}
 
     @property
     def listing(self) -> dict[str, Any]:
@@ -156,7 +152,9 @@ class PlatePage:
     @property
     def mean(self) -> dict[str, float]:
         """Means over the plate's wells, for the list of plates."""
-        return {name: float(np.nanmean(values)) if (values := self.wells[name]).notna().any() else np.nan for name in ("p", "lift", "fidelity")}  # fmt: skip
+        return {
+            name: float(np.nanmean(values)) if (values := self.wells[name]).notna().any() else np.nan for name in ("p", "lift", "fidelity")
+        }
 
 
 def _map_path(field: str) -> str:

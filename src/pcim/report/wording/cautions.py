@@ -43,9 +43,7 @@ def _warn_of_accuracy(accuracy: pd.DataFrame, settings: ReadingSettings) -> list
         right = f"It was right on {row['correct']} of {row['n']} held-out wells"
         if row["low"] <= row["majority"]:
             few = ", and with so few wells that" if row["n"] < settings.few_wells else "; that"
-            words.append(
-                f"{right}{few} is not shown to be better than always naming the commonest class ({percent(row['majority'])})."
-            )
+            words.append(f"{right}{few} is not shown to be better than always naming the commonest class ({percent(row['majority'])}).")
         elif row["n"] < settings.few_wells:
             words.append(f"{right}: a small number.")
     return words
@@ -58,9 +56,10 @@ def _warn_of_few_wells(rows: Sequence[Row], settings: ReadingSettings) -> list[s
 
 
 def without_control(rows: Sequence[Row], objects: str | None, settings: ReadingSettings) -> list[str]:
-    """Return a sentence where the objects are followed and no control stands beside them: an exchange so large may turn a call whatever it holds."""
+    """Warn if calls follow the objects without a control: an exchange of so large an area may turn a call whatever it holds."""
     return [
-        f"The exchange of the {row['region']} changes {percent(row['area'])} of a view, so no control patch of the same area stands beside it: "
+        f"The exchange of the {row['region']} changes {percent(row['area'])} of a view, so no control patch of the same area stands beside "
+        f"it: "
         "a smaller halo_px may leave room for one."
         for row in rows
         if row["region"] == objects and not row["control_n"] and row["follows_low"] > settings.decides_alone
@@ -85,8 +84,9 @@ def _warn_of_confounding(confounding: pd.DataFrame | None, settings: ReadingSett
         return []
     worst = max(given_away, key=lambda row: row["share"])
     of = " that it was trained on" if worst["of"] == "seen in training" else ""
-    words = f"The {worst['factor']} alone tells the class of {worst['k']} of {worst['n']} wells{of}: accuracy cannot show that it looks at the biology"
-    others = [
-        f"the {factor}" for factor in dict.fromkeys(row["factor"] for row in given_away) if factor != worst["factor"]
-    ]
+    words = (
+        f"The {worst['factor']} alone tells the class of {worst['k']} of {worst['n']} wells{of}: "
+        "accuracy cannot show that it looks at the biology"
+    )
+    others = [f"the {factor}" for factor in dict.fromkeys(row["factor"] for row in given_away) if factor != worst["factor"]]
     return [f"{words}{f'; {join(others)} would do too' if others else ''}."]

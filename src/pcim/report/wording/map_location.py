@@ -33,9 +33,7 @@ def _above(row: Row, edge: Row | None) -> bool:
     return edge is None or bool(np.isnan(edge["lift"])) or bool(row["lift_low"] > edge["lift"])
 
 
-def map_sentence(
-    regions: pd.DataFrame, objects: str | None, method: str = "pcim", control: str = "edge", *, named: bool = True
-) -> str:
+def map_sentence(regions: pd.DataFrame, objects: str | None, method: str = "pcim", control: str = "edge", *, named: bool = True) -> str:
     """Say where the map lies, beside chance and beside the edge control; without `named` regions there is nothing to say."""
     if not named:
         return "No regions are named, so where in a view the maps lie is not measured."
@@ -48,9 +46,7 @@ def map_sentence(
     parts = []
     for region in told or rows:
         row = rows[str(region)]
-        beside = (
-            f", the edge control {edge[region]['lift']:.1f} times" if edge.get(region, {"lift": 0})["lift"] > 0 else ""
-        )
+        beside = f", the edge control {edge[region]['lift']:.1f} times" if edge.get(region, {"lift": 0})["lift"] > 0 else ""
         if beside and not np.isnan(row.get("over_edge_low", np.nan)):
             ends = interval(row["over_edge_low"], row["over_edge_high"], digits=1)
             beside += f", a difference of {number(row['over_edge'], 1)} {ends} on the same views"
@@ -75,4 +71,7 @@ def _compare_with_shuffled(regions: pd.DataFrame, pointed: list[Row]) -> str:
     ]
     if not no_less:
         return ""
-    return f" The map of the same network with shuffled weights lies no less in {join(no_less)}: that a map does need not come of what was learnt."
+    return (
+        f" The map of the same network with shuffled weights lies no less in {join(no_less)}: "
+        "that a map does need not come of what was learnt."
+    )

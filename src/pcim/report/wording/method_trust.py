@@ -16,8 +16,8 @@ def trusted_methods(table: pd.DataFrame, worth: float = 0.05) -> list[dict[str, 
 
     `table` is `method_scores.method_table`'s. A gain is what a map's order is worth, in probability of the class, 0 by chance. A method is
     `believed` where all its gains are at least `worth` and shown to be above chance, and with one substitute at least it is shown to beat
-    both its own blurred map and the contrast control (`beats` of `substitutes`; None where these were not scored): a map may exploit one kind
-    of substitute, hardly all. Where some method has seen every substitute, each is judged by those that it has not seen itself.
+    both its own blurred map and the contrast control (`beats` of `substitutes`; None where these were not scored): a map may exploit one
+    kind of substitute, hardly all. Where some method has seen every substitute, each is judged by those that it has not seen itself.
     """
     gains = _fair(table)
     rows = []
@@ -28,7 +28,7 @@ def trusted_methods(table: pd.DataFrame, worth: float = 0.05) -> list[dict[str, 
             is_sure = bool(((group["mean_low"] > 0) & (group["mean"] >= worth)).all())
             known = {name: worst[name] for name in ("substitute", "mean", "mean_low", "mean_high")}
             beats = sum(answers) if answers else None
-            rows.append({"method": str(method), "believed": is_sure and bool(beats), "beats": beats, "substitutes": len(group)} | known)  # fmt: skip
+            rows.append({"method": str(method), "believed": is_sure and bool(beats), "beats": beats, "substitutes": len(group)} | known)
     return sorted(rows, key=lambda row: -row["mean"])
 
 
@@ -63,11 +63,7 @@ def method_sentence(table: pd.DataFrame, worth: float = 0.05) -> str:
         )
     others = [method_name(row["method"]) for row in ranked if not row["believed"]]
     is_close = believed[0]["mean_low"] < worth
-    close = (
-        " The lower end of that interval is close to chance: elsewhere it may be worth next to nothing."
-        if is_close
-        else ""
-    )
+    close = " The lower end of that interval is close to chance: elsewhere it may be worth next to nothing." if is_close else ""
     return f"{_praise(believed, unjudged)}{f'. Not shown to pass it: {join(others)}' if others else ''}.{close}{rest}"
 
 
@@ -77,7 +73,9 @@ def _praise(believed: list[dict[str, Any]], unjudged: list[str]) -> str:
     gain = f"{number(first['mean'])} {interval(first['mean_low'], first['mean_high'], digits=2)}"
     whose = "it was not given itself" if unjudged else "no method has seen"
     words = (
-        f"Of the maps, believe {method_name(first['method'])} first: with substitutes that {whose} its order of the pixels is worth {gain} of the "
-        f"class's probability or more, and with {first['beats']} of {first['substitutes']} of them it beats its own blurred map and the contrast control"
+        f"Of the maps, believe {method_name(first['method'])} first: with substitutes that {whose} its order of the pixels is worth {gain} "
+        f"of the "
+        f"class's probability or more, and with {first['beats']} of {first['substitutes']} of them it beats its own blurred map and the "
+        f"contrast control"
     )
     return words + (f"; {join(too)} {'pass' if len(too) > 1 else 'passes'} that test too" if too else "")

@@ -81,10 +81,7 @@ def _tell_directions_apart(directions: list[Row], settings: ReadingSettings) -> 
     ranked = sorted(directions, key=lambda row: -row["k"] / row["n"])
     if not ranked or ranked[0]["k"] / ranked[0]["n"] - ranked[-1]["k"] / ranked[-1]["n"] < settings.one_sided:
         return ""
-    most, least = (
-        f"from {row['call_before']} to {row['partner_call']} {row['k']} of {row['n']}"
-        for row in (ranked[0], ranked[-1])
-    )
+    most, least = (f"from {row['call_before']} to {row['partner_call']} {row['k']} of {row['n']}" for row in (ranked[0], ranked[-1]))
     return f" Not alike in both directions: {most}, {least}."
 
 
@@ -149,10 +146,7 @@ def read_classifier(  # noqa: PLR0913 - the findings and how to read them
             measured=named and len(regions) > 0,
         ),
         exchanges={
-            row["region"]: exchange_sentence(
-                row, [one for one in directions if one["region"] == row["region"]], settings
-            )
-            for row in told
+            row["region"]: exchange_sentence(row, [one for one in directions if one["region"] == row["region"]], settings) for row in told
         },
         cautions=(
             *without_control(rows, objects, settings),
@@ -247,9 +241,7 @@ def _agreement(followed: list[Row], pointed: list[str], top: Row | None, *, exch
 
     `top` is the exchange of the map's highest pixels where calls follow it: then the map shows where they look, whatever that is called.
     """
-    carried = (
-        "" if top is None else f"calls follow the map's highest pixels ({_rate(top)}), so it shows where they look"
-    )
+    carried = "" if top is None else f"calls follow the map's highest pixels ({_rate(top)}), so it shows where they look"
     if not measured:
         own = carried or "so it is not compared with the exchanges"
         return f"The map was measured in no region{'; ' if carried else ', '}{own}."

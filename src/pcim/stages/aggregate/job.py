@@ -135,9 +135,7 @@ class _Gathering:
         side, most = self.settings.object_window_px, self.settings.objects_per_view
         return find_windows(image.read_label(self.label), boxes, side=side, most=most)
 
-    def _add_shares(
-        self, view: Mapping[str, Any], maps: NDArray[np.floating], masks: Mapping[str, NDArray[np.bool_]]
-    ) -> None:
+    def _add_shares(self, view: Mapping[str, Any], maps: NDArray[np.floating], masks: Mapping[str, NDArray[np.bool_]]) -> None:
         inside = {name: fit_mask(mask, maps.shape[1:]) for name, mask in masks.items()}
         key = {name: view[name] for name in (*KEY_COLUMNS, *_KNOWN)}
         self.rows += [key | vars(share) for share in region_shares(maps, list(view["channels"]), inside)]

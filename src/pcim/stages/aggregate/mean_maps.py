@@ -34,9 +34,7 @@ def centroids(labels: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[n
     return numbers.astype(np.int64), np.stack(sums, axis=1) / sizes[:, np.newaxis]
 
 
-def find_windows(
-    labels: NDArray[np.integer], views: Mapping[ViewKey, Box], *, side: int, most: int
-) -> dict[str, NDArray[np.int64]]:
+def find_windows(labels: NDArray[np.integer], views: Mapping[ViewKey, Box], *, side: int, most: int) -> dict[str, NDArray[np.int64]]:
     """Return view -> the top left corners (n, 2) of the windows around its objects, px of that view; they may lie outside it.
 
     An object belongs to one view: of those that hold its centroid the one in which it lies deepest, so overlapping views and
@@ -65,9 +63,7 @@ def _depth(points: NDArray[np.float64], box: Box) -> NDArray[np.float64]:
     return np.asarray(np.minimum(points - first, past - points).min(1))
 
 
-def sum_windows(
-    planes: NDArray[np.floating], corners: NDArray[np.int64], side: int
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def sum_windows(planes: NDArray[np.floating], corners: NDArray[np.int64], side: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return the sum (channel, side, side) of windows of `planes` (channel, y, x), and how many of them saw each pixel (side, side).
 
     What lies outside the planes, or is not finite in one of them, is not counted.
@@ -148,8 +144,7 @@ class ObjectMaps:
         keys, side = sorted(self._sums), self.side
         shapes = ((side, side), (side, side), (len(self.channels), side, side), (side, side), ())
         maps, counts, images, seen, objects = (
-            np.array([self._sums[key][part] for key in keys], np.float64).reshape(len(keys), *shape)
-            for part, shape in enumerate(shapes)
+            np.array([self._sums[key][part] for key in keys], np.float64).reshape(len(keys), *shape) for part, shape in enumerate(shapes)
         )
         with np.errstate(invalid="ignore"):
             maps, images = maps / counts, images / seen[:, np.newaxis]

@@ -32,9 +32,7 @@ class Share:
     lift: float
 
 
-def region_shares(
-    maps: NDArray[np.floating], channels: Sequence[str], regions: Mapping[str, NDArray[np.bool_]]
-) -> list[Share]:
+def region_shares(maps: NDArray[np.floating], channels: Sequence[str], regions: Mapping[str, NDArray[np.bool_]]) -> list[Share]:
     """Return each region's share of the attribution in `maps` (channel, y, x), overall and by channel.
 
     The shares of the regions add up to 1, and so do those of all (region, channel) pairs where the method has a map a
@@ -73,9 +71,7 @@ def group_shares(shares: pd.DataFrame, groupings: Iterable[str]) -> pd.DataFrame
     for grouping in groupings:
         named = shares.assign(group=_doses(shares) if grouping == "dose" else shares[grouping])
         means = named[named["group"] != ""].groupby(["group", *by], sort=True, observed=True)
-        found = means.agg(
-            views=("share", "size"), share=("share", "mean"), area=("area", "mean"), lift=("lift", "mean")
-        )
+        found = means.agg(views=("share", "size"), share=("share", "mean"), area=("area", "mean"), lift=("lift", "mean"))
         parts.append(found.reset_index().assign(grouping=grouping))
     table = pd.concat(parts, ignore_index=True)
     return table[["grouping", "group", *by, "views", "share", "area", "lift"]]

@@ -18,9 +18,7 @@ FEATURE = "PCIM_"
 _WELL = ["plate", "well"]
 
 
-def profile_wells(
-    fields: pd.DataFrame, calls: pd.DataFrame, shares: pd.DataFrame, *, classes: Sequence[str], method: str
-) -> pd.DataFrame:
+def profile_wells(fields: pd.DataFrame, calls: pd.DataFrame, shares: pd.DataFrame, *, classes: Sequence[str], method: str) -> pd.DataFrame:
     """Return the profiles, a row a well of the plate map that has a field, in plate order.
 
     ``Metadata_Plate``, ``Metadata_Well`` (``A01``) and ``Metadata_`` with every column of the plate map; ``Metadata_method``,

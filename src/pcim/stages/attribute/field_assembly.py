@@ -76,10 +76,7 @@ class Assembly:
                     whole = sums[name] if name in sums else sums.setdefault(name, np.zeros(empty, np.float32))
                     whole[number, :, *box.slices] += inner * fit(array, (box.height, box.width))
         with np.errstate(invalid="ignore"):
-            return {
-                name: np.where(weights > 0, whole / weights, np.nan).reshape(-1, *self.shape)
-                for name, whole in sums.items()
-            }
+            return {name: np.where(weights > 0, whole / weights, np.nan).reshape(-1, *self.shape) for name, whole in sums.items()}
 
     def top(self, percent: float) -> NDArray[np.uint8]:
         """Mark the `percent` highest pixels of each view: in layer n by bit n, so a pixel high in layers 0 and 1 is 3.

@@ -49,9 +49,7 @@ BATCHES_AHEAD = 4
 """Batches handed to a method at once: a view that has settled is replaced by the next one without waiting for the others."""
 
 
-def select_views(
-    fields: pd.DataFrame, calls: pd.DataFrame, views: Sequence[View], settings: AttributeSettings
-) -> list[View]:
+def select_views(fields: pd.DataFrame, calls: pd.DataFrame, views: Sequence[View], settings: AttributeSettings) -> list[View]:
     """Return the views to explain; a view that was not classified passes on its reason."""
     plate_map = {(r["well"], r["field"]): r for r in rows_of(fields)}
     states = {tuple(r[c] for c in KEY_COLUMNS): r for r in rows_of(calls)}
@@ -239,9 +237,7 @@ def _shares(job: AttributeJob, channel_maps: NDArray[np.float32]) -> list[float]
     return [float(share) for share in totals / totals.sum()]
 
 
-def _rows(
-    job: AttributeJob, view: View, layers: Sequence[str], ended: Mapping[str, Any] | None = None
-) -> list[dict[str, Any]]:
+def _rows(job: AttributeJob, view: View, layers: Sequence[str], ended: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
     """Return a view's ledger rows, one a layer: what is known before it is explained, and how that `ended`."""
     nothing = dict.fromkeys((*RECORDED, "mean_attribution", "seconds"), float("nan"))
     before = {
@@ -264,9 +260,7 @@ def _rows(
     return [before | dict(ended or {}) | {"layer": layer, "scored": layer == first} for layer in layers]
 
 
-def _store(
-    job: AttributeJob, path: str, assembly: Assembly, tasks: Sequence[ExplainTask], layouts: FieldLayouts
-) -> list[dict[str, Any]]:
+def _store(job: AttributeJob, path: str, assembly: Assembly, tasks: Sequence[ExplainTask], layouts: FieldLayouts) -> list[dict[str, Any]]:
     """Write a finished field in one step and return its rows."""
     if assembly.done:
         arrays = assembly.stitch()

@@ -93,9 +93,7 @@ def key_of(row: dict[str, Any]) -> Key:
     return str(ViewKey.of(row)), row["layer"]
 
 
-def finished_fields(
-    job: AttributeJob, tasks: dict[str, list[ExplainTask]], journal: Journal
-) -> dict[str, dict[Key, dict[str, Any]]]:
+def finished_fields(job: AttributeJob, tasks: dict[str, list[ExplainTask]], journal: Journal) -> dict[str, dict[Key, dict[str, Any]]]:
     """Return the rows of the fields whose stored maps are whole and made of exactly these tasks: path -> key -> row."""
     rows = [row for row in journal.rows() if row["revision"] == job.chunk.revision]
     known = {(key_of(row), row["fingerprint"]): row for row in rows}

@@ -74,7 +74,8 @@ def test_a_profile_says_more_than_the_rules_and_defaults_less(form: str, tmp_pat
     told = {
         "executor": "slurm",
         "default-resources": {"slurm_partition": "cpu", "slurm_account": "lab", "runtime": 5, "mem_mb": 1},
-        "set-resources": {"attribute": {"gpu": 1, "slurm_partition": "gpu", "mem_mb": "16000 * attempt"}, "evaluate": {"gres": "gpu:1", "runtime": "input.size", "slurm_extra": "'--nice=3'"}, "report": {"slurm_extra": "--comment='open"}},
+        "set-resources": {"attribute": {"gpu": 1, "slurm_partition": "gpu", "mem_mb": "16000 * attempt"}, "evaluate": {"gres": "gpu:1",
+        "runtime": "input.size", "slurm_extra": "'--nice=3'"}, "report": {"slurm_extra": "--comment='open"}},
     }  # fmt: skip
     if form == "list":
         told["default-resources"] = [f"{name}={value}" for name, value in told["default-resources"].items()]

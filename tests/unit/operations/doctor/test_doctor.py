@@ -93,9 +93,7 @@ def profile(folder: Path, **attribute: Any) -> str:
     told = {
         "executor": "slurm",
         "default-resources": {"slurm_account": "lab", "mem_mb": 1000},
-        "set-resources": {
-            "attribute": {"slurm_partition": "cpu", "mem_mb": "4000 * attempt", "runtime": 60} | attribute
-        },
+        "set-resources": {"attribute": {"slurm_partition": "cpu", "mem_mb": "4000 * attempt", "runtime": 60} | attribute},
     }
     (folder / "site").mkdir(exist_ok=True)
     (folder / "site/profile.yaml").write_text(yaml.safe_dump(told))
@@ -311,9 +309,7 @@ def test_a_refused_job_is_told_in_sbatchs_words(config: Path, cluster: Cluster) 
     assert "Invalid account" in of(found, "failed")["test job cpu"]
 
 
-def test_a_gpu_that_a_job_was_given_and_does_not_see_is_a_fault(
-    config: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_gpu_that_a_job_was_given_and_does_not_see_is_a_fault(config: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     found = list(examine([config], profile(config.parent, slurm_partition="gpu", gpu=1), with_jobs=True, timeout_s=60))
     assert "torch sees no GPU" in of(found, "failed")["test job gpu: GPU"]

@@ -113,17 +113,12 @@ def test_each_start_has_a_token_and_a_nonce_of_its_own_and_pages_ask_no_other_se
     assert "http" not in one.policy
     assert {"", "page.js", "page.css", "view.json", "vizarr/vizarr.js"} <= one.pages.keys()
     for name in ("", "page.js", "page.css"):
-        assert b"//" not in re.sub(rb"^ *//.*|; // .*", b"", one.pages[name], flags=re.MULTILINE), (
-            "no address of a server"
-        )
+        assert b"//" not in re.sub(rb"^ *//.*|; // .*", b"", one.pages[name], flags=re.MULTILINE), "no address of a server"
 
 
 def test_the_vendored_viewer_is_what_its_provenance_says() -> None:
     folder = VIEWER / "vizarr"
-    told = dict(
-        line.split("  ")[::-1]
-        for line in re.findall(r"^[0-9a-f]{64}  \S+$", (folder / "PROVENANCE.md").read_text(), re.MULTILINE)
-    )
+    told = dict(line.split("  ")[::-1] for line in re.findall(r"^[0-9a-f]{64}  \S+$", (folder / "PROVENANCE.md").read_text(), re.MULTILINE))
     files = [file for file in folder.iterdir() if file.name not in ("PROVENANCE.md", "build.config.js")]
     assert {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files} == told
     assert sum(file.stat().st_size for file in files) < 6e6
@@ -178,9 +173,7 @@ def test_the_command_serves_until_ctrl_c(results: Path) -> None:
 
 
 @pytest.mark.parametrize("where", ["typer.echo", "webbrowser.open"])
-def test_ctrl_c_is_an_end_and_no_failure_as_soon_as_it_serves(
-    results: Path, monkeypatch: pytest.MonkeyPatch, where: str
-) -> None:
+def test_ctrl_c_is_an_end_and_no_failure_as_soon_as_it_serves(results: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     monkeypatch.setenv("DISPLAY", ":0")
     told: list[str] = []
 
@@ -195,9 +188,7 @@ def test_ctrl_c_is_an_end_and_no_failure_as_soon_as_it_serves(
     assert told
 
 
-@pytest.mark.parametrize(
-    ("display", "more", "count"), [(":0", [], 1), (":0", ["--no-browser"], 0), (None, [], 0)], ids=str
-)
+@pytest.mark.parametrize(("display", "more", "count"), [(":0", [], 1), (":0", ["--no-browser"], 0), (None, [], 0)], ids=str)
 def test_a_browser_is_opened_where_there_is_a_screen(
     results: Path, monkeypatch: pytest.MonkeyPatch, display: str | None, more: list[str], count: int
 ) -> None:

@@ -33,9 +33,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     (folder / "in").symlink_to(folder / "A/1/0")
     os.mkfifo(folder / "pipe")
     (tmp_path / "link.zarr").symlink_to(folder)
-    served = SharedFiles(
-        TOKEN, {"": b"<p>page", "page.js": b"1"}, {"source": tmp_path / "link.zarr"}, "default-src 'self'"
-    )
+    served = SharedFiles(TOKEN, {"": b"<p>page", "page.js": b"1"}, {"source": tmp_path / "link.zarr"}, "default-src 'self'")
     with Server(served) as made:
         thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
@@ -93,8 +91,10 @@ def test_without_the_token_there_is_nothing(server: Server, path: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "source/../secret", "source/%2e%2e/secret", "source/%2E%2E/secret", "source/..%2fsecret", "source/%2e%2e%2fsecret", "source/.%2e/secret",
-        "source/A/../../secret", "source/..%5csecret", "source/..\\secret", "source//etc/passwd", "source/%2fetc/passwd", "source/%00", "source/A%00",
+        "source/../secret", "source/%2e%2e/secret", "source/%2E%2E/secret", "source/..%2fsecret", "source/%2e%2e%2fsecret",
+        "source/.%2e/secret",
+        "source/A/../../secret", "source/..%5csecret", "source/..\\secret", "source//etc/passwd", "source/%2fetc/passwd", "source/%00",
+        "source/A%00",
         "source/%c0%ae%c0%ae/secret", "../secret", "%2e%2e/secret", "source.bak/secret", "source", "source/", "source/A",
         "source/A/", "source/./A/1/0", "source/out", "source/up/secret", "source/up/plate.zarr/A/1/0/..", "source/pipe",
         "source/up/none", "source/out/none", "other/A/1/0", "source/A/1/0/", "source/" + "a/" * 5000,
@@ -148,7 +148,8 @@ def test_a_request_without_a_host_or_with_two_is_refused(server: Server) -> None
 
 @pytest.mark.parametrize(
     ("asked", "first", "end"),
-    [("bytes=0-0", 0, 1), ("bytes=10-19", 10, 20), ("bytes=5-", 5, 100), ("bytes=-7", 93, 100), ("bytes=-700", 0, 100), ("bytes=99-500", 99, 100)],
+    [("bytes=0-0", 0, 1), ("bytes=10-19", 10, 20), ("bytes=5-", 5, 100), ("bytes=-7", 93, 100), ("bytes=-700", 0, 100), ("bytes=99-500",
+    99, 100)],
 )  # fmt: skip
 def test_a_range_is_what_rfc_9110_says(asked: str, first: int, end: int) -> None:
     assert part_of(asked, 100) == (first, end)

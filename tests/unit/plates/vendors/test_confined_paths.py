@@ -1,4 +1,4 @@
-"""Names from files stay names: nothing is read or written outside, no claim of a file becomes memory, and files have the user's own rights."""
+"""Names from files stay names: nothing outside is read or written, no claim becomes memory, files have the user's own rights."""
 
 from __future__ import annotations
 
@@ -38,16 +38,15 @@ CLIMBING = ["../../../out", "..", "a/b", "/out", "\\\\host\\x", ".hidden", "x\0y
 
 
 @pytest.mark.parametrize("name", CLIMBING)
-def test_a_field_of_an_export_is_a_plain_name_and_nothing_is_written_beside_the_plate(
-    tmp_path: Path, name: str
-) -> None:
+def test_a_field_of_an_export_is_a_plain_name_and_nothing_is_written_beside_the_plate(tmp_path: Path, name: str) -> None:
     root = exports.tiles(tmp_path / "in")
     table = root / "tiles.csv"
     table.write_text(table.read_text(encoding="utf-8-sig").replace(",x,", f",{name},"))
     before = set(tmp_path.rglob("*"))
     with pytest.raises(ngff.NgffError, match="is not a plain name"):
         convert_plate(
-            plate="p", source=Source(str(root), format="tiles", z="0"), store=tmp_path / "r/a/b/plate.zarr", table=str(tmp_path / "r/t.parquet"),
+            plate="p", source=Source(str(root), format="tiles", z="0"), store=tmp_path / "r/a/b/plate.zarr",
+            table=str(tmp_path / "r/t.parquet"),
             levels=1, workers=1, revision=1,
         )  # fmt: skip
     assert set(tmp_path.rglob("*")) == before
@@ -93,11 +92,10 @@ def peak_of(call: Any) -> int:
 
 @pytest.mark.parametrize(
     ("tags", "words"),
-    [({"ImageWidth": 2**30, "ImageLength": 2**30}, "axis y is 1073741824 long"), ({"ImageWidth": 10**6, "ImageLength": 10**6}, "bytes a plane are read")],
+    [({"ImageWidth": 2**30, "ImageLength": 2**30}, "axis y is 1073741824 "
+                                                   "long"), ({"ImageWidth": 10**6, "ImageLength": 10**6}, "bytes a plane are read")],
 )  # fmt: skip
-def test_a_tiff_that_claims_a_terabyte_is_refused_by_its_header(
-    tmp_path: Path, tags: dict[str, int], words: str
-) -> None:
+def test_a_tiff_that_claims_a_terabyte_is_refused_by_its_header(tmp_path: Path, tags: dict[str, int], words: str) -> None:
     file = claimed(tmp_path / "a.tif", **tags)
     for read in (page_looks, read_page):
 
@@ -133,10 +131,7 @@ def test_a_png_that_claims_a_terabyte_is_refused_by_its_header(tmp_path: Path) -
         b"IDAT": zlib.compress(bytes(99)),
         b"IEND": b"",
     }
-    packed = (
-        struct.pack(">I", len(told)) + name + told + struct.pack(">I", zlib.crc32(name + told))
-        for name, told in parts.items()
-    )
+    packed = (struct.pack(">I", len(told)) + name + told + struct.pack(">I", zlib.crc32(name + told)) for name, told in parts.items())
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(packed))
     with pytest.raises(Exception, match=r"long; expected|exceeds limit"):  # ours or Pillow's own
         page_looks(tmp_path / "a.png", 0)
@@ -155,9 +150,7 @@ def test_an_index_is_read_in_memory_that_does_not_grow_with_it(tmp_path: Path) -
     ("key", "listed"),
     [("wells", [{"path": "A/1", "rowIndex": 0, "columnIndex": 0}]), ("rows", [{"name": "A"}]), ("columns", [{"name": "1"}])],
 )  # fmt: skip
-def test_a_plate_of_a_hundred_thousand_wells_is_refused_before_its_wells_are_looked_at(
-    tmp_path: Path, key: str, listed: list[Any]
-) -> None:
+def test_a_plate_of_a_hundred_thousand_wells_is_refused_before_its_wells_are_looked_at(tmp_path: Path, key: str, listed: list[Any]) -> None:
     plate = write_plate(tmp_path / "p.zarr", {("A", "1", "0"): GOOD}, version="0.4")
     told = json.loads((plate / ".zattrs").read_text())
     told["plate"][key] = listed * 100_000
@@ -176,7 +169,8 @@ def test_files_have_the_rights_that_the_user_gives_and_none_is_a_program(tmp_pat
         spool.add("A/1/0", [])
         root = exports.tiles(tmp_path / "in")
         convert_plate(
-            plate="p", source=Source(str(root), format="tiles", z="0"), store=tmp_path / "out/plate.zarr", table=str(tmp_path / "out/c.parquet"),
+            plate="p", source=Source(str(root), format="tiles", z="0"), store=tmp_path / "out/plate.zarr",
+            table=str(tmp_path / "out/c.parquet"),
             levels=1, workers=1, revision=1,
         )  # fmt: skip
     finally:

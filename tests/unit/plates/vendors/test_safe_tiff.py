@@ -1,4 +1,4 @@
-"""A TIFF file claims no more than it can hold: pages, tags, strips, tiles and the pictures in them, or it is refused before it is believed."""
+"""A TIFF file that claims more than it can hold (pages, tags, strips, tiles, pictures) is refused before it is believed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,16 @@ from pcim.plates.vendors.safe_tiff import open_tiff
 
 Tag = tuple[int, int, int, int]
 PIXELS = (np.arange(40 * 52).reshape(40, 52) % 4099).astype(np.uint16)
-PLAIN: list[Tag] = [(256, 4, 1, 4), (257, 4, 1, 4), (258, 3, 1, 8), (259, 3, 1, 1), (273, 4, 1, 8), (277, 3, 1, 1), (278, 4, 1, 4), (279, 4, 1, 16)]  # fmt: skip
+PLAIN: list[Tag] = [
+    (256, 4, 1, 4),
+    (257, 4, 1, 4),
+    (258, 3, 1, 8),
+    (259, 3, 1, 1),
+    (273, 4, 1, 8),
+    (277, 3, 1, 1),
+    (278, 4, 1, 4),
+    (279, 4, 1, 16),
+]
 """The tags of 4 x 4 px of 8 bits, which lie at 8."""
 
 
@@ -86,17 +95,21 @@ BOMBS: dict[str, tuple[bytes, int, str]] = {
     "no tags": (tiff_of([[]]), 0, "page 0 has 0 tags"),
     "tags over one another": (OVERLAPPING, 0, "tags of 16,000,000 bytes; the file has 48,030"),
     "a tag of many values": (tiff_of([having((700, 4, 2**20 + 1, 8))], room=bytes(2**23)), 0, "a tag of 1,048,577 values"),
-    "planes times planes": (tiff_of([having((33628, 4, 4000, 8), (33629, 5, 4000, 8))], room=bytes(10**5)), 0, "a tag of 16,000,000 values"),
+    "planes times planes": (tiff_of([having((33628, 4, 4000, 8), (33629, 5, 4000, 8))], room=bytes(10**5)), 0, "a tag of 16,000,000 "
+                                                                                                               "values"),
     "many tiles": (
         tiff_of([having((256, 4, 1, 46000), (257, 4, 1, 46000), (322, 4, 1, 1), (323, 4, 1, 1), (324, 4, 1, 8), (325, 4, 1, 1))]), 0,
         "1 places and 1 lengths for 2116000000 strips or tiles",
     ),
     "a large tile": (
-        tiff_of([having((322, 4, 1, 60000), (323, 4, 1, 60000), (324, 4, 1, 8), (325, 4, 1, 16))]), 0, "tiles of 3,600,000,000 bytes for an image of 16",
+        tiff_of([having((322, 4, 1, 60000), (323, 4, 1, 60000), (324, 4, 1, 8), (325, 4, 1, 16))]), 0, "tiles of 3,600,000,000 bytes for "
+                                                                                                       "an image of 16",
     ),
     "strips over one another": (tiff_of([having((279, 4, 1, 10**6))]), 0, "strips or tiles of 1,000,000 bytes in a file of 126"),
-    "pixels that are not there": (tiff_of([having((256, 4, 1, 46000), (257, 4, 1, 46000), (278, 4, 1, 46000))]), 0, "strips or tiles of 2,116,000,000 bytes"),
-    "another compression": (tiff_of([having((259, 3, 1, 50002))]), 0, "(50002); read are none, LZW, JPEG, deflate, PackBits, JPEG 2000, Zstandard"),
+    "pixels that are not "
+    "there": (tiff_of([having((256, 4, 1, 46000), (257, 4, 1, 46000), (278, 4, 1, 46000))]), 0, "strips or tiles of 2,116,000,000 bytes"),
+    "another compression": (tiff_of([having((259, 3, 1, 50002))]), 0, "(50002); read are none, LZW, JPEG, deflate, PackBits, JPEG 2000, "
+                                                                      "Zstandard"),
     "no number": (tiff_of([having((258, 3, 1, 7), (339, 3, 1, 6))]), 0, "numbers of 7 bits, sample format"),
     "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(99), 0, "it begins with b'\\x89PNG'"),
     "cut off": (tiff_of([PLAIN])[:50], 0, "page 0 is cut off"),
@@ -115,7 +128,8 @@ def test_what_no_file_can_hold_is_refused_soon_in_little_memory(tmp_path: Path, 
 @pytest.mark.parametrize(
     ("compression", "mark", "place", "packed"),
     [("jpeg2000", b"\xff\x4f\xff\x51", 8, struct.pack(">II", 60000, 60000)), ("jpeg2000", b"\xff\x4f\xff\x51", 40, struct.pack(">H", 3)),
-     ("jpeg2000", b"\xff\x4f\xff\x51", 0, b"\0\0\0\x0cjP  "), ("jpeg", b"\xff\xc0", 5, struct.pack(">HH", 65000, 65000)), ("jpeg", b"\xff\xc0", 9, b"\x03"),
+     ("jpeg2000", b"\xff\x4f\xff\x51", 0, b"\0\0\0\x0cjP  "), ("jpeg", b"\xff\xc0", 5, struct.pack(">HH", 65000, 65000)), ("jpeg",
+     b"\xff\xc0", 9, b"\x03"),
      ("jpeg", b"\xff\xc0", 0, b"\xff\xc8")],
 )  # fmt: skip
 def test_a_strip_that_says_it_is_larger_than_its_page_is_not_decoded(
@@ -133,7 +147,8 @@ def test_a_strip_that_says_it_is_larger_than_its_page_is_not_decoded(
 FORMS: list[dict[str, Any]] = [
     {"compression": name} for name in (None, "lzw", "zlib", "packbits", "zstd", "jpeg2000")
 ] + [
-    {"compression": "lzw", "predictor": True, "rowsperstrip": 7}, {"compression": "zlib", "tile": (16, 32)}, {"tile": (64, 64)}, {"bigtiff": True},
+    {"compression": "lzw", "predictor": True, "rowsperstrip": 7}, {"compression": "zlib", "tile": (16, 32)}, {"tile": (64, 64)},
+    {"bigtiff": True},
     {"byteorder": ">"}, {"compression": "jpeg2000", "tile": (16, 32)},
 ]  # fmt: skip
 

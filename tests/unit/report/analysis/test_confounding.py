@@ -50,11 +50,7 @@ def test_a_plate_with_another_layout_does_not_hide_what_the_training_wells_give_
 
 
 def test_a_balanced_layout_tells_nothing() -> None:
-    truth = {
-        f"{row}{column}": "ab"[(number + column) % 2]
-        for number, row in enumerate("ABCDEFGH")
-        for column in range(1, 13)
-    }
+    truth = {f"{row}{column}": "ab"[(number + column) % 2] for number, row in enumerate("ABCDEFGH") for column in range(1, 13)}
     table = confounding_table(plate(truth))
     assert (table["share"] < 0.55).all()
 
@@ -82,9 +78,7 @@ def test_a_well_belongs_to_a_third_of_its_own_plate_and_its_light_comes_from_the
     assert list(found["illumination"]) == ["p/dark", "p/bright", "p/dark", "p/bright", "p/middle", "p/middle"]
     assert list(found["direction of the light"]) == ["even", "right", "left", "bottom", "top", "bottom"]
     other = pd.concat([table, table.assign(plate="q", illumination=table["illumination"] * 100)], ignore_index=True)
-    assert set(factors(other)["illumination"][6:]) == {"q/dark", "q/middle", "q/bright"}, (
-        "each plate has its own thirds"
-    )
+    assert set(factors(other)["illumination"][6:]) == {"q/dark", "q/middle", "q/bright"}, "each plate has its own thirds"
 
 
 def test_a_class_by_light_is_told_by_the_light() -> None:

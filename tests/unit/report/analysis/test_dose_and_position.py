@@ -75,10 +75,7 @@ def views_table() -> pd.DataFrame:
         for row, column in itertools.product("AB", (1, 2, 3))
     ]  # fmt: skip
     rows += [rows[0] | {"view": "b", "p": 0.7, "probabilities": [0.7, 0.3]}]
-    rows += [
-        of_view("C", 1)
-        | {"treatment": "DMSO", "control_type": "negcon", "dose": np.nan, "p": 1.0, "probabilities": [1, 0]}
-    ]
+    rows += [of_view("C", 1) | {"treatment": "DMSO", "control_type": "negcon", "dose": np.nan, "p": 1.0, "probabilities": [1, 0]}]
     return pd.DataFrame(rows)
 
 
@@ -130,8 +127,7 @@ def test_a_dose_in_one_well_has_no_interval() -> None:
 
 def dosed_wells(values: list[float], doses: list[float], plate: str = "p1") -> pd.DataFrame:
     rows = [
-        of_view("A", number, plate=plate)
-        | {"treatment": "drug", "dose": dose, "p_last": value, "share": value, "lift": 1.0}
+        of_view("A", number, plate=plate) | {"treatment": "drug", "dose": dose, "p_last": value, "share": value, "lift": 1.0}
         for number, (value, dose) in enumerate(zip(values, doses, strict=True), 1)
     ]
     return pd.DataFrame(rows)
@@ -151,9 +147,7 @@ def test_a_trend_needs_three_doses_and_values_that_differ() -> None:
     table = trend_table(dosed_wells([0.1, 0.2, 0.3, 0.4], [1, 1, 2, 2]), draws=100).set_index("measure")
     assert table.loc["share", ["rho", "p", "p_holm"]].isna().all()
     assert table.loc["share", ["wells", "doses"]].tolist() == [4, 2]
-    assert np.isnan(
-        trend_table(dosed_wells([0.1, 0.2, 0.3], [1, 2, 3]), draws=100).set_index("measure").loc["lift", "rho"]
-    )
+    assert np.isnan(trend_table(dosed_wells([0.1, 0.2, 0.3], [1, 2, 3]), draws=100).set_index("measure").loc["lift", "rho"])
 
 
 def test_a_difference_between_plates_is_no_trend() -> None:

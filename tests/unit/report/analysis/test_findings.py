@@ -63,9 +63,7 @@ def test_an_exchange_that_always_works_is_not_certain() -> None:
 
 
 def test_a_region_without_control_has_no_effect() -> None:
-    background = (
-        findings.exchange_table(reported.interventions_table(), draws=200).set_index("region").loc["background"]
-    )
+    background = findings.exchange_table(reported.interventions_table(), draws=200).set_index("region").loc["background"]
     assert background["control_n"] == 0
     assert np.isnan(background["effect"])
     assert background["follows"] == 0
@@ -105,9 +103,7 @@ def test_background_alone_is_summed_up_by_class() -> None:
 
 def test_a_wells_status_is_ok_or_its_commonest_trouble() -> None:
     fields = reported.fields_table()
-    failed = pd.DataFrame(
-        {"plate": "p1", "well": ["A01", "A01", "A01", "B06"], "status": ["failed", "failed", "nan", "saturated"]}
-    )
+    failed = pd.DataFrame({"plate": "p1", "well": ["A01", "A01", "A01", "B06"], "status": ["failed", "failed", "nan", "saturated"]})
     table = findings.well_status(fields, failed).set_index("well")
     assert dict(table["status"])["A01"] == "failed"
     assert dict(table["status"])["B06"] == "saturated"
@@ -126,7 +122,7 @@ def test_lift_over_edges_is_the_difference_on_the_same_views() -> None:
     assert table.loc[("pcim", "background"), "over_edge"] == pytest.approx(-0.4 / 0.9)
     assert table.loc[("edge", "spots"), ends].isna().all()
     some = shares[(shares["method"] != "edge") | (shares["column"] == "1")]
-    assert findings.region_table(some, draws=200).set_index(["method", "region"]).loc[
-        ("pcim", "spots"), "over_edge"
-    ] == pytest.approx(4), "views without the control do not count"
+    assert findings.region_table(some, draws=200).set_index(["method", "region"]).loc[("pcim", "spots"), "over_edge"] == pytest.approx(4), (
+        "views without the control do not count"
+    )
     assert findings.region_table(shares[shares["method"] == "pcim"], draws=200)["over_edge"].isna().all()

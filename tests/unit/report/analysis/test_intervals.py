@@ -25,9 +25,7 @@ def test_one_value_a_cluster_is_scipy_s_bca_bootstrap() -> None:
     ours = cluster_bootstrap_mean(values, np.arange(40), draws=20_000)
     stretched = math.sqrt(40 / 39) * stats.t(39).ppf(0.975)  # SciPy has no Hesterberg: its level is raised instead
     level = 2 * stats.norm.cdf(stretched) - 1
-    theirs = stats.bootstrap(
-        (values,), np.mean, n_resamples=20_000, method="BCa", rng=2, confidence_level=level
-    ).confidence_interval
+    theirs = stats.bootstrap((values,), np.mean, n_resamples=20_000, method="BCa", rng=2, confidence_level=level).confidence_interval
     assert ours.mean == pytest.approx(values.mean())
     assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.02)  # the width is 0.9
 

@@ -60,7 +60,7 @@ def test_a_views_fidelity_is_the_mean_gain_with_substitutes_its_method_has_not_s
 
 
 def test_agreement_is_that_of_the_named_methods() -> None:
-    scores = scored({(name, "agreement", "", False): [value] for name, value in (("pcim", 1.0), ("ig", 0.4), ("cam", 0.2), ("edge", -1.0))})  # fmt: skip
+    scores = scored({(name, "agreement", "", False): [value] for name, value in (("pcim", 1.0), ("ig", 0.4), ("cam", 0.2), ("edge", -1.0))})
     assert scores.agreement(["ig", "cam"]).tolist() == pytest.approx([0.3])
     assert np.isnan(scores.agreement([])).all()
 
@@ -86,9 +86,7 @@ def test_a_method_must_beat_its_own_blurred_map_and_the_contrast_control() -> No
         for method, value in values.items()
         for metric in ("deletion_auc", "insertion_auc", "entropy")
     ]
-    cell = method_table(MethodScores.of([pd.DataFrame(rows)]), reference="pcim", draws=500).set_index(
-        ["method", "metric"]
-    )
+    cell = method_table(MethodScores.of([pd.DataFrame(rows)]), reference="pcim", draws=500).set_index(["method", "metric"])
     for metric in ("deletion_auc", "insertion_auc"):
         assert cell.loc[("pcim", metric), ["above_blurred", "above_contrast", "beats_controls"]].tolist() == [True] * 3
         found = cell.loc[("grad_cam", metric), ["above_blurred", "above_contrast", "beats_controls"]]
@@ -101,9 +99,7 @@ def test_a_method_must_beat_its_own_blurred_map_and_the_contrast_control() -> No
 def test_curves_are_means_over_views_and_intervals_over_wells() -> None:
     table = reported.curves_table()
     half = table[table["well"] != "A01"]
-    found = curve_table([table[table["well"] == "A01"], half], draws=200).set_index(
-        ["method", "substitute", "order", "share"]
-    )
+    found = curve_table([table[table["well"] == "A01"], half], draws=200).set_index(["method", "substitute", "order", "share"])
     assert found.loc[("pcim", "mean", "deletion", 0.5), "mean"] == pytest.approx(0.125)
     assert found.loc[("random", "blur", "insertion", 0.5), "mean"] == pytest.approx(0.125)
     assert found.loc[("edge", "mean", "insertion", 1.0), "mean"] == pytest.approx(1)
@@ -112,9 +108,7 @@ def test_curves_are_means_over_views_and_intervals_over_wells() -> None:
     noisy = table.assign(deletion=[np.asarray(row) + 0.01 * number for number, row in enumerate(table["deletion"])])
     interval = curve_table([noisy], draws=500)
     assert (interval["low"] <= interval["mean"]).all()
-    assert (
-        interval.loc[interval["order"] == "deletion", "high"] > interval.loc[interval["order"] == "deletion", "low"]
-    ).all()
+    assert (interval.loc[interval["order"] == "deletion", "high"] > interval.loc[interval["order"] == "deletion", "low"]).all()
 
 
 def test_a_view_without_the_map_of_a_method_does_not_count_for_it() -> None:

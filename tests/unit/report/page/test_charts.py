@@ -40,9 +40,7 @@ def data_of(spec: dict[str, Any]) -> list[dict[str, Any]]:
     ("rows", "columns", "shape"),
     [([1, 8], [12], (8, 12)), ([9], [1], (16, 24)), ([1], [13], (16, 24)), ([32], [48], (32, 48)), ([], [], (8, 12))],
 )
-def test_the_smallest_plate_that_holds_the_wells_is_drawn(
-    rows: list[int], columns: list[int], shape: tuple[int, int]
-) -> None:
+def test_the_smallest_plate_that_holds_the_wells_is_drawn(rows: list[int], columns: list[int], shape: tuple[int, int]) -> None:
     assert charts.plate_shape(rows, columns) == shape
 
 
@@ -70,12 +68,8 @@ def test_classes_are_told_by_a_letter_too_and_by_a_number_where_letters_clash() 
 
 
 @pytest.mark.parametrize(("kind", "column", "middle"), [("lift", "lift", 1), ("signed", "fidelity", 0)])
-def test_a_scale_with_a_meaningful_middle_has_it_in_its_middle_colour(
-    kind: charts.Kind, column: str, middle: float
-) -> None:
-    scale = charts.plate_map(wells(), charts.Measure(column, "x", kind)).to_dict()["layer"][0]["encoding"]["color"][
-        "scale"
-    ]
+def test_a_scale_with_a_meaningful_middle_has_it_in_its_middle_colour(kind: charts.Kind, column: str, middle: float) -> None:
+    scale = charts.plate_map(wells(), charts.Measure(column, "x", kind)).to_dict()["layer"][0]["encoding"]["color"]["scale"]
     assert scale["domainMid"] == middle
     assert scale["domain"][0] <= wells()[column].min()
     assert scale["domain"][1] >= wells()[column].max()
@@ -159,11 +153,7 @@ def test_charts_look_for_light_and_for_dark_paper() -> None:
 def doses(values: tuple[float, ...] = (0.1, 1.0, 10.0)) -> pd.DataFrame:
     rows = [
         {"treatment": treatment, "dose": dose, "wells": 2, "p_last": dose / 20, "p_last_low": 0.0, "p_last_high": 1.0}
-        | {
-            f"{name}{end}": np.nan if treatment == "b" else 0.5
-            for name in ("share", "lift")
-            for end in ("", "_low", "_high")
-        }
+        | {f"{name}{end}": np.nan if treatment == "b" else 0.5 for name in ("share", "lift") for end in ("", "_low", "_high")}
         for treatment in ("a", "b")
         for dose in values
     ]

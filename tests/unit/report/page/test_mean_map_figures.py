@@ -30,13 +30,17 @@ def maps(treatments: int) -> xr.Dataset:
     groups += [("pcim", "call", "dead", 3), ("edge", "call", "dead", 3), ("pcim", "well", "A01", 9)]
     stack = np.stack([np.full((6, 8), float(n)) for n in range(len(groups))])
     names = ("method", "grouping", "group", "views")
-    return xr.Dataset({"mean_map": (("entry", "y", "x"), stack)}, coords={name: ("entry", list(of)) for name, of in zip(names, zip(*groups, strict=True), strict=True)})  # fmt: skip
+    return xr.Dataset(
+        {"mean_map": (("entry", "y", "x"), stack)},
+        coords={name: ("entry", list(of)) for name, of in zip(names, zip(*groups, strict=True), strict=True)},
+    )
 
 
 def test_calls_come_first_then_the_largest_treatments_and_no_other_method_or_grouping(tmp_path: Path) -> None:
     album = Album()
     shown, top = mean_map_figures.mean_maps(write(tmp_path, maps(20)), "pcim", album, "x")
-    assert [picture.caption for picture in shown[:3]] == ["call dead\nn = 3 views", "treatment t19\nn = 20 views", "treatment t18\nn = 19 views"]  # fmt: skip
+    assert [picture.caption for picture in shown[:3]] == ["call dead\nn = 3 views", "treatment t19\nn = 20 "
+                                                                                    "views", "treatment t18\nn = 19 views"]  # fmt: skip
     assert len(shown) == mean_map_figures.MOST
     assert top == 20, "the highest shown mean, of the call"
     assert pixels(shown[0]).min() > pixels(shown[1]).min() > pixels(shown[-1]).min(), "one scale for all"
@@ -45,9 +49,7 @@ def test_calls_come_first_then_the_largest_treatments_and_no_other_method_or_gro
 
 def test_no_maps_give_no_pictures(tmp_path: Path) -> None:
     assert mean_map_figures.mean_maps(write(tmp_path, maps(2)), "occlusion", Album(), "x") == ([], 1.0)
-    assert mean_map_figures.object_maps(
-        write(tmp_path, ObjectMaps(8, ["GFP"]).dataset()), "pcim", Album(), ["FFFFFF"]
-    ) == ([], 1.0)
+    assert mean_map_figures.object_maps(write(tmp_path, ObjectMaps(8, ["GFP"]).dataset()), "pcim", Album(), ["FFFFFF"]) == ([], 1.0)
 
 
 def test_an_object_is_shown_as_its_mean_image_and_its_mean_map(tmp_path: Path) -> None:

@@ -24,7 +24,9 @@ def table(gains: dict[str, tuple[float, bool | None]], metric: str = "morf_lerf"
 
 
 def test_the_best_method_that_beats_its_controls_is_to_be_believed_first() -> None:
-    scores = table({"pcim": (0.3, True), "grad_cam": (0.4, False), "occlusion": (0.2, True), "edge": (0.9, None), "pcim_blurred": (0.8, None)})  # fmt: skip
+    scores = table(
+        {"pcim": (0.3, True), "grad_cam": (0.4, False), "occlusion": (0.2, True), "edge": (0.9, None), "pcim_blurred": (0.8, None)}
+    )
     assert [row["method"] for row in trusted_methods(scores)] == ["grad_cam", "pcim", "occlusion"]
     words = method_sentence(scores)
     assert words.startswith(
@@ -42,9 +44,7 @@ def test_a_gain_whose_interval_nearly_holds_chance_is_said_to_be_so() -> None:
 
 
 def test_where_no_method_beats_its_controls_none_is_to_be_believed() -> None:
-    assert "No method is shown to order pixels better" in method_sentence(
-        table({"pcim": (0.3, False), "occlusion": (0.5, None)})
-    )
+    assert "No method is shown to order pixels better" in method_sentence(table({"pcim": (0.3, False), "occlusion": (0.5, None)}))
 
 
 def test_a_substitute_that_one_method_has_seen_judges_none() -> None:
@@ -62,17 +62,13 @@ def test_a_map_that_exploits_one_substitute_alone_is_not_believed() -> None:
     assert ranked[0]["mean"] == 0.2, "the lower of its gains"
     sure = road.assign(mean_low=0.005, mean_high=0.015)
     little = pd.concat([noise, sure[sure["method"] == "pcim_literal"]], ignore_index=True)
-    assert [row["believed"] for row in trusted_methods(little) if row["method"] == "pcim_literal"] == [False], (
-        "sure, and worth nothing"
-    )
+    assert [row["believed"] for row in trusted_methods(little) if row["method"] == "pcim_literal"] == [False], "sure, and worth nothing"
     assert [row["believed"] for row in trusted_methods(little, worth=0.0) if row["method"] == "pcim_literal"] == [True]
 
 
 def test_without_the_controls_nothing_is_said_of_believing() -> None:
     words = method_sentence(table({"pcim": (0.5, None), "occlusion": (0.2, None)}))
-    assert (
-        words == "Which map to believe is not said: the contrast control and the methods' blurred maps were not scored."
-    )
+    assert words == "Which map to believe is not said: the contrast control and the methods' blurred maps were not scored."
     assert method_sentence(table({"edge": (0.5, None)})).startswith("No method's map was scored"), "a control is none"
 
 
@@ -85,4 +81,6 @@ def test_a_method_that_was_given_every_substitute_is_not_judged_and_named() -> N
 
 def test_other_metrics_say_nothing_of_it() -> None:
     assert trusted_methods(table({"pcim": (0.3, True)}, metric="gini")) == []
-    assert method_sentence(table({}).reindex(columns=["method", "metric", "substitute", "seen", "mean", "beats_controls"])).startswith("No method's map was scored")  # fmt: skip
+    assert method_sentence(table({}).reindex(columns=["method", "metric", "substitute", "seen", "mean", "beats_controls"])).startswith(
+        "No method's map was scored"
+    )

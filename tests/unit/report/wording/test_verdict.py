@@ -14,9 +14,7 @@ from pcim.report.analysis import findings
 from pcim.report.number_format import interval, join, number, percent, the
 from pcim.report.wording.verdict import read_classifier
 
-EMPTY_ACCURACY = findings.accuracy_table(
-    pd.DataFrame(columns=["wells", "truth", "call"]), pd.DataFrame(columns=["wells", "truth", "call"])
-)
+EMPTY_ACCURACY = findings.accuracy_table(pd.DataFrame(columns=["wells", "truth", "call"]), pd.DataFrame(columns=["wells", "truth", "call"]))
 NO_BACKGROUND = pd.DataFrame(columns=["target", "n", "p"])
 
 
@@ -158,10 +156,7 @@ def test_the_maps_highest_pixels_and_the_channels_are_told_and_judge_nothing() -
 def test_a_class_that_the_place_gives_away_is_a_caution() -> None:
     rows = [("column", 23, 23, 1.0, 0.86), ("half of the plate", 22, 23, 0.96, 0.79), ("row", 9, 23, 0.39, 0.22)]
     table = pd.DataFrame(
-        [
-            {"of": "all", "factor": f, "k": k, "n": n, "share": share, "low": low, "majority": 0.57}
-            for f, k, n, share, low in rows
-        ]
+        [{"of": "all", "factor": f, "k": k, "n": n, "share": share, "low": low, "majority": 0.57} for f, k, n, share, low in rows]
     )
     told = read(region("cells", 0.9), region("rim", 0.0), confounding=table).cautions[-1]
     assert told.startswith("The column alone tells the class of 23 of 23 wells: accuracy cannot show")
@@ -269,8 +264,10 @@ CHANNEL_SHARES = pd.DataFrame({
 def test_without_named_regions_the_frame_and_the_channels_are_told_and_nothing_is_claimed() -> None:
     """A whole view is no region: that its exchange turns every call, and that the map lies in it, says nothing."""
     told = read(
-        region("frame", 0.0, family="geometry"), channel("DNA", 0.0), channel("GFP", 1.0), maps=[], objects=None, named=False, channels=CHANNEL_SHARES,
-        regions=findings.region_table(pd.DataFrame(columns=[*KEY_COLUMNS, "method", "region", "channel", "share", "area", "lift"]), draws=100),
+        region("frame", 0.0, family="geometry"), channel("DNA", 0.0), channel("GFP", 1.0), maps=[], objects=None, named=False,
+        channels=CHANNEL_SHARES,
+        regions=findings.region_table(pd.DataFrame(columns=[*KEY_COLUMNS, "method", "region", "channel", "share", "area", "lift"]),
+        draws=100),
     )  # fmt: skip
     assert told.verdict == "cannot tell"
     assert told.headline == "No regions are named, so whether it looks at the biology is not said."
@@ -283,13 +280,9 @@ def test_without_named_regions_the_frame_and_the_channels_are_told_and_nothing_i
 
 def test_channels_that_are_not_settled_are_not_said_to_be_followed() -> None:
     told = read(region("cells", 0.9), channel("DNA", 0.9), channel("GFP", 0.5, spread=0.4), channel("ER", 0.1))
-    assert told.channels == (
-        "Of the channels its calls follow DNA (43 of 48), not ER (5 of 48), and for GFP (24 of 48) it is not settled."
-    )
+    assert told.channels == ("Of the channels its calls follow DNA (43 of 48), not ER (5 of 48), and for GFP (24 of 48) it is not settled.")
     few = read(region("cells", 0.9), channel("DNA", 1.0, wells=3), channel("GFP", 0.0, wells=3))
-    assert few.channels.startswith(
-        "The exchange of whole channels does not settle which of them its calls follow: DNA (48 of 48)"
-    )
+    assert few.channels.startswith("The exchange of whole channels does not settle which of them its calls follow: DNA (48 of 48)")
     none = read(region("cells", 0.9), channel("DNA", 0.1), channel("GFP", 0.1))
     assert none.channels == "No single channel decides its calls: DNA (5 of 48) and GFP (5 of 48)."
     assert not read(region("cells", 0.9)).channels, "one channel cannot be told apart"
