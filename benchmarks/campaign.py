@@ -117,7 +117,7 @@ def snakemake(folder: Path, *arguments: str, snakefile: Path = ROOT / "Snakefile
         With what it said, when it fails.
     """
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), "--nolock", "--cores", "2", *arguments]
-    paths = {"PYTHONPATH": os.pathsep.join(map(str, (ROOT / "src", ROOT / "tests"))), "PATH": os.environ["PATH"]}
+    paths = {"PYTHONPATH": os.pathsep.join(map(str, (ROOT / "src", ROOT / "tests/helpers"))), "PATH": os.environ["PATH"]}
     paths["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), paths["PATH"]])
     output = folder / "output.txt"
     began = time.perf_counter()
@@ -218,8 +218,8 @@ def _touch(folder: Path, paths: list[str]) -> None:
 
 def files_left(folder: Path) -> tuple[int, int]:
     """Run the tests' small campaign; return the files that it leaves and those that its dry run told of."""
-    sys.path.insert(0, str(ROOT / "tests"))
-    from makers import write_campaign as write_small
+    sys.path.insert(0, str(ROOT / "tests/helpers"))
+    from planted_campaign import write_campaign as write_small
 
     inputs, place = folder / "small_inputs", folder / "small"
     inputs.mkdir(), place.mkdir()

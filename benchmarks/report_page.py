@@ -21,8 +21,8 @@ import pandas as pd
 import torch
 from harness import Row, options, report, seconds
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-import reported
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests/helpers"))
+import finished_campaign as reported
 
 from pcim.config.methods import CONTROLS
 from pcim.core.identity import KEY_COLUMNS

@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from reported import HOSTILE, make_campaign, write_report
+from finished_campaign import HOSTILE, make_campaign, write_report
 
 pytestmark = pytest.mark.browser
 

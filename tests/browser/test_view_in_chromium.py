@@ -20,7 +20,7 @@ import pytest
 import zarr
 from numpy.typing import NDArray
 from PIL import Image
-from shown import make_results
+from viewer_results import make_results
 
 from pcim.operations.viewer.plate_view import find_view, shared_files
 from pcim.operations.viewer.server import Server

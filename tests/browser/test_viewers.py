@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from makers import write_plate
 from PIL import Image
+from planted_campaign import write_plate
 
 from pcim.plates import ngff
 from pcim.plates.attribution_plate import AttributionPlate, FieldMaps

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 from cluster.control import Job, Slurm
-from makers import write_campaign
-from runs import REPOSITORY, Run
+from planted_campaign import write_campaign
+from workflow_runs import REPOSITORY, Run
 
 GPU_RULES = ("attribute", "evaluate", "interventions")
 PAUSE = 0.08

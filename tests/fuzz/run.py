@@ -28,7 +28,7 @@ from typing import Any, NoReturn
 
 import atheris
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "helpers")]
 with atheris.instrument_imports(include=["pcim"]):
     from fuzz.targets import TARGETS, clean
 

@@ -233,7 +233,7 @@ attribute: {methods: [pcim, edge], targets: [call], pcim: {steps: 60}, select: {
 report: &r {title: "What it looks at"}
 """
 _MODEL = b"""name: spots
-architecture: makers:spot_detector
+architecture: planted_campaign:spot_detector
 arguments: {channels: 2}
 weights: weights.safetensors
 sha256: "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"

@@ -22,7 +22,7 @@ BINARY = ["arrays", "tiff"]
 TEXTS = sorted(TARGETS.keys() - BINARY)
 _IN_A_CHILD = """
 import random, resource, sys
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = [sys.argv[1], sys.argv[1] + "/helpers"]
 resource.setrlimit(resource.RLIMIT_AS, (4 * 2**30, 4 * 2**30))
 from fuzz.targets import TARGETS, clean
 name, examples = sys.argv[2], int(sys.argv[3])

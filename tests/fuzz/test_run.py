@@ -12,7 +12,7 @@ import pytest
 
 _RUN = """
 import os, sys, time
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = [sys.argv[1], sys.argv[1] + "/helpers"]
 from fuzz import run, targets
 
 def broken(data):

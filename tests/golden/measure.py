@@ -29,15 +29,15 @@ SPREAD = HERE / "spread.json"
 ROUNDING = {"occlusion quantile 0", "occlusion quantile 1"}
 """Numbers that are left out: far from the spot occlusion is the difference of two nearly equal logits."""
 
-sys.path[:0] = [str(HERE.parent), str(HERE.parents[1] / "src")]
+sys.path[:0] = [str(HERE.parent / "helpers"), str(HERE.parents[1] / "src")]
 
 
 class SoftDetector(torch.nn.Module):
     """Sees a bright spot, mostly in the second channel, and every pixel counts a little.
 
-    The makers' detector takes a maximum. Where two places are nearly equal, the last bit decides which of them has the gradient; where
-    nothing is seen, nothing has any, and the ranks of a map are those of rounding. This one takes a soft maximum, whose gradient has no
-    jumps. Nor is it certain: it calls the view a spot with p = 0.96, and a plain view with p = 0.04.
+    The detector of the planted campaign takes a maximum. Where two places are nearly equal, the last bit decides which of them has the
+    gradient; where nothing is seen, nothing has any, and the ranks of a map are those of rounding. This one takes a soft maximum, whose
+    gradient has no jumps. Nor is it certain: it calls the view a spot with p = 0.96, and a plain view with p = 0.04.
     """
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ class View:
     """Methods whose maps have pixels that differ by rounding alone: metrics of their ranks hang on the processor."""
 
     def __init__(self) -> None:
-        from makers import SIZE, spot_field, write_model
+        from planted_campaign import SIZE, spot_field, write_model
 
         from pcim.classifiers.classifier import load_classifier, pick_device
         from pcim.core.identity import ViewKey
@@ -81,7 +81,7 @@ class View:
         self.mask[17:24, 27:34] = True
         self.key = ViewKey("p", "A", "1", "0", "0_0")
         with tempfile.TemporaryDirectory() as folder:
-            loaded = load_classifier(write_model(Path(folder)), ["makers"], pick_device(0))
+            loaded = load_classifier(write_model(Path(folder)), ["planted_campaign"], pick_device(0))
         self.classifier = replace(loaded, network=SoftDetector().eval().requires_grad_(False))
 
     @cached_property
@@ -118,7 +118,7 @@ def _convert(view: View) -> Numbers:
 
 
 def _ingest(view: View) -> Numbers:
-    from makers import CHANNELS
+    from planted_campaign import CHANNELS
 
     from pcim.config.stages import IngestSettings
     from pcim.plates.quality import _contrast, _fine_share, illumination, judge
@@ -148,7 +148,7 @@ def _attribute(view: View) -> Numbers:
 
 
 def _aggregate(view: View) -> Numbers:
-    from makers import CHANNELS, SIZE
+    from planted_campaign import CHANNELS, SIZE
 
     from pcim.core.tiling import Box
     from pcim.stages.aggregate.mean_maps import ObjectMaps, find_windows

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from chunk import SCORED, SETTINGS, Chunk
 from pathlib import Path
 
 import pytest
 import torch
-from makers import knowing_detector
-from ownmodels import detector as smooth_detector
+from chunk_jobs import SCORED, SETTINGS, Chunk
+from model_forms import detector as smooth_detector
+from planted_campaign import knowing_detector
 from torch import nn
 
 from pcim import PCIM, attribute_plate, evaluate, load_classifier, open_plate
@@ -95,7 +95,7 @@ def test_a_peer_draws_the_same_numbers_in_any_company(method: str, detector: nn.
 def test_a_plate_is_explained_and_its_maps_scored_on_the_gpu(tmp_path: Path) -> None:
     chunk = Chunk.make(tmp_path)
     plate = open_plate(chunk.inputs / "p.zarr")
-    classifier = load_classifier(chunk.inputs / "model", ["makers"])
+    classifier = load_classifier(chunk.inputs / "model", ["planted_campaign"])
     maps = attribute_plate(plate, classifier, wells=["A01"], settings=SETTINGS)
     assert classifier.device.type == "cuda"
     assert set(maps.ledger["device"]) == {"cuda"}

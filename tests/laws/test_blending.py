@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import model_forms
 import numpy as np
-import ownmodels
 import pytest
 import torch
-from makers import SIZE, knowing_detector, spot_field
+from planted_campaign import SIZE, knowing_detector, spot_field
 from scipy.ndimage import gaussian_filter
 from torch import nn
 
@@ -136,7 +136,7 @@ def test_company_and_order_change_nothing_to_the_last_bit_at_one_batch_shape(det
 
 def test_another_batch_shape_moves_a_map_by_rounding_alone(images: torch.Tensor) -> None:
     """On a network without a maximum: where two places are level, the last bit decides which of them a maximum is."""
-    smooth_one = ownmodels.detector().requires_grad_(False)
+    smooth_one = model_forms.detector().requires_grad_(False)
     spots = images[1::2]  # where there is none, it has no slope
     together = maps_of(smooth_one, spots)
     assert (together.amax((1, 2, 3)) > 1).all()

@@ -7,12 +7,12 @@ import random
 import signal
 import sys
 import time
-from chunk import METHODS, Chunk, files_of
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
+from chunk_jobs import METHODS, Chunk, files_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

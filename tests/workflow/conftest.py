@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runs import Run, new_run
+from workflow_runs import Run, new_run
 
 
 @pytest.fixture

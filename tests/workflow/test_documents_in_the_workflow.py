@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 import yaml
+from documented_formats import faults_of
 from documents import PAGES, PYTHON, ROOT, SHELL, blocks_of
-from layouts import faults_of
 
 pytestmark = pytest.mark.workflow
 
@@ -28,13 +28,13 @@ SUBSTITUTIONS = [
     # The recipes are read and printed; `make test` runs in CI, and would run this test.
     (re.compile(r"^make "), "make --dry-run "),
     # The planted classifier is code of the tests' own.
-    (re.compile(r"^(pcim reproduce results/my_screen [^#\n]*)"), r"\1 --trust makers "),
+    (re.compile(r"^(pcim reproduce results/my_screen [^#\n]*)"), r"\1 --trust planted_campaign "),
     # A usage line of docs/cli.md.
     (re.compile(r"^(pcim [a-z-]+) .*\[OPTIONS\].*"), r"\1 --help"),
 ]
 NAMES = """
 import torch
-from makers import SIZE, spot_detector, spot_weights
+from planted_campaign import SIZE, spot_detector, spot_weights
 
 network = classifier = spot_detector()
 network.load_state_dict(spot_weights())
@@ -67,7 +67,7 @@ def clone(undisturbed: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(folder: Path, *command: str) -> None:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    python_path = os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests")])
+    python_path = os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests/helpers")])
     environment = os.environ | {"PATH": path, "PYTHONPATH": python_path, "EDITOR": "true"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, f"{command[-1]}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"

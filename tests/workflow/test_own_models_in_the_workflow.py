@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import zarr
-from ownmodels import save_onnx, write_own
+from model_forms import save_onnx, write_own
 
 pytestmark = pytest.mark.workflow
 

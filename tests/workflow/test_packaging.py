@@ -16,9 +16,9 @@ from zipfile import ZipFile
 import pandas as pd
 import pytest
 import yaml
-from lent import lent_python
-from makers import write_campaign
-from runs import REPOSITORY, TESTS
+from borrowed_environment import lent_python
+from planted_campaign import write_campaign
+from workflow_runs import HELPERS, REPOSITORY
 
 import pcim
 
@@ -33,7 +33,7 @@ def call(*words: str | Path, cwd: Path, **environment: str) -> str:
     done = subprocess.run(
         words,
         cwd=cwd,
-        env=os.environ | {"PYTHONPATH": str(TESTS), "PYTHONDONTWRITEBYTECODE": "1"} | environment,
+        env=os.environ | {"PYTHONPATH": str(HELPERS), "PYTHONDONTWRITEBYTECODE": "1"} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -192,7 +192,7 @@ def test_the_workflow_is_a_module_of_one_that_snakedeploy_deploys(tmp_path: Path
         (folder / name).parent.mkdir(parents=True)
         (folder / name).write_text(text)
     environment = {
-        "PYTHONPATH": f"{REPOSITORY / 'src'}:{TESTS}",
+        "PYTHONPATH": f"{REPOSITORY / 'src'}:{HELPERS}",
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
         "GIT_CONFIG_COUNT": "1",  # what is asked of GitHub is answered from here
         "GIT_CONFIG_KEY_0": f"url.{repository.as_uri()}.insteadOf",

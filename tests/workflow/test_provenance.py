@@ -58,7 +58,7 @@ def test_a_well_is_made_again_from_what_is_recorded_alone(undisturbed: Any) -> N
         "--well",
         "B02",
         "--trust",
-        "makers",
+        "planted_campaign",
         "--json",
     ]
     ran = subprocess.run(command, env=undisturbed.environment, cwd="/", capture_output=True, check=False)

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-from makers import spot_field, write_model
-from runs import Run
+from planted_campaign import spot_field, write_model
+from workflow_runs import Run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,7 @@ def test_a_folder_of_tiffs_and_a_classifier_become_maps_and_a_report_in_three_co
             tifffile.imwrite(tmp_path / f"raw plates/p 1/TimePoint_1/x_{well}_s1_w{wave}.TIF", plane)
     write_model(tmp_path / "my model")
     run = Run(tmp_path, {})
-    words = ["--model", "my model", "--channels", "DNA,Reporter", "--trust", "makers"]
+    words = ["--model", "my model", "--channels", "DNA,Reporter", "--trust", "planted_campaign"]
     assert "Next:" in pcim(run, "init", "my screen", "--plates", "raw plates", *words)
     config = tmp_path / "my screen/config.yaml"
     text = config.read_text()

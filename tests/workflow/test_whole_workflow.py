@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import zarr
-from makers import write_campaign
+from planted_campaign import write_campaign
 
 from pcim.plates.attribution_plate import AttributionPlate
 

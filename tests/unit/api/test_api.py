@@ -15,7 +15,7 @@ import matplotlib as mpl
 import nbformat
 import pytest
 from documents import PYTHON, ROOT, blocks_of
-from makers import write_model
+from planted_campaign import write_model
 
 import pcim
 
@@ -87,7 +87,7 @@ def test_the_page_about_python_runs(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_classifier_of_a_package_that_is_trusted_is_loaded_as_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "my_package.py").write_text("from makers import spot_detector\n")
+    (tmp_path / "my_package.py").write_text("from planted_campaign import spot_detector\n")
     write_model(tmp_path / "my_model", architecture="my_package:spot_detector")
     (block,) = (one for one in blocks_of(ROOT / "docs/api.md") if one.test)
     found: dict[str, Any] = {}

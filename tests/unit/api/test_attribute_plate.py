@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from chunk import HOW, METHODS, SCORED, SETTINGS, Chunk, files_of
 from pathlib import Path
 from typing import Any
 
-import exports
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from makers import knowing_detector, write_model
+import vendor_exports
+from chunk_jobs import HOW, METHODS, SCORED, SETTINGS, Chunk, files_of
+from planted_campaign import knowing_detector, write_model
 from safetensors.torch import load_file, save_file
 
 from pcim import attribute_plate, evaluate, load_classifier, open_plate
@@ -40,7 +40,7 @@ def plate(chunk: Chunk) -> Plate:
 
 @pytest.fixture(scope="module")
 def classifier(chunk: Chunk) -> Classifier:
-    return load_classifier(chunk.inputs / "model", ["makers"], "cpu")
+    return load_classifier(chunk.inputs / "model", ["planted_campaign"], "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +128,7 @@ def test_all_faults_are_told_at_once(plate: Plate, classifier: Classifier, tmp_p
     (tmp_path / "mine").mkdir()
     with pytest.raises(ValueError, match="exists and is no plate of maps"):
         attribute_plate(plate, classifier, out=tmp_path / "mine")
-    raw = open_plate(exports.imagexpress(tmp_path / "raw"), format="imagexpress", z=1)
+    raw = open_plate(vendor_exports.imagexpress(tmp_path / "raw"), format="imagexpress", z=1)
     with pytest.raises(ValueError, match=r"an export \(imagexpress\).*open results/\{campaign\}/ingest/raw/plate\.zarr"):
         attribute_plate(raw, classifier)
 
@@ -153,7 +153,7 @@ def test_the_revision_is_the_workflows(maps: Maps) -> None:
 def test_percentiles_are_counted_over_what_the_contract_says_whatever_is_asked(over: str, plate: Plate, tmp_path: Path) -> None:
     contract = {"channels": ["DNA", "Reporter"], "view": "tile", "size": [48, 48], "dtype": "uint16"}
     scaled = contract | {"mean": [200.0, 200.0], "std": [100.0, 100.0], "percentiles": {"over": over}}
-    classifier = load_classifier(write_model(tmp_path, input=scaled), ["makers"], "cpu")
+    classifier = load_classifier(write_model(tmp_path, input=scaled), ["planted_campaign"], "cpu")
     both = attribute_plate(plate, classifier, method="edge", settings=SETTINGS)
     alone = attribute_plate(plate, classifier, wells=["A02"], method="edge", settings=SETTINGS)
     assert torch.equal(alone.images, both.images[4:])
@@ -174,7 +174,7 @@ def test_a_classifier_of_crops_is_shown_the_objects_of_a_label(plate: Plate, tmp
     network = knowing_detector()
     with torch.no_grad():
         save_file({"images": images, "logits": network((images - 200) / 100)}, tmp_path / "test.safetensors")
-    classifier = load_classifier(path, ["makers"], "cpu")
+    classifier = load_classifier(path, ["planted_campaign"], "cpu")
     maps = attribute_plate(plate, classifier, crops=Crops(label="spots"), settings=SETTINGS)
     assert list(maps.ledger["view"]) == ["o1", "o1"]
     assert maps.shape == (2, 1, 16, 16)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from makers import SIZE, knowing_detector, spot_images
+from planted_campaign import SIZE, knowing_detector, spot_images
 from torch import nn
 
 from pcim import PCIM, evaluate

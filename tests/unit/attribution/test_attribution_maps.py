@@ -9,7 +9,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
-from makers import SIZE, knowing_detector, spot_images, write_model
+from planted_campaign import SIZE, knowing_detector, spot_images, write_model
 
 from pcim import PCIM, load_classifier
 from pcim.attribution.maps import Maps
@@ -105,6 +105,6 @@ def test_what_cannot_be_drawn_is_refused(maps: Maps, choices: dict[str, object],
 
 
 def test_a_contract_names_classes_and_channels(tmp_path: object, images: torch.Tensor) -> None:
-    classifier = load_classifier(write_model(tmp_path), ["makers"], "cpu")  # type: ignore[arg-type]
+    classifier = load_classifier(write_model(tmp_path), ["planted_campaign"], "cpu")  # type: ignore[arg-type]
     maps = PCIM(classifier, steps=2).attribute(images)
     assert (list(maps.ledger["target"]), maps.channels) == (["spot", "spot"], ["DNA", "Reporter"])

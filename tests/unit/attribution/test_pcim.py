@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from makers import SIZE, knowing_detector, spot_images
-from ownmodels import detector as smooth_detector
+from model_forms import detector as smooth_detector
+from planted_campaign import SIZE, knowing_detector, spot_images
 from pydantic import ValidationError
 from torch import nn
 

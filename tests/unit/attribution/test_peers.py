@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from makers import SIZE, write_model
+from planted_campaign import SIZE, write_model
 from scipy.ndimage import sobel
 from torch import nn
 
@@ -209,7 +209,7 @@ def test_given_targets_cost_no_pass_over_the_images(target: Any, network: nn.Mod
 
 
 def test_in_a_job_a_peer_costs_its_own_passes_and_one_each_of_image_and_background(tmp_path: Path) -> None:
-    loaded = load_classifier(write_model(tmp_path), ["makers"], pick_device(0))
+    loaded = load_classifier(write_model(tmp_path), ["planted_campaign"], pick_device(0))
     counting = Counting(loaded.network)
     images, targets = torch.zeros(4, 2, *SIZE), torch.tensor([0, 1, 0, 1])
     settings = AttributeSettings(batch_size=2)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import yaml
-from makers import write_campaign, write_model, write_plate
+from planted_campaign import write_campaign, write_model, write_plate
 
 from pcim.campaign.campaign import Campaign
 from pcim.campaign.input_tables import CampaignError

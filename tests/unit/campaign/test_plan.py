@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from makers import spot_field, write_campaign, write_plate
+from planted_campaign import spot_field, write_campaign, write_plate
 
 from pcim.campaign import cost
 from pcim.campaign.campaign import Campaign

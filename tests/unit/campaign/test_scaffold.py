@@ -15,16 +15,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import exports
 import numpy as np
 import pytest
 import tifffile
+import vendor_exports
 import yaml
 import zarr
 from documents import SHELL, blocks_of
-from makers import spot_field, write_campaign, write_model, write_plate
+from model_forms import detector, digest_of, save_program, write_own
 from ome_zarr_models import v05
-from ownmodels import detector, digest_of, save_program, write_own
+from planted_campaign import spot_field, write_campaign, write_model, write_plate
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
@@ -75,7 +75,7 @@ def tiff_plate(root: Path, channels: int = 2) -> Path:
 
 def test_what_is_written_for_omezarr_plates_passes_validation_as_it_is(screen: Path, here: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in screen.rglob("*")}
-    result = init("my screen", "--plates", screen, "--model", screen / "model", "--trust", "makers")
+    result = init("my screen", "--plates", screen, "--model", screen / "model", "--trust", "planted_campaign")
     assert result.exit_code == 0, result.output
     told = validate([Path("my screen/config.yaml")])
     assert told.faults == []
@@ -94,7 +94,7 @@ def test_what_is_written_for_omezarr_plates_passes_validation_as_it_is(screen: P
 @pytest.mark.parametrize("channels", ["DNA,Reporter", ""])
 def test_what_is_written_for_a_folder_of_tiffs_passes_once_its_channels_are_named(screen: Path, here: Path, channels: str) -> None:
     tiff_plate(here / "raw" / "day 1")
-    words = ["my", "--plates", "raw", "--model", screen / "model/model.yaml", "--trust", "makers"]
+    words = ["my", "--plates", "raw", "--model", screen / "model/model.yaml", "--trust", "planted_campaign"]
     result = init(*words, *(["--channels", channels] if channels else []))
     if not channels:
         assert result.exit_code == 2
@@ -110,7 +110,7 @@ def test_what_is_written_for_a_folder_of_tiffs_passes_once_its_channels_are_name
 
 
 def test_every_key_that_is_offered_is_a_key_and_its_value_allowed(screen: Path, here: Path) -> None:
-    assert init("my", "--plates", screen, "--model", screen / "model", "--trust", "makers").exit_code == 0
+    assert init("my", "--plates", screen, "--model", screen / "model", "--trust", "planted_campaign").exit_code == 0
     text = Path("my/config.yaml").read_text()
     offered = re.sub(r"^( *)#(?! )", r"\1", text, flags=re.MULTILINE)
     assert offered.count("\n#") < text.count("\n#")
@@ -140,7 +140,7 @@ def test_nothing_is_overwritten_and_nothing_is_written_beside_it(screen: Path, h
     (here / "my").mkdir()
     (here / "my/plates.tsv").write_text("mine")
     (here / "my/platemap.csv").symlink_to("nowhere")
-    result = init("my", "--plates", screen, "--model", screen / "model", "--trust", "makers")
+    result = init("my", "--plates", screen, "--model", screen / "model", "--trust", "planted_campaign")
     assert result.exit_code == 2
     assert "nothing is overwritten, and there are already: my/platemap.csv, my/plates.tsv" in result.stderr
     assert sorted(path.name for path in (here / "my").iterdir()) == ["platemap.csv", "plates.tsv"]
@@ -157,7 +157,7 @@ def test_without_a_terminal_all_that_is_missing_is_one_message() -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--plates", "{screen}", "--model", "{screen}/model"], "--trust makers: the classifier is made by code of that"),
+        (["--plates", "{screen}", "--model", "{screen}/model"], "--trust planted_campaign: the classifier is made by code of that"),
         (["--plates", "{screen}", "--model", "{screen}/model", "--objects", "spot"], "allowed: ['spots']"),
         (["--plates", "{screen}", "--model", "{screen}/model", "--name", "My screen"], "--name 'My screen': expected at most"),
         (["--plates", "nowhere", "--model", "{screen}/model"], "no plate at or below nowhere"),
@@ -175,9 +175,9 @@ def test_what_is_wrong_is_named_and_nothing_is_written(screen: Path, here: Path,
 
 
 def test_a_stack_asks_for_a_plane_by_the_option_that_gives_it(screen: Path, here: Path) -> None:
-    exports.tiles(here / "raw")
+    vendor_exports.tiles(here / "raw")
     model = write_model(here / "model", input=inputs(screen) | {"channels": ["DNA", "GFP"], "size": [12, 17]})
-    words = ["my", "--plates", "raw", "--model", model, "--trust", "makers"]
+    words = ["my", "--plates", "raw", "--model", model, "--trust", "planted_campaign"]
     assert "3 depths [0, 1, 2]; name one, max or mean in the column 'z' (here: --z)" in init(*words).stderr
     assert init(*words, "--z", "max").exit_code == 0
     assert "\ttiles\tmax" in Path("my/plates.tsv").read_text()
@@ -191,12 +191,12 @@ def inputs(screen: Path) -> dict[str, Any]:
 def test_plates_of_every_format_are_found_by_their_own_files(here: Path) -> None:
     made = {"imagexpress", "cellvoyager", "operetta", "tiles", "ometiff"}
     for name in made:
-        getattr(exports, name)(here / "deep/er" / name)
+        getattr(vendor_exports, name)(here / "deep/er" / name)
     pixels = np.zeros((1, 8, 8), np.uint8)
     write_plate(here / "deep/p.zarr", {("A", "1", "0"): pixels}, channels=["DNA"], version="0.4")
     write_plate(here / "p.zarr", {("A", "1", "0"): pixels}, channels=["DNA"])
-    exports.write(here / "flat/x_B02_s1_w1.tif", exports.image(1))
-    exports.write(here / "other/B02.tif", exports.image(1))
+    vendor_exports.write(here / "flat/x_B02_s1_w1.tif", vendor_exports.image(1))
+    vendor_exports.write(here / "other/B02.tif", vendor_exports.image(1))
     (here / "image.zarr").mkdir()
     (here / "image.zarr/zarr.json").write_text('{"attributes": {"ome": {"version": "0.5", "multiscales": []}}}')
     found = [(Path(address).relative_to(here).as_posix(), kind) for address, kind in find_plates(str(here))]
@@ -214,8 +214,8 @@ def test_other_tiffs_go_in_with_the_table_that_the_page_writes(screen: Path, her
     table, snippet, details = (one for one in blocks_of(page) if one.test.endswith("the_page_writes"))
     names = [line.partition(",")[0] for line in table.text.splitlines()[1:]]
     for name in names:
-        exports.write(here / "raw" / name, np.zeros((60, 60), np.uint16))
-    words = ["my", "--plates", "raw", "--model", screen / "model", "--trust", "makers"]
+        vendor_exports.write(here / "raw" / name, np.zeros((60, 60), np.uint16))
+    words = ["my", "--plates", "raw", "--model", screen / "model", "--trust", "planted_campaign"]
     told = init(*words).stderr
     assert "{well}_s{site}_w{channel}.tif go in as they are, as exp7-A1-f1-ch0.tif is not" in told
     assert "columns file_path, row, column, and where there are several fov_name, start_c, start_z, start_t" in told
@@ -248,7 +248,7 @@ def test_tiffs_that_are_all_named_by_well_site_and_channel_are_a_plate(
     here: Path, names: list[str], wells: list[str] | None, channels: int
 ) -> None:
     for name in names:
-        exports.write(here / "raw" / name, exports.image(1))
+        vendor_exports.write(here / "raw" / name, vendor_exports.image(1))
     found = list(find_plates("raw"))
     assert found == ([] if wells is None else [("raw", "imagexpress")])
     if wells:
@@ -261,7 +261,7 @@ def test_plates_of_one_name_get_two_and_wells_that_differ_get_maps_of_their_own(
     write_plate(here / "raw/CON.zarr", {("A", "1", "0"): field})
     write_plate(here / "raw/a/p.zarr", {("A", "1", "0"): field})
     write_plate(here / "raw/b/p.zarr", {("A", "1", "0"): field, ("A", "2", "0"): field})
-    result = init("my", "--plates", "raw", "--model", screen / "model", "--trust", "makers")
+    result = init("my", "--plates", "raw", "--model", screen / "model", "--trust", "planted_campaign")
     assert result.exit_code == 0, result.output
     assert validate([Path("my/config.yaml")]).faults == []
     assert [line.split("\t")[::2] for line in Path("my/plates.tsv").read_text().splitlines()[1:]] == [
@@ -274,7 +274,7 @@ def test_plates_of_one_name_get_two_and_wells_that_differ_get_maps_of_their_own(
 def test_a_given_plate_map_is_taken_over_for_the_wells_that_there_are(screen: Path, here: Path) -> None:
     rows = 'Well;Treatment;Control Type;Dose;label;Batch\r\na1;DMSO;negcon;;plain;7\r\nA2;"x;y";;1.5;spot;7\r\nH12;z;;;;8\r\n'
     (here / "given.csv").write_bytes(b"\xef\xbb\xbf" + rows.encode())
-    words = ["my", "--plates", screen, "--model", screen / "model", "--trust", "makers", "--platemap", "given.csv"]
+    words = ["my", "--plates", screen, "--model", screen / "model", "--trust", "planted_campaign", "--platemap", "given.csv"]
     result = init(*words)
     assert result.exit_code == 0, result.output
     assert Path("my/platemap.csv").read_text().splitlines() == [
@@ -295,7 +295,7 @@ def test_a_given_plate_map_is_taken_over_for_the_wells_that_there_are(screen: Pa
 def test_a_layout_with_a_column_of_plates_becomes_a_plate_map_a_plate(screen: Path, here: Path) -> None:
     rows = "Plate;Well;label;split\nplate1;A1;spot;train\nplate2.zarr;A1;plain;test\nplate9;A1;plain;test\n"
     (here / "layout.csv").write_text(rows)
-    words = ["my", "--plates", screen, "--model", screen / "model", "--trust", "makers", "--platemap", "layout.csv"]
+    words = ["my", "--plates", screen, "--model", screen / "model", "--trust", "planted_campaign", "--platemap", "layout.csv"]
     result = init(*words)
     assert result.exit_code == 0, result.output
     maps = {name: Path(f"my/platemap_{name}.csv").read_text().splitlines() for name in ("plate1", "plate2")}
@@ -322,7 +322,7 @@ def test_a_layout_with_a_column_of_plates_becomes_a_plate_map_a_plate(screen: Pa
 
 def test_that_plates_share_a_given_plate_map_is_told_where_it_happens(screen: Path, here: Path) -> None:
     (here / "map1.csv").write_text("well,label\nA1,spot\n")
-    words = ["--model", screen / "model", "--trust", "makers", "--platemap", "map1.csv"]
+    words = ["--model", screen / "model", "--trust", "planted_campaign", "--platemap", "map1.csv"]
     shared = "went to all 2 plates alike, its treatments, labels and split too"
     assert shared in init("both", "--plates", screen, *words).stdout
     assert shared not in init("one", "--plates", screen / "plate1.zarr", *words).stdout
@@ -330,7 +330,7 @@ def test_that_plates_share_a_given_plate_map_is_told_where_it_happens(screen: Pa
 
 def test_faults_of_a_given_plate_map_say_their_lines(screen: Path, here: Path) -> None:
     (here / "given.csv").write_text("well,label,dose\nA1,spott,1\nA1,spot,much\nwhere,,\n")
-    words = ["my", "--plates", screen, "--model", screen / "model", "--trust", "makers", "--platemap", "given.csv"]
+    words = ["my", "--plates", screen, "--model", screen / "model", "--trust", "planted_campaign", "--platemap", "given.csv"]
     told = init(*words).stderr
     for fault in (
         "given.csv:3: well A01 is listed twice",
@@ -399,7 +399,7 @@ def test_in_a_terminal_it_asks(screen: Path, here: Path, are_named: bool) -> Non
 
 
 def test_a_broken_config_of_a_scaffold_says_its_line(screen: Path, here: Path) -> None:
-    assert init("my", "--plates", screen, "--model", screen / "model", "--trust", "makers").exit_code == 0
+    assert init("my", "--plates", screen, "--model", screen / "model", "--trust", "planted_campaign").exit_code == 0
     file = Path("my/config.yaml")
     file.write_text(file.read_text().replace("objects: spots", "objects: spot"))
     with pytest.raises(CampaignError, match=r"my/config\.yaml:\d+: classifiers\.spots: objects: 'spot' is not one of"):
@@ -408,7 +408,7 @@ def test_a_broken_config_of_a_scaffold_says_its_line(screen: Path, here: Path) -
 
 def test_objects_are_added_to_a_plate_of_tiffs_as_the_page_says(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tiff_plate(here / "raw")
-    (here / "my_nets.py").write_text("from makers import spot_detector\n")
+    (here / "my_nets.py").write_text("from planted_campaign import spot_detector\n")
     monkeypatch.syspath_prepend(here)
     write_model(here / "my_model", architecture="my_nets:spot_detector")
     words = [
@@ -461,7 +461,7 @@ def test_the_commands_of_the_page_do_what_it_says(here: Path, monkeypatch: pytes
     for name in ("example", "Snakefile", "workflow", "config", "profiles", "envs"):
         (here / name).symlink_to(ROOT / name)
     tiff_plate(here / "raw")
-    (here / "my_nets.py").write_text("from makers import spot_detector\n")
+    (here / "my_nets.py").write_text("from planted_campaign import spot_detector\n")
     monkeypatch.syspath_prepend(here)
     write_model(here / "my_model", architecture="my_nets:spot_detector")
     commands = [line for b in blocks_of(ROOT / "docs/init.md") if b.language in SHELL for line in b.commands]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
-from makers import SIZE, write_model
+from planted_campaign import SIZE, write_model
 from safetensors.torch import load_file, save_file
 
 from pcim.classifiers.classifier import ModelError, load_classifier, pick_device
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CPU = torch.device("cpu")
-TRUSTED = ["pcim", "makers"]
+TRUSTED = ["pcim", "planted_campaign"]
 
 
 def test_a_classifier_that_is_itself_loads_frozen_and_normalises_by_channel(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_code_of_a_package_that_is_not_trusted_is_never_imported(tmp_path: Path)
 
 def test_weights_that_do_not_fit_the_architecture_are_refused(tmp_path: Path) -> None:
     path = write_model(tmp_path, arguments={"channels": 3})
-    with pytest.raises(ModelError, match="does not fit makers:spot_detector"):
+    with pytest.raises(ModelError, match="does not fit planted_campaign:spot_detector"):
         load_classifier(path, TRUSTED, CPU)
 
 
@@ -78,5 +78,5 @@ def test_people_name_a_folder_and_a_device_in_words(tmp_path: Path) -> None:
         load_classifier(tmp_path, TRUSTED, "cuda:99")
     with pytest.raises(ValueError, match="device is 'gpu'; allowed: 'auto', 'cpu', 'cuda'"):
         load_classifier(tmp_path, TRUSTED, "gpu")
-    with pytest.raises(ModelError, match="package 'makers' is not in"):
+    with pytest.raises(ModelError, match="package 'planted_campaign' is not in"):
         load_classifier(tmp_path)

@@ -18,8 +18,7 @@ import torch
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from makers import SIZE, spot_field, write_campaign, write_model
-from ownmodels import (
+from model_forms import (
     SHAPE,
     detector,
     digest_of,
@@ -31,6 +30,7 @@ from ownmodels import (
     weights,
     write_own,
 )
+from planted_campaign import SIZE, spot_field, write_campaign, write_model
 from safetensors.torch import save_file
 from torch import nn
 
@@ -50,7 +50,7 @@ TOLERANCE = 1e-5
 
 def load(path: Path, *packages: str) -> Classifier:
     """Load a model, with the code of its own weights trusted."""
-    return load_classifier(path, ["ownmodels", *packages, yaml.safe_load(path.read_text())["sha256"]], CPU)
+    return load_classifier(path, ["model_forms", *packages, yaml.safe_load(path.read_text())["sha256"]], CPU)
 
 
 def write_form(folder: Path, kind: str, **changes: Any) -> Path:
@@ -253,7 +253,7 @@ def test_nothing_in_a_file_of_weights_is_run(tmp_path: Path) -> None:
 def test_programs_are_run_only_where_the_config_trusts_their_digest(kind: str, tmp_path: Path) -> None:
     path = write_form(tmp_path, kind)
     with pytest.raises(ModelError, match=r"runs code, and its SHA-256 \w+ is not in classify.trusted_programs"):
-        load_classifier(path, ["ownmodels", "0" * 64], CPU)
+        load_classifier(path, ["model_forms", "0" * 64], CPU)
     form, digest = kind.split(maxsplit=1)[0], digest_of(tmp_path / load_contract(path).weights)
     values = write_campaign(tmp_path / "inputs") | {"classify": {"trusted_packages": ["pcim"]}}
     values["classifiers"]["spots"]["model"] = str(path)
@@ -286,7 +286,7 @@ def test_methods_that_a_classifier_cannot_answer_are_refused_before_anything_run
         Campaign.load(values, look_at_plates=False)
     values["classify"]["trusted_packages"] = ["pcim"]
     values["classifiers"]["spots"]["model"] = str(write_model(tmp_path / "untrusted"))
-    with pytest.raises(CampaignError, match=r"trusted_packages: 'makers', whose code makes classifiers.spots, is not in"):
+    with pytest.raises(CampaignError, match=r"trusted_packages: 'planted_campaign', whose code makes classifiers.spots, is not in"):
         Campaign.load(values, look_at_plates=False)
 
 

@@ -56,7 +56,7 @@ def exported(network: nn.Module, *, static: bool) -> Any:
 @pytest.mark.parametrize("kind", ["module", "torchscript", "exported", "exported static", "onnx", "onnx static", "callable"])
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 def test_every_kind_of_classifier_gives_the_networks_logits(kind: str, network: nn.Module, images: torch.Tensor, tmp_path: Path) -> None:
-    makers: dict[str, Any] = {
+    planted_campaign: dict[str, Any] = {
         "module": lambda: network,
         "torchscript": lambda: torch.jit.trace(network, images),
         "exported": lambda: exported(network, static=False),
@@ -65,7 +65,7 @@ def test_every_kind_of_classifier_gives_the_networks_logits(kind: str, network: 
         "onnx static": lambda: onnx_session(network, 2, tmp_path),
         "callable": lambda: lambda batch: network(torch.from_numpy(batch)).detach().numpy(),
     }
-    forward = as_forward(makers[kind]())
+    forward = as_forward(planted_campaign[kind]())
     assert forward.kind == kind.split(maxsplit=1)[0]
     wanted = network(images).detach()
     with forward.frozen_state():

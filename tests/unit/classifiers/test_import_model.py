@@ -14,8 +14,8 @@ import torch
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from makers import SIZE
-from ownmodels import detector, let_torchvision_in, save_onnx, save_program, write_package, zipped
+from model_forms import detector, let_torchvision_in, save_onnx, save_program, write_package, zipped
+from planted_campaign import SIZE
 from typer.testing import CliRunner
 
 from pcim.classifiers.classifier import load_classifier
@@ -148,7 +148,7 @@ def test_a_module_that_is_not_trusted_or_not_found_says_what_to_do(tmp_path: Pat
     exit_code, _, stderr = adopt(*words, "--trust", "green_net")
     assert exit_code == 2
     assert "No module named 'green_net'; install it in this environment, or name its folder in PYTHONPATH" in stderr
-    (tmp_path / "green_net.py").write_text("from ownmodels import detector\n\n\ndef make():\n    return detector()\n")
+    (tmp_path / "green_net.py").write_text("from model_forms import detector\n\n\ndef make():\n    return detector()\n")
     monkeypatch.syspath_prepend(tmp_path)
     exit_code, stdout, stderr = adopt(*words, "--trust", "green_net")
     assert (exit_code, stderr) == (0, "")

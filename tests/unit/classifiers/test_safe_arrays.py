@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from makers import write_model
+from planted_campaign import write_model
 
 from pcim.classifiers.classifier import load_classifier
 from pcim.classifiers.contract import ModelError
@@ -70,14 +70,14 @@ def test_weights_and_test_inputs_are_regular_files_of_a_classifiers_size(tmp_pat
         content = file.read_bytes()
         os.truncate(file, 2**33 + 1)
         with pytest.raises(ModelError, match=rf"{name}: 8,589,934,593 bytes; at most 8,589,934,592 are read"):
-            load_classifier(model, ["makers"], "cpu")
+            load_classifier(model, ["planted_campaign"], "cpu")
         file.unlink()
         file.symlink_to("/dev/zero")
         with pytest.raises((ModelError, ValueError), match=f"{name}: (not a regular file|no such file)"):
-            load_classifier(model, ["makers"], "cpu")
+            load_classifier(model, ["planted_campaign"], "cpu")
         file.unlink()
         file.write_bytes(content)
-    load_classifier(model, ["makers"], "cpu")
+    load_classifier(model, ["planted_campaign"], "cpu")
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_test_input_that_is_none_is_refused(tmp_path: Path, images: torch.Tens
     else:
         safetensors.torch.save_file(stored | {"images": images}, file)
     with pytest.raises(ModelError, match=words):
-        load_classifier(model, ["makers"], "cpu")
+        load_classifier(model, ["planted_campaign"], "cpu")
 
 
 def test_a_package_unpacks_to_no_more_than_weights_may(tmp_path: Path) -> None:

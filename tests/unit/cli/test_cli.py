@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import typer
 import yaml
-from makers import write_campaign
-from runs import hear_interrupts
+from planted_campaign import write_campaign
 from typer.testing import CliRunner
+from workflow_runs import hear_interrupts
 
 from pcim import __version__
 from pcim.cli.commands import stages

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from makers import write_campaign
+from planted_campaign import write_campaign
 
 from pcim.campaign.campaign import Campaign
 from pcim.campaign.input_tables import CampaignError, read_config
@@ -160,7 +160,7 @@ classifiers:
   läme: {{model: {model}, plates: [plate1]}}
   lame:
     plates: [plate1]
-classify: {{trusted_packages: [pcim, makers]}}
+classify: {{trusted_packages: [pcim, planted_campaign]}}
 """
     (tmp_path / "my.yaml").write_text(config)
     with pytest.raises(CampaignError) as error:

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import exports
 import numpy as np
 import pytest
+import vendor_exports
 
 from pcim.campaign.input_tables import read_platemap, read_plates
 from pcim.campaign.scaffold.platemap_template import read_given
@@ -197,7 +197,7 @@ def test_xml_is_read_in_bounded_memory(tmp_path: Path, name: str, monkeypatch: p
 
 @pytest.mark.parametrize("form", ["operetta", "cellvoyager"])
 def test_an_index_claims_no_more_planes_than_are_read(tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = Source(str(getattr(exports, form)(tmp_path / "in")), format=form)
+    source = Source(str(getattr(vendor_exports, form)(tmp_path / "in")), format=form)
     count = sum(map(len, read_export.__wrapped__(source).fields.values()))
     monkeypatch.setattr(Room.__init__, "__defaults__", (count,))
     read_export.__wrapped__(source)

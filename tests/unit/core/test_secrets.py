@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from buckets import SECRET, put_in_a_bucket
-from makers import CHANNELS, spot_field, write_plate
+from planted_campaign import CHANNELS, spot_field, write_plate
+from s3_server import SECRET, put_in_a_bucket
 
 from pcim.campaign.input_tables import CampaignError, read_plates
 from pcim.campaign.plan import plan_plate

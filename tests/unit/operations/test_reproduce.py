@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from chunk import METHODS, Chunk, files_of
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,8 @@ import pytest
 import torch
 import yaml
 import zarr
-from ownmodels import weights, write_own
+from chunk_jobs import METHODS, Chunk, files_of
+from model_forms import weights, write_own
 from rich.console import Console
 from safetensors.torch import save_file
 
@@ -58,7 +58,7 @@ class Smooth(Laid):
 
     @property
     def job(self) -> ChunkJob:
-        return replace(super().job, trusted_packages=["ownmodels"])
+        return replace(super().job, trusted_packages=["model_forms"])
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def made_of_a_field(laid: Laid) -> dict[str, Any]:
     return AttributionPlate(laid.maps("pcim")).provenance("A/1/0")
 
 
-make_again = partial(reproduce.reproduce, trusted=["makers", "ownmodels"])
+make_again = partial(reproduce.reproduce, trusted=["planted_campaign", "model_forms"])
 
 
 def states(found: reproduce.Reproduction) -> dict[str, int]:
@@ -252,7 +252,7 @@ def test_tables_that_say_nothing_of_themselves_and_folders_in_use_are_refused(mi
 def test_code_is_not_run_because_a_record_trusted_it(made: Laid, trusted: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Results may come from others; what they say of trust is not what the one who asks says."""
     monkeypatch.setattr(reproduce, "classify_chunk", lambda *_, **__: pytest.fail("it was run"))
-    with pytest.raises(ValueError, match=r"classifier spots is code of makers.*give --trust makers"):
+    with pytest.raises(ValueError, match=r"classifier spots is code of planted_campaign.*give --trust planted_campaign"):
         reproduce.reproduce(made.results, Selection(well="A01"), trusted=trusted)
 
 

@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import exports
 import numpy as np
 import pytest
 import tifffile
+import vendor_exports
 import yaml
 import zarr
-from makers import write_campaign
+from planted_campaign import write_campaign
 from typer.testing import CliRunner
 
 from pcim.campaign.campaign import Campaign
@@ -138,7 +138,7 @@ def test_nothing_is_taken_away_from_a_run_at_work(campaign: Campaign, tmp_path: 
 
 
 def test_a_file_of_an_export_that_kept_its_size_and_time_is_found_and_converted_again(campaign: Campaign, tmp_path: Path) -> None:
-    source = Source(str(exports.operetta(tmp_path / "export")), format="operetta")
+    source = Source(str(vendor_exports.operetta(tmp_path / "export")), format="operetta")
     entry = replace(campaign.plates["plate1"], source=source)
     entry.platemap.write_text("well_position\nB03\nE11\n")
     campaign = replace(campaign, plates={"plate1": entry})
@@ -154,7 +154,7 @@ def test_a_file_of_an_export_that_kept_its_size_and_time_is_found_and_converted_
     assert scan_plate("plate1", source, table, 2, lambda: None).state == "same"
     file = tmp_path / "export/Images/r05c11f02p01-ch2sk1fk1fl1.tiff"
     stat = file.stat()
-    tifffile.imwrite(file, exports.image(9, 9, 9, 9), compression=None if stat.st_size > 500 else "lzw")
+    tifffile.imwrite(file, vendor_exports.image(9, 9, 9, 9), compression=None if stat.st_size > 500 else "lzw")
     os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     scan = scan_plate("plate1", source, table, 2, lambda: None)
     assert [(one.path, one.kind, one.why) for one in scan.differences] == [("E/11/2", "changed", "other pixels in HOECHST 33342")]

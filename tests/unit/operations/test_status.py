@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from makers import write_campaign
+from planted_campaign import write_campaign
 from rich.console import Console
 from typer.testing import CliRunner
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import exports
 import numpy as np
 import pytest
+import vendor_exports
 import yaml
-from makers import write_campaign, write_model
+from planted_campaign import write_campaign, write_model
 from typer.testing import CliRunner
 
 from pcim.campaign.input_tables import read_platemap
@@ -50,7 +50,7 @@ def everything(folder: Path) -> dict[str, int]:
 def test_a_sound_campaign_has_no_fault_says_its_costs_and_leaves_nothing_behind(
     values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "own_nets.py").write_text("from makers import spot_detector\n")
+    (tmp_path / "own_nets.py").write_text("from planted_campaign import spot_detector\n")
     monkeypatch.syspath_prepend(tmp_path)
     write_model(tmp_path / "model", architecture="own_nets:spot_detector")
     values |= {"classify": {"trusted_packages": ["own_nets"]}}
@@ -94,8 +94,8 @@ def test_faults_of_every_kind_come_in_one_numbered_message(values: dict[str, Any
     ("change", "told"),
     [
         ({"sha256": "0" * 64}, f"says {'0' * 64}: restore the file or, if these weights are meant, run pcim adopt again"),
-        ({"architecture": "makers.lost:net"}, "; install it in this environment, or name its folder in PYTHONPATH"),
-        ({"architecture": "makers:write_model"}, "write_model() missing 1 required positional argument"),
+        ({"architecture": "planted_campaign.lost:net"}, "; install it in this environment, or name its folder in PYTHONPATH"),
+        ({"architecture": "planted_campaign:write_model"}, "write_model() missing 1 required positional argument"),
         ({"architecture": "pcim.architectures:small_cnn", "arguments": {"channels": 0, "classes": 2}}, "channels is 0; allowed: 1 or more"),
         ({"architecture": "pcim.architectures:small_cnn", "arguments": {"channels": 2, "classes": 2}}, "Missing key(s) in state_dict"),
         ({"classes": ["plain", "spot", "other"]}, "expected one for each of ['plain', 'spot', 'other']"),
@@ -193,7 +193,7 @@ def test_a_layout_of_several_plates_is_one_fault_that_says_what_splits_it(values
 def test_files_of_an_export_that_are_not_there_or_empty_are_a_warning(values: dict[str, Any], tmp_path: Path) -> None:
     names = [f"{number}.tif" for number in range(8)]
     for name in names:
-        exports.write(tmp_path / "raw" / name, np.zeros((60, 60), np.uint16))
+        vendor_exports.write(tmp_path / "raw" / name, np.zeros((60, 60), np.uint16))
     rows = [f"{name},A,{number // 2 + 1},{number % 2}" for number, name in enumerate(names)]
     (tmp_path / "raw/tiles.csv").write_text("\n".join(["file_path,row,column,start_c", *rows]) + "\n")
     Path("own.csv").write_text("well_position\n" + "".join(f"A0{number}\n" for number in range(1, 5)))
@@ -228,7 +228,7 @@ def test_code_that_is_not_trusted_is_one_fault_and_is_not_run(
     (tmp_path / "strange.py").write_text("from pathlib import Path\nPath('ran').touch()\n")
     write_model(tmp_path / "model", architecture="strange:net")
     (fault,) = check(values)
-    assert "'strange', whose code makes classifiers.spots, is not in ['pcim', 'makers']" in fault
+    assert "'strange', whose code makes classifiers.spots, is not in ['pcim', 'planted_campaign']" in fault
     assert not (tmp_path / "ran").exists()
 
 

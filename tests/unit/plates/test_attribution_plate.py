@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import threading
-from chunk import SETTINGS, Chunk
 from pathlib import Path
 
 import dask
-import exports
 import numpy as np
 import pytest
+import vendor_exports
 import xarray as xr
-from makers import write_plate
+from chunk_jobs import SETTINGS, Chunk
+from planted_campaign import write_plate
 
 from pcim import open_plate
 from pcim.core.plate_source import Source
@@ -68,14 +68,14 @@ def test_what_is_not_there_is_refused_with_what_is(store: Path, tmp_path: Path) 
 
 def test_an_export_without_its_format_says_how_to_name_it(tmp_path: Path) -> None:
     with pytest.raises(ngff.NgffError, match=r"not a zarr group .*; of an export say which, format=: one of .*imagexpress"):
-        open_plate(exports.imagexpress(tmp_path / "export"))
+        open_plate(vendor_exports.imagexpress(tmp_path / "export"))
 
 
 def test_an_export_is_seen_as_its_conversion_will_be(tmp_path: Path) -> None:
-    plate = open_plate(exports.imagexpress(tmp_path / "export"), format="imagexpress", z=1)
+    plate = open_plate(vendor_exports.imagexpress(tmp_path / "export"), format="imagexpress", z=1)
     assert (plate.wells, plate.fields("B02")) == (["B02", "B03"], ["1", "2"])
     field = plate.field("B03", "2")
-    np.testing.assert_array_equal(field[1], exports.image(3, 2, 2, 2))  # depths count from 1, z from 0
+    np.testing.assert_array_equal(field[1], vendor_exports.image(3, 2, 2, 2))  # depths count from 1, z from 0
     assert list(field["channel"].values) == plate.channels
 
 

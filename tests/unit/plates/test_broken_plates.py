@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
-from makers import CHANNELS, spot_field, write_plate
+from planted_campaign import CHANNELS, spot_field, write_plate
 from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
 from pcim.config.stages import IngestSettings

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from makers import spot_field, write_model, write_plate
-from shown import make_results
+from planted_campaign import spot_field, write_model, write_plate
+from viewer_results import make_results
 
 from pcim import attribute_plate, load_classifier, open_plate
 from pcim.core.plate_source import Source
@@ -85,7 +85,7 @@ def test_maps_of_a_plate_are_drawn_in_its_colours(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     plate = write_plate(tmp_path / "p.zarr", {("A", "1", "0"): spot_field(rng, (48, 48), (20, 20))})
     coloured(plate, "00FF00", "FF0000")
-    classifier = load_classifier(write_model(tmp_path / "model"), ["makers"], "cpu")
+    classifier = load_classifier(write_model(tmp_path / "model"), ["planted_campaign"], "cpu")
     maps = attribute_plate(open_plate(plate), classifier, method="edge")
     assert (maps.channels, maps.colours) == (["DNA", "Reporter"], ["00FF00", "FF0000"])
 

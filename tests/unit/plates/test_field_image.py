@@ -11,8 +11,8 @@ import pytest
 import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from makers import write_plate
 from ome_zarr_models import v05
+from planted_campaign import write_plate
 
 from pcim.core.plate_source import Source
 from pcim.plates import ngff

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from makers import CHANNELS, spot_field, write_plate
+from planted_campaign import CHANNELS, spot_field, write_plate
 from scipy.ndimage import gaussian_filter
 
 from pcim.config.stages import IngestSettings

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
-from buckets import put_in_a_bucket
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from makers import CHANNELS, spot_field, write_plate
+from planted_campaign import CHANNELS, spot_field, write_plate
+from s3_server import put_in_a_bucket
 
 from pcim import open_plate
 from pcim.core.identity import well_name
@@ -223,7 +223,7 @@ def test_two_wells_with_one_name_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def shared_files(tmp_path: Path) -> Iterator[str]:
+def served(tmp_path: Path) -> Iterator[str]:
     """A web server on loopback that serves the folder."""
     handler = functools.partial(_Quiet, directory=str(tmp_path))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:

@@ -16,7 +16,7 @@ import numcodecs
 import numpy as np
 import pytest
 import zarr
-from makers import spot_field, write_plate
+from planted_campaign import spot_field, write_plate
 from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
 
 from pcim.core.plate_source import Source

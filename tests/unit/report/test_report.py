@@ -15,7 +15,7 @@ from urllib.parse import unquote
 import numpy as np
 import pandas as pd
 import pytest
-from reported import HOSTILE, Made, make_campaign, write_mean_maps, write_report
+from finished_campaign import HOSTILE, Made, make_campaign, write_mean_maps, write_report
 
 from pcim.campaign.layout import CLASSIFIER_CHARTS, PLATE_CHARTS, REPORT_TABLES
 from pcim.core.identity import KEY_COLUMNS

@@ -12,9 +12,9 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from makers import write_model
+from finished_campaign import HOSTILE, Made, make_campaign, write_report
+from planted_campaign import write_model
 from pydantic import ValidationError
-from reported import HOSTILE, Made, make_campaign, write_report
 
 from pcim.classifiers.contract import load_contract
 from pcim.config.config import Config, Person

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from lent import lent_python
+from borrowed_environment import lent_python
 
 ROOT = Path(__file__).parents[3]
 DOCKERFILE = (ROOT / "containers/Dockerfile").read_text()

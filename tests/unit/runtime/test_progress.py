@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from runs import hear_interrupts
+from workflow_runs import hear_interrupts
 
 from pcim.runtime import progress as module
 from pcim.runtime.job_log import JobStopped, log_to

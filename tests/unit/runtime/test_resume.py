@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from chunk import CALLED, METHODS, SCORED, SETTINGS, Chunk, files_of
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from chunk_jobs import CALLED, METHODS, SCORED, SETTINGS, Chunk, files_of
 from pyarrow import parquet
 
 from pcim.attribution import optimiser

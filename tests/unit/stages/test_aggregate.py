@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from finished_campaign import CLASSES, METHODS, SIZE, make_campaign
 from hypothesis import given
 from hypothesis import strategies as st
-from reported import CLASSES, METHODS, SIZE, make_campaign
 from zarr.storage import ZipStore
 
 from pcim.config.classifier import Region
@@ -24,7 +24,7 @@ from pcim.stages.aggregate.shares import group_shares, region_shares
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from reported import Made
+    from finished_campaign import Made
 
 MAPS = np.array([[[1, 0], [2, 1]], [[3, 1], [0, 0]]], np.float32)  # (channel, y, x)
 REGIONS = {"left": np.array([[True, False], [True, False]]), "right": np.array([[False, True], [False, True]])}

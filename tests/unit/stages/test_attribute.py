@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from chunk import files_of
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from makers import SIZE, spot_field, write_model, write_plate
+from chunk_jobs import files_of
+from planted_campaign import SIZE, spot_field, write_model, write_plate
 
 from pcim import PCIM
 from pcim.attribution import explain as dispatch
@@ -52,7 +52,7 @@ def world(tmp_path: Path) -> dict[str, Any]:
     rng = np.random.default_rng(2)
     fields = {("A", str(c), "0"): spot_field(rng, (70, 96), (20, 30) if c == 2 else None) for c in (1, 2)}
     plate = write_plate(tmp_path / "p.zarr", fields)
-    classifier = load_classifier(write_model(tmp_path / "model"), ["makers"], pick_device(0))
+    classifier = load_classifier(write_model(tmp_path / "model"), ["planted_campaign"], pick_device(0))
     rows, source = [], Source(str(plate))
     for row, column, field in fields:
         key = {"plate": "p", "row": row, "column": column, "well": f"A0{column}", "field": field}
@@ -63,7 +63,7 @@ def world(tmp_path: Path) -> dict[str, Any]:
     readings = read_views(source, views, classifier.contract.input, 1, FieldRecords.of(table))
     calls = classify_views(classifier, views, readings, 4)
     wells = ["A01", "A02"]
-    chunk = ChunkJob(source, wells, classifier, ["makers"], [], 0.0, gpus=0, workers=1, revision=1)
+    chunk = ChunkJob(source, wells, classifier, ["planted_campaign"], [], 0.0, gpus=0, workers=1, revision=1)
     job = AttributeJob(chunk, "pcim", SETTINGS, AttributionPlate(tmp_path / "maps.zarr"))
     return {
         "job": job,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import finished_campaign as reported
 import numpy as np
 import pandas as pd
 import pytest
-import reported
 
 from pcim.core.identity import ViewKey
 from pcim.report.analysis import findings

@@ -10,15 +10,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-import exports
 import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+import vendor_exports
 import zarr
-from exports import image
 from ome_zarr_models import v05
 from PIL import Image
+from vendor_exports import image
 
 from pcim.core.plate_source import Source
 from pcim.plates import ngff
@@ -58,14 +58,14 @@ EXPECTED = {
 @pytest.mark.parametrize("kind", FORMATS[1:])
 def test_every_plane_of_an_export_comes_out_where_it_belongs(tmp_path: Path, kind: str) -> None:
     choices, channels, field, expected, grid, size = EXPECTED[kind]
-    root = getattr(exports, kind)(tmp_path / "export [1] #ü")
+    root = getattr(vendor_exports, kind)(tmp_path / "export [1] #ü")
     before = tree(root)
     source = Source(str(root), format=kind, **choices)
     survey = survey_plate(source)
     table = convert(source, tmp_path)
     assert set(table["status"]) == {"ok"}
     assert list(survey.channels) == channels
-    assert (survey.shape, survey.dtype) == (exports.SHAPE, "uint16")
+    assert (survey.shape, survey.dtype) == (vendor_exports.SHAPE, "uint16")
     np.testing.assert_allclose(read(tmp_path, field), np.stack([expected(c) for c in range(len(channels))]))
     plate = Source(str(tmp_path / "plate.zarr"))
     layout = ngff.read_plate(plate.place)
@@ -82,19 +82,19 @@ def test_every_plane_of_an_export_comes_out_where_it_belongs(tmp_path: Path, kin
 
 @pytest.mark.parametrize(("z", "expected"), [("max", np.max), ("mean", lambda p, axis: np.rint(np.mean(p, axis)))])
 def test_depths_are_projected_as_declared(tmp_path: Path, z: str, expected: Any) -> None:
-    convert(Source(str(exports.cellvoyager(tmp_path / "x")), format="cellvoyager", z=z), tmp_path)
+    convert(Source(str(vendor_exports.cellvoyager(tmp_path / "x")), format="cellvoyager", z=z), tmp_path)
     stack = np.stack([image(8, 2, 1, depth) for depth in (1, 2, 3, 4)])
     np.testing.assert_array_equal(read(tmp_path, "D/8/2")[0], expected(stack, axis=0))
 
 
 def test_a_stack_without_a_declared_depth_is_refused_before_any_work(tmp_path: Path) -> None:
-    source = Source(str(exports.cellvoyager(tmp_path / "x")), format="cellvoyager")
+    source = Source(str(vendor_exports.cellvoyager(tmp_path / "x")), format="cellvoyager")
     with pytest.raises(ngff.NgffError, match=r"4 depths .* name one, max or mean in the column 'z'"):
         survey_plate(source)
 
 
 def test_harmony_6_keeps_names_in_its_maps(tmp_path: Path) -> None:
-    export = read_export(Source(str(exports.operetta(tmp_path / "x", version=6)), format="operetta"))
+    export = read_export(Source(str(vendor_exports.operetta(tmp_path / "x", version=6)), format="operetta"))
     assert export.channels == ["Alexa 488", "HOECHST 33342"]
     assert export.pixel_size_um == (0.5, 0.65)
 
@@ -111,17 +111,17 @@ def test_an_image_without_its_pixel_size_is_passed_over_for_the_next(tmp_path: P
 
 
 def test_channels_of_the_table_of_plates_name_an_exports(tmp_path: Path) -> None:
-    root = str(exports.cellvoyager(tmp_path / "x"))
+    root = str(vendor_exports.cellvoyager(tmp_path / "x"))
     assert read_export(Source(root, format="cellvoyager", channels=("DNA", "GFP"))).channels == ["DNA", "GFP"]
     with pytest.raises(ngff.NgffError, match=r"channels \['DNA'\] for the 2 channels \['C01', 'C02'\]"):
         read_export(Source(root, format="cellvoyager", channels=("DNA",)))
 
 
 def test_broken_files_are_rows_with_a_reason_and_the_plate_goes_on(tmp_path: Path) -> None:
-    root = exports.imagexpress(tmp_path / "x")
+    root = vendor_exports.imagexpress(tmp_path / "x")
     folder = root / "TimePoint_1/ZStep_0"
     (folder / "9987_B02_s1_w1.TIF").write_bytes(b"")
-    exports.write(folder / "9987_B02_s2_w2.TIF", image(1)[:6])
+    vendor_exports.write(folder / "9987_B02_s2_w2.TIF", image(1)[:6])
     whole = (folder / "9987_B03_s1_w3.TIF").read_bytes()
     (folder / "9987_B03_s1_w3.TIF").write_bytes(whole[: len(whole) // 2])
     source = Source(str(root), format="imagexpress")
@@ -134,7 +134,7 @@ def test_broken_files_are_rows_with_a_reason_and_the_plate_goes_on(tmp_path: Pat
 
 
 def test_a_plane_that_is_missing_in_one_field_is_that_fields_fault(tmp_path: Path) -> None:
-    root = exports.imagexpress(tmp_path / "x")
+    root = vendor_exports.imagexpress(tmp_path / "x")
     for depth in (0, 1, 2):
         (root / f"TimePoint_1/ZStep_{depth}/9987_B02_s1_w3.TIF").unlink()
     reasons = convert(Source(str(root), format="imagexpress"), tmp_path)["reason"].to_dict()
@@ -143,7 +143,7 @@ def test_a_plane_that_is_missing_in_one_field_is_that_fields_fault(tmp_path: Pat
 
 
 def test_a_second_run_writes_nothing_and_a_changed_file_its_field_alone(tmp_path: Path) -> None:
-    root = exports.imagexpress(tmp_path / "x")
+    root = vendor_exports.imagexpress(tmp_path / "x")
     source = Source(str(root), format="imagexpress")
     convert(source, tmp_path)
     first = tree(tmp_path / "plate.zarr/B")
@@ -151,7 +151,7 @@ def test_a_second_run_writes_nothing_and_a_changed_file_its_field_alone(tmp_path
     assert {k: v for k, v in tree(tmp_path / "plate.zarr/B").items() if k.count("/") > 2} == {
         k: v for k, v in first.items() if k.count("/") > 2
     }
-    exports.write(root / "TimePoint_1/ZStep_0/9987_B03_s2_w1.TIF", image(7))
+    vendor_exports.write(root / "TimePoint_1/ZStep_0/9987_B03_s2_w1.TIF", image(7))
     convert(source, tmp_path)
     again = tree(tmp_path / "plate.zarr/B")
     changed = {name.split("/")[:2][0] + "/" + name.split("/")[1] for name in again if again[name][1] != first[name][1]}
@@ -162,7 +162,7 @@ def test_a_second_run_writes_nothing_and_a_changed_file_its_field_alone(tmp_path
 def test_files_of_failed_fields_that_were_mended_are_told_and_no_others(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """`failed_files` is the job's param: it changes when, and only when, a failed field's file does."""
     caplog.set_level("INFO", logger="pcim")
-    root = exports.imagexpress(tmp_path / "x")
+    root = vendor_exports.imagexpress(tmp_path / "x")
     table, source = tmp_path / "conversion.parquet", Source(str(root), format="imagexpress")
     file = root / "TimePoint_1/ZStep_0/9987_B02_s1_w1.TIF"
     whole = file.read_bytes()
@@ -188,7 +188,7 @@ def test_files_of_failed_fields_that_were_mended_are_told_and_no_others(tmp_path
 
 @pytest.mark.parametrize("kind", ["operetta", "cellvoyager"])
 def test_a_bomb_in_an_index_is_refused(tmp_path: Path, kind: str) -> None:
-    root = getattr(exports, kind)(tmp_path / "x")
+    root = getattr(vendor_exports, kind)(tmp_path / "x")
     index = next(path for path in root.rglob("*") if path.suffix in {".xml", ".mlf"})
     entities = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10 if n else "lol"}">' for n in range(10))
     index.write_text(f'<?xml version="1.0"?><!DOCTYPE x [{entities}]><Images><Image>&l9;</Image></Images>')
@@ -197,7 +197,7 @@ def test_a_bomb_in_an_index_is_refused(tmp_path: Path, kind: str) -> None:
 
 
 def test_an_index_that_names_files_outside_the_export_is_refused(tmp_path: Path) -> None:
-    root = exports.operetta(tmp_path / "x")
+    root = vendor_exports.operetta(tmp_path / "x")
     index = root / "Images/Index.idx.xml"
     index.write_text(index.read_text("utf-8-sig").replace("r02c03f01p01", "../../../r02c03f01p01"))
     with pytest.raises(ngff.NgffError, match="lies outside the export"):
@@ -223,7 +223,7 @@ def test_columns_of_tiles_that_mean_others_are_refused_by_their_right_names(tmp_
 
 
 def test_attributes_of_wells_stand_in_tiles_as_its_standard_allows(tmp_path: Path) -> None:
-    exports.tiles(tmp_path)
+    vendor_exports.tiles(tmp_path)
     table = tmp_path / "tiles.csv"
     table.write_text(table.read_text("utf-8-sig").replace("_z\n", "_z,drug,time,channel\n").replace("0,3\n", "0,3,DMSO,24,1\n"))
     assert read_export(Source(str(tmp_path), format="tiles", z="0")).own_labels == ["DNA", "GFP"]
@@ -231,7 +231,7 @@ def test_attributes_of_wells_stand_in_tiles_as_its_standard_allows(tmp_path: Pat
 
 def test_two_files_of_one_plane_are_no_depths(tmp_path: Path) -> None:
     for name in ("a.tif", "b.tif"):
-        exports.write(tmp_path / name, image(1))
+        vendor_exports.write(tmp_path / name, image(1))
     (tmp_path / "tiles.csv").write_text("file_path,row,column\na.tif,A,1\nb.tif,A,1\n")
     with pytest.raises(ngff.NgffError, match=r"channel 'C00' has two images of one plane: a\.tif, b\.tif"):
         survey_plate(Source(str(tmp_path), format="tiles"))
@@ -259,7 +259,7 @@ convert_plate(plate="p", source=Source(sys.argv[1], format="imagexpress"), store
 
 
 def test_a_disk_that_is_full_ends_the_job_and_leaves_no_half_field(tmp_path: Path) -> None:
-    root = exports.imagexpress(tmp_path / "x")
+    root = vendor_exports.imagexpress(tmp_path / "x")
     command = [sys.executable, "-c", textwrap.dedent(FULL), str(root), str(tmp_path)]
     ended = subprocess.run([*command, "700"], capture_output=True, text=True, check=False)
     assert ended.returncode != 0
@@ -272,7 +272,7 @@ def test_a_disk_that_is_full_ends_the_job_and_leaves_no_half_field(tmp_path: Pat
 
 def test_pages_are_read_from_png_files_too(tmp_path: Path) -> None:
     Image.fromarray(image(3)).save(tmp_path / "x.png")
-    assert page_looks(tmp_path / "x.png", 0) == (exports.SHAPE, "uint16")
+    assert page_looks(tmp_path / "x.png", 0) == (vendor_exports.SHAPE, "uint16")
     np.testing.assert_array_equal(read_page(tmp_path / "x.png", 0), image(3))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from makers import SIZE, spot_field, write_model
+from planted_campaign import SIZE, spot_field, write_model
 
 from pcim.classifiers.classifier import Classifier, load_classifier, pick_device
 from pcim.composites.region_swap import Scene
@@ -26,7 +26,7 @@ SETTINGS = EvaluateSettings(steps=8, batch_size=4, partners=2)
 
 @pytest.fixture(scope="module")
 def classifier(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
-    return load_classifier(write_model(tmp_path_factory.mktemp("model")), ["makers"], pick_device(0))
+    return load_classifier(write_model(tmp_path_factory.mktemp("model")), ["planted_campaign"], pick_device(0))
 
 
 def planted(number: int, spot: tuple[int, int] | None) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from makers import CHANNELS, write_plate
+from planted_campaign import CHANNELS, write_plate
 
 from pcim.classifiers.contract import InputContract, Percentiles
 from pcim.core.identity import ViewKey

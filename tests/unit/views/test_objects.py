@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from makers import CHANNELS, SIZE, spot_field, write_model, write_plate
+from planted_campaign import CHANNELS, SIZE, spot_field, write_model, write_plate
 
 from pcim.classifiers.classifier import load_classifier, pick_device
 from pcim.classifiers.contract import InputContract
@@ -107,7 +107,7 @@ def test_a_table_of_places_with_a_fault_is_refused_with_its_line(tmp_path: Path,
 def test_each_object_is_a_view_inside_its_field_and_its_map_is_its_own(world: dict[str, Any]) -> None:
     found(world, label="cells")
     folder, plate, table = world["folder"], world["plate"], world["fields"]
-    classifier = load_classifier(write_model(folder / "model", input=CONTRACT), ["makers"], pick_device(0))
+    classifier = load_classifier(write_model(folder / "model", input=CONTRACT), ["planted_campaign"], pick_device(0))
     objects = read_objects([str(folder / "objects.parquet")])
     contract = InputContract(**CONTRACT)
     views = views_of_wells(table, ["A01", "A02"], contract, [], objects)
@@ -118,7 +118,7 @@ def test_each_object_is_a_view_inside_its_field_and_its_map_is_its_own(world: di
     calls = classify_views(classifier, views, read_views(plate, views, contract, 1, known), 4)
     assert calls["call"].tolist() == ["spot", "plain", "plain"]
     settings = AttributeSettings(batch_size=4, pcim=PcimSettings(steps=5), levels=1)
-    chunk = ChunkJob(plate, ["A01", "A02"], classifier, ["makers"], [], 0.0, gpus=0, workers=1, revision=1)
+    chunk = ChunkJob(plate, ["A01", "A02"], classifier, ["planted_campaign"], [], 0.0, gpus=0, workers=1, revision=1)
     job = AttributeJob(chunk, "pcim", settings, AttributionPlate(folder / "maps.zarr"))
     ledger = folder / "ledger.parquet"
     rows = explain(job, views, table, calls, Journal(ledger), Spool(ledger), known)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from makers import CHANNELS, SIZE, spot_field, write_model, write_plate
+from planted_campaign import CHANNELS, SIZE, spot_field, write_model, write_plate
 
 from pcim.classifiers.classifier import load_classifier, pick_device
 from pcim.classifiers.contract import InputContract
@@ -103,7 +103,7 @@ def world(folder: Path, changes: dict[str, Any]) -> dict[str, Any]:
     pixels = spot_field(np.random.default_rng(2), (144, 192), (100, 60))
     plate = Source(str(write_plate(folder / "p.zarr", {("A", "1", "0"): pixels})))
     classifier = load_classifier(
-        write_model(folder / "model", input=contract(**changes).model_dump(mode="json")), ["makers"], pick_device(0)
+        write_model(folder / "model", input=contract(**changes).model_dump(mode="json")), ["planted_campaign"], pick_device(0)
     )
     key = {"plate": "p", "row": "A", "column": "1", "well": "A01", "field": "0", "path": "A/1/0"}
     table = pd.DataFrame([key | inspect_field(plate, "A/1/0", IngestSettings(empty_contrast=0)).columns])
@@ -111,7 +111,7 @@ def world(folder: Path, changes: dict[str, Any]) -> dict[str, Any]:
     readings = read_views(plate, views, classifier.contract.input, 1, FieldRecords.of(table))
     calls = classify_views(classifier, views, readings, 4)
     settings = AttributeSettings(batch_size=4, pcim=PcimSettings(steps=5), levels=1)
-    chunk = ChunkJob(plate, ["A01"], classifier, ["makers"], [], 0.0, gpus=0, workers=1, revision=1)
+    chunk = ChunkJob(plate, ["A01"], classifier, ["planted_campaign"], [], 0.0, gpus=0, workers=1, revision=1)
     job = AttributeJob(chunk, "pcim", settings, AttributionPlate(folder / "maps.zarr"))
     return {"job": job, "views": views, "fields": table, "calls": calls}
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from makers import write_campaign
+from planted_campaign import write_campaign
 from typer.testing import CliRunner
 
 from pcim.cli.main import app

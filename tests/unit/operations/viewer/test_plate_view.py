@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runs import hear_interrupts
-from shown import make_results
 from typer.testing import CliRunner
+from viewer_results import make_results
+from workflow_runs import hear_interrupts
 
 from pcim.cli.commands.view import plates
 from pcim.cli.main import app

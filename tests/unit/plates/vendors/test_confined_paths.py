@@ -12,12 +12,12 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-import exports
 import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-from makers import spot_field, write_plate
+import vendor_exports
+from planted_campaign import spot_field, write_plate
 
 from pcim.campaign.input_tables import read_plates
 from pcim.config.base import is_name
@@ -39,7 +39,7 @@ CLIMBING = ["../../../out", "..", "a/b", "/out", "\\\\host\\x", ".hidden", "x\0y
 
 @pytest.mark.parametrize("name", CLIMBING)
 def test_a_field_of_an_export_is_a_plain_name_and_nothing_is_written_beside_the_plate(tmp_path: Path, name: str) -> None:
-    root = exports.tiles(tmp_path / "in")
+    root = vendor_exports.tiles(tmp_path / "in")
     table = root / "tiles.csv"
     table.write_text(table.read_text(encoding="utf-8-sig").replace(",x,", f",{name},"))
     before = set(tmp_path.rglob("*"))
@@ -167,7 +167,7 @@ def test_files_have_the_rights_that_the_user_gives_and_none_is_a_program(tmp_pat
             write_table(pd.DataFrame({"a": [1]}), tmp_path / "out/t.parquet")
         spool = Spool(tmp_path / "out/t.parquet")
         spool.add("A/1/0", [])
-        root = exports.tiles(tmp_path / "in")
+        root = vendor_exports.tiles(tmp_path / "in")
         convert_plate(
             plate="p", source=Source(str(root), format="tiles", z="0"), store=tmp_path / "out/plate.zarr",
             table=str(tmp_path / "out/c.parquet"),
@@ -185,7 +185,7 @@ def test_files_have_the_rights_that_the_user_gives_and_none_is_a_program(tmp_pat
 
 
 def test_what_an_index_claims_of_a_grid_is_held_to_what_plates_have(tmp_path: Path) -> None:
-    root = exports.operetta(tmp_path / "in")
+    root = vendor_exports.operetta(tmp_path / "in")
     index = root / "Images/Index.idx.xml"
     index.write_text(
         index.read_text(encoding="utf-8-sig").replace("<PlateColumns>24", "<PlateColumns>2000000000"),

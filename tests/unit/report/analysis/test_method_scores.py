@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import finished_campaign as reported
 import numpy as np
 import pandas as pd
 import pytest
-import reported
 
 from pcim.report.analysis.method_scores import MethodScores, curve_table, method_table
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
+import finished_campaign as reported
 import numpy as np
 import pandas as pd
 import pytest
-import reported
 
 from pcim.config.report import DoubtSettings
 from pcim.config.stages import QualityVerdict

@@ -6,10 +6,10 @@ import json
 import re
 from typing import Any
 
+import finished_campaign as reported
 import numpy as np
 import pandas as pd
 import pytest
-import reported
 import vl_convert
 
 from pcim.report.analysis import findings

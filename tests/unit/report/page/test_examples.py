@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 
+import finished_campaign as reported
 import numpy as np
 import pandas as pd
-import reported
 from PIL import Image
 
 from pcim.plates.rendering import composite, map_png, outlines_png, overlay_png, scale_of

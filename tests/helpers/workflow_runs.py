@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from makers import write_campaign
+from planted_campaign import write_campaign
 
-REPOSITORY = Path(__file__).parents[1]
-TESTS = REPOSITORY / "tests"
+REPOSITORY = Path(__file__).parents[2]
+HELPERS = REPOSITORY / "tests/helpers"
 
 
 def hear_interrupts() -> None:
@@ -38,7 +38,7 @@ class Run:
 
     @property
     def environment(self) -> dict[str, str]:
-        python_path = os.pathsep.join([str(REPOSITORY / "src"), str(TESTS)])
+        python_path = os.pathsep.join([str(REPOSITORY / "src"), str(HELPERS)])
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         return os.environ | {"PYTHONPATH": python_path, "PATH": path}
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from makers import spot_field, write_model, write_plate
+from planted_campaign import spot_field, write_model, write_plate
 
 from pcim.config.classifier import Region
 from pcim.config.methods import PcimSettings
@@ -59,7 +59,7 @@ class Chunk:
     def job(self) -> ChunkJob:
         wells = list(pd.read_parquet(self.fields)["well"])
         model = self.inputs / "model/model.yaml"
-        return ChunkJob(Source(str(self.inputs / "p.zarr")), wells, model, ["makers"], [], 0.0, gpus=0, workers=1, revision=1)
+        return ChunkJob(Source(str(self.inputs / "p.zarr")), wells, model, ["planted_campaign"], [], 0.0, gpus=0, workers=1, revision=1)
 
     def table(self, stage: str) -> Path:
         return self.results / stage / "A01-A02.parquet"

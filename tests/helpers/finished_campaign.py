@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import xarray as xr
-from makers import write_model, write_plate
+from planted_campaign import write_model, write_plate
 from zarr.storage import ZipStore
 
 from pcim.config.config import Config

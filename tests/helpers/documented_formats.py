@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import xarray as xr
 from zarr.storage import ZipStore
 
-FORMATS = (Path(__file__).parents[1] / "docs/formats.md").read_text(encoding="utf-8")
+FORMATS = (Path(__file__).parents[2] / "docs/formats.md").read_text(encoding="utf-8")
 SECTIONS = {part.split("\n", 1)[0].strip("# "): part for part in re.split(r"\n(?=#{2,3} )", FORMATS)}
 OURS_ELSEWHERE = {"ome"}
 """What another specification describes."""

@@ -1,6 +1,6 @@
 """The licences of all that PCIM runs on, read from what is installed: writes LICENSES-THIRD-PARTY.md.
 
-python tests/licences.py [--check]
+python tests/helpers/licences.py [--check]
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 from importlib.metadata import distribution
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 FILE = ROOT / "LICENSES-THIRD-PARTY.md"
 
 SPDX = {
@@ -58,8 +58,8 @@ def text() -> str:
     lines = [
         "# Licences of what PCIM runs on", "",
         "PCIM itself is BSD-3-Clause and distributes none of these: pip or conda install them from their makers. Made from",
-        "`requirements/run.txt` and the packages' own metadata by `python tests/licences.py`; a test compares, and refuses a licence",
-        "that is neither permissive (MPL-2.0 counted: it binds changes of its own files) nor reasoned for here.", "",
+        "`requirements/run.txt` and the packages' own metadata by `python tests/helpers/licences.py`; a test compares, and refuses a",
+        "licence that is neither permissive (MPL-2.0 counted: it binds changes of its own files) nor reasoned for here.", "",
         "Tests and benchmarks need more (`requirements/dev.txt`), of which PyQt6 (under napari, to open plates as people do) and Quantus",
         "(to compare metrics with) are GPL or LGPL: tools of development, imported by no module of the package, part of nothing that is",
         "distributed.", "",
@@ -72,5 +72,5 @@ def text() -> str:
 
 if __name__ == "__main__":
     if "--check" in sys.argv:
-        sys.exit(f"{FILE} is not what `python tests/licences.py` writes" if FILE.read_text(encoding="utf-8") != text() else 0)
+        sys.exit(f"{FILE} is not what `python tests/helpers/licences.py` writes" if FILE.read_text(encoding="utf-8") != text() else 0)
     FILE.write_text(text(), encoding="utf-8")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 import yaml
-from makers import SIZE, write_model
+from planted_campaign import SIZE, write_model
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -91,7 +91,7 @@ def write_own(folder: Path, form: str, file: str, **changes: Any) -> Path:
     """Write the model.yaml of the weights in `file`, which lies in `folder` already, and a test input; return it."""
     path = write_model(folder)
     told = yaml.safe_load(path.read_text()) | {"format": form, "weights": file, "sha256": digest_of(folder / file)}
-    told |= {"architecture": "ownmodels:brightness", "arguments": {}}
+    told |= {"architecture": "model_forms:brightness", "arguments": {}}
     if form != "state_dict":
         del told["architecture"], told["arguments"]
     if form == "onnx":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from makers import write_plate
+from planted_campaign import write_plate
 
 from pcim.campaign.job_list import JobList
 from pcim.campaign.plan_file import PlatePlan

@@ -67,7 +67,7 @@ def write_model(folder: Path, **changes: Any) -> Path:
     save_file(spot_weights(), folder / "weights.safetensors", metadata=heavy)
     contract = {
         "name": "spots",
-        "architecture": "makers:spot_detector",
+        "architecture": "planted_campaign:spot_detector",
         "arguments": {"channels": 2},
         "weights": "weights.safetensors",
         "sha256": hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest(),
@@ -250,7 +250,7 @@ def write_campaign(
                 "regions": {"spots": {"label": "spots"}},
             }
         },
-        "classify": {"trusted_packages": ["pcim", "makers"], "batch_size": 4},
+        "classify": {"trusted_packages": ["pcim", "planted_campaign"], "batch_size": 4},
         "attribute": {"methods": ["pcim", "random", "edge"], "batch_size": 4, "pcim": {"steps": 30}, "levels": 2},
         "evaluate": {"steps": 6, "batch_size": 8},
         "report": {"draws": 500, "panels": 2},

@@ -9,7 +9,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-DATA = Path(__file__).parent / "data" / "exports"
+DATA = Path(__file__).parents[1] / "data" / "exports"
 SHAPE = (12, 17)
 
 
