@@ -55,7 +55,7 @@ onstart:
     except RuntimeError as busy:
         sys.exit(f"pcim: {busy}")
     campaign.write_plans()
-    JobList.of(campaign, command).write(
+    JobList.from_campaign(campaign, command).write(
         campaign_record(campaign, given or ["config/config.yaml"])
     )
 
@@ -86,7 +86,7 @@ rule all:
     input:
         # All tables, not the report alone: while that is there, Snakemake misses none of what it is made of, and a rerun that failed
         # (its table is deleted then) would find nothing to do.
-        lambda wildcards: JobList.of(campaign, command).tables(),
+        lambda wildcards: JobList.from_campaign(campaign, command).tables(),
 
 
 include: "workflow/rules/ingest.smk"

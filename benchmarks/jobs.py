@@ -88,7 +88,7 @@ def direct(numbers: list[int], threads: int) -> None:
             resources={}, threads=1,
         )  # fmt: skip
         attribute_chunk(
-            ChunkJob.of(told),
+            ChunkJob.from_rule(told),
             fields=str(RESULTS / "ingest" / plate / "fields.parquet"),
             calls=str(RESULTS / "classify" / model / plate / f"{chunk}.parquet"),
             method=method,

@@ -146,7 +146,7 @@ def _survey(form: str, data: bytes) -> None:
     for path, names in found.wells.values():
         assert not {"..", ""} & {*path.split("/"), *names}
         assert not any("/" in name for name in names)
-    json.dumps(found.plain(), ensure_ascii=False).encode()
+    json.dumps(found.to_dict(), ensure_ascii=False).encode()
     assert all(length > 0 for length in found.shape)
 
 

@@ -75,5 +75,5 @@ def text_of_test(name: str) -> str:
     if function and function not in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}:
         raise LookupError(f"{name}: no test {function} in {path}")
     named = [node.module for node in tree.body if isinstance(node, ast.ImportFrom) and node.module]
-    beside = [ROOT / "tests/helpers" / f"{module.replace('.', '/')}.py" for module in named]
+    beside = [ROOT / folder / f"{module.replace('.', '/')}.py" for folder in ("tests", "tests/helpers") for module in named]
     return "\n".join(one.read_text(encoding="utf-8") for one in [file, *beside] if one.is_file())

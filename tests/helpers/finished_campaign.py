@@ -219,7 +219,7 @@ def make_campaign(folder: Path) -> Made:
         "workflow": str(root / "workflow"),
         "crate": str(root / "ro-crate-metadata.json"),
         "config": config_of(folder, model),
-        "stores": {"p1": Source(str(store)).plain()},
+        "stores": {"p1": Source(str(store)).to_dict()},
         "command": "snakemake --configfile made.yaml",
         "revisions": {"report": 1},
         "software": {"pcim": "0.0"},
@@ -233,7 +233,7 @@ def write_report(arguments: Mapping[str, Any]) -> None:
     outputs = {one.name: arguments[one.name] for one in fields(ReportOutputs)}
     run = CampaignRun(arguments["command"], arguments["revisions"], arguments["software"])
     config = Config.model_validate(arguments["config"])
-    report_campaign(ReportInputs(**inputs, run=run), ReportOutputs.of(**outputs), config)
+    report_campaign(ReportInputs(**inputs, run=run), ReportOutputs.from_texts(**outputs), config)
 
 
 def config_of(folder: Path, model: Path) -> dict[str, Any]:

@@ -120,5 +120,5 @@ def test_a_chunk_is_as_large_as_its_selection_is_small(per_well: int, targets: l
     contract = Contract.model_validate(CONTRACT)
     seen, plate = survey(WELLS, 9), entry(WELLS)
     size, _ = ChunkSizes(settings, {"m0": contract}, lambda: {"m0": 20.0}).of(plate, seen, WELLS, 0)
-    maps, _ = Workload.of(settings, "m0", contract).maps(plate, seen, WELLS[:size])
+    maps, _ = Workload.from_config(settings, "m0", contract).maps(plate, seen, WELLS[:size])
     assert maps * 20 <= 30 * 60 + len(targets) * 20

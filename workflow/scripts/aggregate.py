@@ -16,7 +16,7 @@ with log_to(snakemake.log[0]), sole_writer(snakemake.output[0]):
     aggregate_plate(
         **snakemake.input,
         **snakemake.output,
-        store=Source.of(snakemake.params.store),
+        store=Source.from_dict(snakemake.params.store),
         methods=snakemake.params.methods,
         regions=regions_of(snakemake.params.regions),
         objects=snakemake.params.objects,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 with log_to(snakemake.log[0]), sole_writer(snakemake.output[0]), telling(snakemake):
     attribute_chunk(
-        ChunkJob.of(snakemake),
+        ChunkJob.from_rule(snakemake),
         fields=snakemake.input.fields,
         calls=snakemake.input.calls,
         method=snakemake.wildcards.method,

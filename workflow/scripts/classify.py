@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 with log_to(snakemake.log[0]), sole_writer(snakemake.output[0]), telling(snakemake):
     classify_chunk(
-        ChunkJob.of(snakemake),
+        ChunkJob.from_rule(snakemake),
         fields=snakemake.input.fields,
         table=snakemake.output.calls,
         settings=ClassifySettings.model_validate(snakemake.params.settings),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 with log_to(snakemake.log[0]), sole_writer(snakemake.output[0]):
     convert_plate(
         plate=snakemake.wildcards.plate,
-        source=Source.of(snakemake.params.source),
+        source=Source.from_dict(snakemake.params.source),
         store=Path(snakemake.params.store),
         table=snakemake.output.table,
         levels=snakemake.params.levels,

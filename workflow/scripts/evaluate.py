@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 with log_to(snakemake.log[0]), sole_writer(snakemake.output[0]), telling(snakemake):
     evaluate_chunk(
-        ChunkJob.of(snakemake),
+        ChunkJob.from_rule(snakemake),
         fields=snakemake.input.fields,
         ledgers=snakemake.input.ledgers,
         **snakemake.output,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 with log_to(snakemake.log[0]), sole_writer(snakemake.output[0]):
     ingest_plate(
         plate=snakemake.wildcards.plate,
-        store=Source.of(snakemake.params.store),
+        store=Source.from_dict(snakemake.params.store),
         platemap=Path(snakemake.input.platemap),
         conversion=snakemake.input.conversion,
         table=snakemake.output.fields,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 with log_to(snakemake.log[0]), sole_writer(snakemake.output[0]):
     measure_intensities(
         fields=snakemake.input.fields,
-        store=Source.of(snakemake.params.store),
+        store=Source.from_dict(snakemake.params.store),
         channels=snakemake.params.contract["channels"],
         percentiles=Percentiles.model_validate(snakemake.params.contract["percentiles"]),
         table=snakemake.output.table,

@@ -27,7 +27,7 @@ with log_to(snakemake.log[0]), sole_writer(snakemake.output[0]), telling(snakema
         regions=regions_of(snakemake.params.regions),
         settings=EvaluateSettings.model_validate(snakemake.params.settings),
         gpus=gpus_of(snakemake.resources),
-        stores={plate: Source.of(told) for plate, told in snakemake.params.stores.items()},
+        stores={plate: Source.from_dict(told) for plate, told in snakemake.params.stores.items()},
         **{name: snakemake.params[name] for name in ("objects", "halo_px", "maps", "trusted_packages", "revision")},
     )
 leave()

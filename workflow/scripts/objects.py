@@ -15,7 +15,7 @@ with log_to(snakemake.log[0]), sole_writer(snakemake.output[0]):
     find_objects(
         plate=snakemake.wildcards.plate,
         fields=snakemake.input.fields,
-        store=Source.of(snakemake.params.store),
+        store=Source.from_dict(snakemake.params.store),
         crops=Crops.model_validate(snakemake.params.crops),
         table=snakemake.output.table,
         workers=snakemake.threads,

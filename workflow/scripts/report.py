@@ -19,6 +19,6 @@ with log_to(snakemake.log[0]), sole_writer(snakemake.output[0]):
             stores=snakemake.params.stores,
             run=CampaignRun(snakemake.params.command, snakemake.params.revisions, software()),
         ),
-        ReportOutputs.of(**snakemake.output),
+        ReportOutputs.from_texts(**snakemake.output),
         Config.model_validate(snakemake.params.config),
     )

@@ -189,7 +189,7 @@ class _SelectedFields:
             find_objects(**common, plate=plate.name, crops=crops, table=objects[0])
         table = table[table["path"].isin(paths)].reset_index(drop=True)
         views = views_of_wells(table, list(table["well"]), contract, accept, read_objects(objects))
-        return cls(table, views, FieldRecords.of(table, intensities))
+        return cls(table, views, FieldRecords.from_tables(table, intensities))
 
 
 def _fields_table(plate: Plate, paths: set[str]) -> pd.DataFrame:
@@ -244,13 +244,13 @@ def _read(plate: Plate, classifier: Classifier, seen: _SelectedFields, ledger: p
     found: list[NDArray[Any]] = []
     for row in rows:
         path = paths[tuple(row[name] for name in FIELD_COLUMNS)]
-        found.append(maps.read_views(path, {row["view"]: Box.of(row)}, layer=row["layer"])[row["view"]])
-    wanted = {str(ViewKey.of(row)) for row in rows}
+        found.append(maps.read_views(path, {row["view"]: Box.from_row(row)}, layer=row["layer"])[row["view"]])
+    wanted = {str(ViewKey.from_row(row)) for row in rows}
     asked = [view for view in seen.views if str(view.key) in wanted]
     pixels = {str(view.key): read for view, read in read_views(plate.source, asked, contract, 1, seen.known)}
     if lost := [read for read in pixels.values() if isinstance(read, str)]:
         raise ngff.NgffError(f"{plate.source.address} changed while it was explained: {lost[0]}")
-    shown: list[Any] = [pixels[str(ViewKey.of(row))] for row in rows]
+    shown: list[Any] = [pixels[str(ViewKey.from_row(row))] for row in rows]
     images = classifier.normalise(shown) if rows else torch.empty(shape)
     channel_maps = torch.from_numpy(np.stack(found)) if rows else torch.empty(0, 1, *contract.size)
     colours = FieldImage.open(plate.source, path).colours(contract.channels) if rows else ()

@@ -93,7 +93,7 @@ def evaluate(  # noqa: PLR0913 - a public function with defaults
     with as_a_job(fed.device), forward.frozen_state():
         targets = _targets(target, first, classifier, forward.in_batches(fed, settings.batch_size, checked=True))
         for number, named in enumerate(_names(first, images, len(fed))):
-            key = ViewKey.of(named) if "view" in named else ViewKey("", "", "", "", str(key_of(fed[number])))
+            key = ViewKey.from_row(named) if "view" in named else ViewKey("", "", "", "", str(key_of(fed[number])))
             case = Case(
                 key,
                 fed[number].cpu().numpy(),
@@ -176,4 +176,4 @@ def _mask(plate: Plate, row: Mapping[str, Any], label: str, fed: Tensor) -> NDAr
     """Read the objects of one view, of the classifier's size."""
     image = FieldImage.open(plate.source, plate.path(row["well"], row["field"]))
     inside = read_regions(image, {"objects": Region(label=label)})["objects"]
-    return fit_mask(inside[Box.of(row).slices], (fed.shape[-2], fed.shape[-1]))
+    return fit_mask(inside[Box.from_row(row).slices], (fed.shape[-2], fed.shape[-1]))

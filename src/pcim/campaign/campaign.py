@@ -55,13 +55,13 @@ class Campaign:
         inputs = CampaignInputs.read(written, faults, platemaps=look_at_plates)
         if inputs is None:
             raise CampaignError(faults)
-        campaign = cls.of(inputs, faults, look_at_plates=look_at_plates)
+        campaign = cls.from_inputs(inputs, faults, look_at_plates=look_at_plates)
         if faults:
             raise CampaignError(faults)
         return campaign
 
     @classmethod
-    def of(cls, inputs: CampaignInputs, faults: list[str], *, look_at_plates: bool = True) -> Campaign:
+    def from_inputs(cls, inputs: CampaignInputs, faults: list[str], *, look_at_plates: bool = True) -> Campaign:
         """Plan the campaign and check that its inputs agree; with faults, it is what the sound ones make."""
         config, plates = inputs.config, inputs.plates
         faults.extend(inputs.of_classifiers())
@@ -91,7 +91,7 @@ class Campaign:
 
     def workload(self, model: str) -> Workload:
         """Return what a classifier sees and what of it is explained."""
-        return Workload.of(self.config, model, self.contracts[model])
+        return Workload.from_config(self.config, model, self.contracts[model])
 
     @cached_property
     def sources(self) -> dict[str, Source]:

@@ -51,7 +51,7 @@ def finished_jobs(
         if chunk not in plans[plate].chunks:
             continue
         if of_chunk not in found:
-            expected = Workload.of(config, model, contracts[model])
+            expected = Workload.from_config(config, model, contracts[model])
             found[of_chunk], _ = expected.maps(plates[plate], plans[plate].survey, plans[plate].chunks[chunk])
         with file.open(newline="") as handle:
             seconds = sum(float(row["s"]) for row in csv.DictReader(handle, delimiter="\t"))
@@ -99,7 +99,7 @@ class ChunkSizes:
         """Return maps a well, seconds a map, and what that rests on, of the classifier whose jobs will last longest."""
         assumed, found = self.config.budget.seconds_per_view, []
         for model in self._seeing(entry):
-            maps, _ = Workload.of(self.config, model, self.contracts[model]).maps(entry, survey, wells)
+            maps, _ = Workload.from_config(self.config, model, self.contracts[model]).maps(entry, survey, wells)
             seconds = self.seconds().get(model)
             basis = "measured" if seconds else "assumed (budget.seconds_per_view)"
             rate = seconds or assumed

@@ -65,7 +65,7 @@ def _at(campaign: Campaign, rate: float | None, results: Path) -> dict[str, Cost
     root = results / campaign.name
     found = {plate: Cost(files=int(not layout.plan_file(root, plate).exists())) for plate in campaign.plates}
     found[_LAST] = Cost()
-    for job in JobList.of(campaign, command="").jobs():
+    for job in JobList.from_campaign(campaign, command="").jobs():
         if not (root / job.table).exists():
             found[job.plate or _LAST] += _of_job(campaign, job)
     return {name: replace(cost, hours=cost.maps * rate / 3600) for name, cost in found.items()}

@@ -60,7 +60,7 @@ class JobList:
     pairs: Sequence[tuple[str, str, str]]
 
     @classmethod
-    def of(cls, campaign: Campaign, command: str) -> JobList:
+    def from_campaign(cls, campaign: Campaign, command: str) -> JobList:
         """Return the jobs of a campaign; `command` starts the campaign."""
         plates = {
             name: {

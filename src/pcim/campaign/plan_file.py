@@ -38,9 +38,9 @@ class PlatePlan:
         """Write the plan, whole or not at all."""
         content = {
             "form": FORM,
-            "source": self.source.plain(),
+            "source": self.source.to_dict(),
             "basis": self.basis,
-            "survey": self.survey.plain(),
+            "survey": self.survey.to_dict(),
             "chunks": dict(self.chunks),
         }
         with whole_file(path) as hidden:
@@ -63,7 +63,9 @@ def read_plan(path: Path) -> PlatePlan | None:
         raise ngff.NgffError(f"{path}: not readable as a plan: {error}; delete it to plan the plate anew") from error
     if not isinstance(content, dict) or content.get("form") != FORM:
         raise ngff.NgffError(f"{path}: a plan of another version; delete it to plan the plate anew")
-    return PlatePlan(Source.of(content["source"]), Survey.of(content["survey"]), content["chunks"], tuple(content.get("basis", ())))
+    return PlatePlan(
+        Source.from_dict(content["source"]), Survey.from_dict(content["survey"]), content["chunks"], tuple(content.get("basis", ()))
+    )
 
 
 class Plans(Mapping[str, PlatePlan]):

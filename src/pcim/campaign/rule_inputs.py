@@ -72,7 +72,7 @@ class RuleInputs:
 
     def export(self, wildcards: Any) -> dict[str, Any]:
         """Return the plain form of a plate's own source, before any conversion."""
-        return self.campaign.plates[wildcards.plate].source.plain()
+        return self.campaign.plates[wildcards.plate].source.to_dict()
 
     def platemap(self, wildcards: Any) -> Path:
         """Return a plate's plate map."""
@@ -80,7 +80,7 @@ class RuleInputs:
 
     def store(self, wildcards: Any) -> dict[str, Any]:
         """Return the plain form of the OME-Zarr plate that jobs read (see `plate_source.Source`)."""
-        return self.campaign.sources[wildcards.plate].plain()
+        return self.campaign.sources[wildcards.plate].to_dict()
 
     def chunk(self, wildcards: Any) -> dict[str, Any]:
         """Return what every job on a chunk is told: where, which wells, and what is let pass (see `chunk_job.ChunkJob`)."""
@@ -122,7 +122,7 @@ class RuleInputs:
 
     def stores(self, wildcards: Any) -> dict[str, dict[str, Any]]:
         """Return the OME-Zarr plates that a classifier's jobs read: plate -> plain form."""
-        return {plate: self.campaign.sources[plate].plain() for plate in self.campaign.config.classifiers[wildcards.model].plates}
+        return {plate: self.campaign.sources[plate].to_dict() for plate in self.campaign.config.classifiers[wildcards.model].plates}
 
     def read_maps(self, wildcards: Any) -> dict[str, str]:
         """Return the plates of maps of the method that is read: plate -> path."""
@@ -132,7 +132,7 @@ class RuleInputs:
 
     def all_stores(self, _: Any) -> dict[str, dict[str, Any]]:
         """Return the OME-Zarr plate of every plate: plate -> plain form."""
-        return {name: source.plain() for name, source in self.campaign.sources.items()}
+        return {name: source.to_dict() for name, source in self.campaign.sources.items()}
 
     def of_chunks(self, pattern: str) -> Callable[[Any], list[str]]:
         """Return an input function: `pattern` for every chunk of the rule's plate; a ``{method}`` in it is the one that is read."""

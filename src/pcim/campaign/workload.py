@@ -30,7 +30,7 @@ class Workload:
     targets: int
 
     @classmethod
-    def of(cls, config: Config, model: str, contract: Contract) -> Workload:
+    def from_config(cls, config: Config, model: str, contract: Contract) -> Workload:
         """Read it from a campaign's config and a classifier's contract."""
         select = config.classifiers[model].select or config.attribute.select
         return cls(contract.input, select, len(config.attribute.targets))

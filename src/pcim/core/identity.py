@@ -82,7 +82,7 @@ class ViewKey:
     view: str
 
     @classmethod
-    def of(cls, row: Mapping[str, Any]) -> ViewKey:
+    def from_row(cls, row: Mapping[str, Any]) -> ViewKey:
         """Return the view that a table's row is about."""
         return cls(row["plate"], row["row"], row["column"], row["field"], row["view"])
 

@@ -56,11 +56,11 @@ class Source:
     format: str = "omezarr"
 
     @classmethod
-    def of(cls, told: Mapping[str, Any]) -> Source:
+    def from_dict(cls, told: Mapping[str, Any]) -> Source:
         """Read it from its plain form, `plain`."""
         return cls(**{**told, "channels": tuple(told.get("channels", ())), "fields": tuple(told.get("fields", ()))})
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return it as text, as rules and tables hold it."""
         return asdict(self) | {"channels": list(self.channels), "fields": list(self.fields)}
 

@@ -20,7 +20,7 @@ class Box:
     width: int
 
     @classmethod
-    def of(cls, row: Mapping[str, Any]) -> Box:
+    def from_row(cls, row: Mapping[str, Any]) -> Box:
         """Return where the view lies that a table's row is about."""
         return cls(row["top"], row["left"], row["height"], row["width"])
 

@@ -63,7 +63,7 @@ class Reproduction:
         order: tuple[ComparisonState, ...] = ("different", "unknown", "close", "equal")
         return next((state for state in order if state in found), "unknown")
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return it as JSON holds it (docs/formats.md)."""
         maps = [_plain(asdict(one)) for one in self.compared]
         return {
@@ -106,7 +106,7 @@ class RecordedTable:
         Whose code may be run is `trusted` alone: what a record trusted, others may have written.
         """
         told = dict(self.made["job"])
-        told |= {"store": Source.of(told["store"]), "wells": list(self.wells), "revision": self.made["revision"]}
+        told |= {"store": Source.from_dict(told["store"]), "wells": list(self.wells), "revision": self.made["revision"]}
         told |= {
             "model": write_model(self.made, folder),
             "gpus": told["gpus"] if torch.cuda.is_available() else 0,
@@ -245,7 +245,7 @@ def compare(one: RecordedTable, root: Path, made: Path) -> Iterator[Comparison]:
     for _, of_field in before.groupby(["well", "field", "layer"], sort=False):
         first = of_field.iloc[0]
         path, layer = str(paths[first["well"], first["field"]]), str(first["layer"])
-        boxes = {row["view"]: Box.of(row) for row in rows_of(of_field) if row["status"] == "ok"}
+        boxes = {row["view"]: Box.from_row(row) for row in rows_of(of_field) if row["status"] == "ok"}
         stored = [stored_maps(store, path, layer, boxes) for store in stores]
         for row in rows_of(of_field):
             other = now.get(tuple(row[name] for name in by), {"status": "missing", "reason": "it is not selected now"})

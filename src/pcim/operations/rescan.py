@@ -56,7 +56,7 @@ class PlateScan:
     differences: list[Difference] = field(default_factory=list)
     why: str = ""
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return it as JSON holds it."""
         return asdict(self)
 
@@ -183,12 +183,12 @@ def make_rerun(campaign: Campaign, scans: Sequence[PlateScan]) -> list[Path]:
     return taken
 
 
-def plain(campaign: str, scans: Sequence[PlateScan], taken: Sequence[Path], command: str) -> dict[str, Any]:
+def scans_as_dict(campaign: str, scans: Sequence[PlateScan], taken: Sequence[Path], command: str) -> dict[str, Any]:
     """Return what was found as JSON holds it (docs/formats.md); `command` does again what changed."""
     return {
         "form": FORM,
         "campaign": campaign,
-        "plates": [scan.plain() for scan in scans],
+        "plates": [scan.to_dict() for scan in scans],
         "taken_away": [str(path) for path in taken],
         "command": command,
     }

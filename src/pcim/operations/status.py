@@ -189,7 +189,7 @@ def _time_left(found: Sequence[JobReport], speeds: dict[JobKind, float]) -> tupl
     return (work_s / side_by_side if work_s or not ahead else None), unmeasured
 
 
-def plain(status: Status) -> dict[str, Any]:
+def status_as_dict(status: Status) -> dict[str, Any]:
     """Return a status as JSON holds it (docs/formats.md)."""
     named = [field.name for field in fields(Row)]
     return {

@@ -46,7 +46,7 @@ class Validation:
         else:
             self.found.append(check)
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return it as JSON holds it."""
         costs = {plate: asdict(cost) for plate, cost in self.costs.items()}
         found = [asdict(check) for check in self.found]
@@ -65,7 +65,7 @@ def validate(files: Sequence[Path]) -> Validation:
         return told
     try:
         inputs = CampaignInputs.read(written, told.faults)
-        campaign = Campaign.of(inputs, told.faults) if inputs else None
+        campaign = Campaign.from_inputs(inputs, told.faults) if inputs else None
     except CampaignError as error:  # a secret: nothing more is read
         told.faults = error.faults
         return told

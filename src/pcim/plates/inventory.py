@@ -39,12 +39,12 @@ class Survey:
     dtype: str
     pixel_size_um: float | None = None
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return it as JSON holds it."""
         return asdict(self)
 
     @classmethod
-    def of(cls, told: Mapping[str, Any]) -> Survey:
+    def from_dict(cls, told: Mapping[str, Any]) -> Survey:
         """Read it from its plain form."""
         wells = {well: (str(path), tuple(fields)) for well, (path, fields) in told["wells"].items()}
         height, width = told["shape"]

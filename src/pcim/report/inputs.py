@@ -79,7 +79,7 @@ class ReportInputs:
     @cached_property
     def sources(self) -> dict[str, Source]:
         """The source of each plate."""
-        return {plate: Source.of(store) for plate, store in self.stores.items()}
+        return {plate: Source.from_dict(store) for plate, store in self.stores.items()}
 
     def evidence(self, name: str, settings: Config) -> Evidence:
         """Read everything that was found about one classifier; methods come in the order of the config."""
@@ -95,7 +95,7 @@ class ReportInputs:
             calls=read_tables(self._of(name, self.calls), job=True).drop(columns=[*HOW, "fingerprint"], errors="ignore"),
             ledger=_sort_by_method(ledger, methods),
             shares=_sort_by_method(read_tables(self._of(name, self.shares)), methods),
-            scores=MethodScores.of(scores).in_order(methods),
+            scores=MethodScores.from_tables(scores).in_order(methods),
             curves=Tables(self._of(name, self.curves)),
             interventions=read_tables(self._of(name, self.interventions)),
             pairs=read_tables(self._of(name, self.pairs), columns=(*KEY_COLUMNS, *PAIR_COLUMNS)),

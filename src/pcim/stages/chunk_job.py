@@ -41,11 +41,11 @@ class ChunkJob:
     objects: Sequence[str] = ()
 
     @classmethod
-    def of(cls, snakemake: Any) -> ChunkJob:
+    def from_rule(cls, snakemake: Any) -> ChunkJob:
         """Read it from a rule with input `model`, params `chunk` and `revision`, and resource `gpu`."""
         told = dict(snakemake.params.chunk)
         return cls(
-            store=Source.of(told.pop("store")),
+            store=Source.from_dict(told.pop("store")),
             model=Path(snakemake.input.model),
             gpus=gpus_of(snakemake.resources),
             workers=int(snakemake.threads),
@@ -102,7 +102,7 @@ def of_chunk(stage: str, job: ChunkJob, seen: pd.DataFrame, settings: Mapping[st
     return record(
         stage,
         job.revision,
-        job=told | {"store": job.store.plain(), "model": str(job.model)},
+        job=told | {"store": job.store.to_dict(), "model": str(job.model)},
         classifier=job.contract.model_dump(mode="json"),
         settings=dict(settings),
         pixels=pixels_of(zip(here["path"], here["digest"], strict=True)),

@@ -86,7 +86,7 @@ def classify_chunk(job: ChunkJob, *, fields: str, table: str, settings: Classify
     """Classify every view of a chunk's wells and write the table of calls; views that an earlier run called are not asked again."""
     contract, seen = job.contract, pd.read_parquet(fields)
     views = views_of_wells(seen, job.wells, contract.input, job.accept, read_objects(job.objects))
-    known, kept = FieldRecords.of(seen, job.intensities), ResultCache(table)
+    known, kept = FieldRecords.from_tables(seen, job.intensities), ResultCache(table)
     marks = _fingerprints(views, seen, known, contract, settings.batch_size, job.revision)
     called = kept.find()
     found: Calls = {view: _call_columns(called[mark][0][0]) | {"fingerprint": mark} for view, mark in marks.items() if mark in called}

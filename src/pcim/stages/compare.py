@@ -52,10 +52,10 @@ def compare_classifiers(  # noqa: PLR0913 - a job's inputs
         stores = [AttributionPlate(Path(place)) for place in maps]
         rows: list[dict[str, Any]] = []
         for path, of_field in both.groupby("path", sort=True):
-            boxes = {str(row["view"]): Box.of(row) for row in rows_of(of_field)}
+            boxes = {str(row["view"]): Box.from_row(row) for row in rows_of(of_field)}
             first, second = (store.read_views(str(path), boxes) for store in stores)
             for row in rows_of(of_field):
-                key, pair = ViewKey.of(row), (first[row["view"]], second[row["view"]])
+                key, pair = ViewKey.from_row(row), (first[row["view"]], second[row["view"]])
                 said = {"call": row["call"], "other_call": row["call_other"], "method": method}
                 said |= {"classifier": classifiers[0], "other": classifiers[1]}
                 said |= {"same_call": row["call"] == row["call_other"]}

@@ -49,7 +49,7 @@ class Conversion:
         files = sorted({plane.file for channel in planes for plane in channel})
         stats = [(name, (self.export.root / name).stat()) for name in files]
         told: list[Any] = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
-        told += [repr(planes), self.export.source.plain(), self.export.channels, self.export.pixel_size_um]
+        told += [repr(planes), self.export.source.to_dict(), self.export.channels, self.export.pixel_size_um]
         return digest_of([json.dumps([*told, self.levels, self.window, self.revision], default=str)])
 
 
@@ -98,7 +98,7 @@ def convert_plate(  # noqa: PLR0913 - a job's inputs
     log.info("%s: %d fields converted, %d could not be", plate, len(rows) - len(bad), len(bad))
     log_some(plate, bad, table)
     write_failed(Path(table), export.root, looks, failed)
-    write_table(pd.DataFrame(rows), table, record("convert", revision, source=source.plain(), settings={"levels": levels}))
+    write_table(pd.DataFrame(rows), table, record("convert", revision, source=source.to_dict(), settings={"levels": levels}))
 
 
 def convert_field(job: Conversion, key: Key) -> str:

@@ -66,7 +66,7 @@ def evaluate_chunk(  # noqa: PLR0913 - a job's inputs
     seen = pd.read_parquet(fields)
     scoring = Scoring(
         job=job,
-        known=FieldRecords.of(seen, job.intensities),
+        known=FieldRecords.from_tables(seen, job.intensities),
         stores={method: AttributionPlate(Path(place)) for method, place in maps.items()},
         regions=regions,
         objects=objects,
@@ -114,12 +114,12 @@ class ScoringTask:
     @property
     def key(self) -> ViewKey:
         """The view's identity."""
-        return ViewKey.of(self.view)
+        return ViewKey.from_row(self.view)
 
     @property
     def box(self) -> Box:
         """Where the view lies."""
-        return Box.of(self.view)
+        return Box.from_row(self.view)
 
 
 @dataclass(frozen=True)
@@ -171,13 +171,13 @@ class Scoring:
         """Return what one view's scores depend on."""
         view = next(iter(rows.values()))
         return {
-            "view": str(ViewKey.of(view)),
-            "box": astuple(Box.of(view)),
+            "view": str(ViewKey.from_row(view)),
+            "box": astuple(Box.from_row(view)),
             "target": view["target"],
             "pixels": digests[view["path"]],
             "intensities": self.known.ends.get(view["path"]),
             "maps": [[method, row["digest"], row["fingerprint"]] for method, row in rows.items()],
-            "other": None if other is None else [str(ViewKey.of(other)), other["digest"], other["fingerprint"]],
+            "other": None if other is None else [str(ViewKey.from_row(other)), other["digest"], other["fingerprint"]],
         }
 
     def score_views(self, classifier: Classifier, asked: Sequence[ScoringTask]) -> Iterator[tuple[ScoringTask, list[Rows]]]:
@@ -222,7 +222,7 @@ class Scoring:
 
     def _map(self, row: Mapping[str, Any]) -> NDArray[np.floating]:
         """Read the map of one view by the method that is read."""
-        found = self.stores[self.read].read_views(row["path"], {row["view"]: Box.of(row)})
+        found = self.stores[self.read].read_views(row["path"], {row["view"]: Box.from_row(row)})
         return _sum_channels(found[row["view"]])
 
 
@@ -259,12 +259,12 @@ def other_views(own: Sequence[Mapping[str, Any] | None], views: Sequence[Mapping
     any row of each view, in the order of a chunk, which never changes. None where there is no other.
     """
     mapped = [row for row in own if row is not None]
-    is_alone = len({ViewKey.of(row).well for row in mapped}) < 2  # noqa: PLR2004 - another well
+    is_alone = len({ViewKey.from_row(row).well for row in mapped}) < 2  # noqa: PLR2004 - another well
     last = None if is_alone else mapped[-1]
     well, earlier, found = "", None, []
     for row, view in zip(own, views, strict=True):
-        if ViewKey.of(view).well != well:
-            well, earlier = ViewKey.of(view).well, last
+        if ViewKey.from_row(view).well != well:
+            well, earlier = ViewKey.from_row(view).well, last
         found.append(earlier)
         last = row
     return found

@@ -89,7 +89,7 @@ def ingest_plate(  # noqa: PLR0913 - a job's inputs
     made = record(
         "ingest",
         revision,
-        source=store.plain(),
+        source=store.to_dict(),
         platemap=file_digest(platemap),
         settings=settings.model_dump(mode="json", exclude={"accept", "levels"}),
         pixels=pixels_of(zip(fields_table["path"], fields_table["digest"], strict=True)),

@@ -82,7 +82,7 @@ def measure_intensities(  # noqa: PLR0913 - a job's inputs
     write_table(
         pd.DataFrame(made, columns=columns).assign(clip=percentiles.clip, revision=revision),
         table,
-        record("ingest", revision, source=store.plain(), settings=settings),
+        record("ingest", revision, source=store.to_dict(), settings=settings),
     )
 
 

@@ -68,7 +68,7 @@ def intervene(  # noqa: PLR0913 - a job's inputs
     contract, plate_maps, keys = load_contract(model), read_tables(fields), list(KEY_COLUMNS)
     called = read_tables(calls)[[*keys, "call", "probabilities"]]
     explained = explained_views(ledgers, plate_maps).merge(called, on=keys, validate="one_to_one")
-    known = {str(plate): FieldRecords.of(of, _of_plate(intensities, str(plate))) for plate, of in plate_maps.groupby("plate")}
+    known = {str(plate): FieldRecords.from_tables(of, _of_plate(intensities, str(plate))) for plate, of in plate_maps.groupby("plate")}
     sample = _sample(explained, settings.intervention_views)
     marks = _fingerprints(
         sample,
@@ -94,7 +94,7 @@ def intervene(  # noqa: PLR0913 - a job's inputs
         rows = exchange_regions(classifier, subjects, objects, settings, known=found, keep=lambda key, made: kept.add({marks[key]: [made]}))
     log.info("%s: %d views, %d exchanges", table, len(sample), len(rows))
     told = _with_p_before(rows, sample, contract.classes)
-    frame = pd.DataFrame([row | {"fingerprint": marks[str(ViewKey.of(row))]} for row in told], columns=COLUMNS)
+    frame = pd.DataFrame([row | {"fingerprint": marks[str(ViewKey.from_row(row))]} for row in told], columns=COLUMNS)
     kept.write(
         frame.assign(revision=revision),
         made=record(
@@ -112,13 +112,13 @@ def intervene(  # noqa: PLR0913 - a job's inputs
 def _fingerprints(sample: pd.DataFrame, shared: Mapping[str, Any]) -> dict[str, str]:
     """Return view -> the fingerprint of its exchanges, which depend on what is `shared`, all views that take part in it."""
     every = fingerprint(shared)
-    return {str(key): fingerprint({"exchanges": every, "view": str(key)}) for key in map(ViewKey.of, rows_of(sample))}
+    return {str(key): fingerprint({"exchanges": every, "view": str(key)}) for key in map(ViewKey.from_row, rows_of(sample))}
 
 
 def _with_p_before(rows: Sequence[dict[str, Any]], sample: pd.DataFrame, classes: Sequence[str]) -> list[dict[str, Any]]:
     """Add to each exchange the probability, before it, of the class that its partner was called."""
-    probabilities = {str(ViewKey.of(row)): dict(zip(classes, row["probabilities"], strict=True)) for row in rows_of(sample)}
-    return [row | {"p_before": float(probabilities[str(ViewKey.of(row))][row["partner_call"]])} for row in rows]
+    probabilities = {str(ViewKey.from_row(row)): dict(zip(classes, row["probabilities"], strict=True)) for row in rows_of(sample)}
+    return [row | {"p_before": float(probabilities[str(ViewKey.from_row(row))][row["partner_call"]])} for row in rows]
 
 
 def _taking_part(sample: pd.DataFrame, fields: pd.DataFrame, known: Mapping[str, FieldRecords]) -> list[list[Any]]:
@@ -126,8 +126,8 @@ def _taking_part(sample: pd.DataFrame, fields: pd.DataFrame, known: Mapping[str,
     digests = {(row["plate"], row["path"]): row["digest"] for row in rows_of(fields)}
     return [
         [
-            str(ViewKey.of(row)),
-            astuple(Box.of(row)),
+            str(ViewKey.from_row(row)),
+            astuple(Box.from_row(row)),
             digests[row["plate"], row["path"]],
             known[row["plate"]].ends.get(row["path"]),
             row["call"],
@@ -146,7 +146,7 @@ def _of_plate(intensities: Sequence[str], plate: str) -> list[str]:
 
 def _sample(views: pd.DataFrame, most: int) -> pd.DataFrame:
     """Return at most so many views, drawn by each view's own number."""
-    lots = [ViewKey.of(row).number("interventions") for row in rows_of(views)]
+    lots = [ViewKey.from_row(row).number("interventions") for row in rows_of(views)]
     return views.assign(lot=lots).nsmallest(most, "lot").sort_values(list(KEY_COLUMNS))
 
 
@@ -169,10 +169,10 @@ class _Reader:
         image, size = FieldImage.open(self.stores[plate], path), self.classifier.contract.input.size
         whole = self.known[plate].scale(path, image.read(self.classifier.contract.input.channels))
         regions = read_regions(image, self.regions)
-        boxes = {str(row["view"]): Box.of(row) for row in rows}
+        boxes = {str(row["view"]): Box.from_row(row) for row in rows}
         maps = AttributionPlate(Path(self.maps[plate])).read_views(path, boxes)
         for row in rows:
-            key, seen = ViewKey.of(row), boxes[str(row["view"])].slices
+            key, seen = ViewKey.from_row(row), boxes[str(row["view"])].slices
             cut = {name: mask[seen] for name, mask in regions.items()}
             inside = {name: fit_mask(mask, size) for name, mask in cut.items()}
             halo = fit_mask(widen(cut[self.objects], self.halo_px), size) if self.objects else np.zeros(size, bool)

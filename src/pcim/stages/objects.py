@@ -41,7 +41,7 @@ def find_objects(  # noqa: PLR0913 - a job's inputs
     columns = [*FIELD_COLUMNS, "path", "object", "y", "x"]
     log.info("%s: %d objects in %d fields", plate, len(made), len(rows))
     settings = crops.model_dump(mode="json")
-    told = record("ingest", revision, source=store.plain(), settings=settings)
+    told = record("ingest", revision, source=store.to_dict(), settings=settings)
     write_table(pd.DataFrame(made, columns=columns).assign(revision=revision), table, told)
 
 

@@ -46,7 +46,7 @@ class ReportOutputs:
     crate: Path
 
     @classmethod
-    def of(cls, **places: str) -> ReportOutputs:
+    def from_texts(cls, **places: str) -> ReportOutputs:
         """Return the outputs whose places a rule names as text."""
         return cls(**{name: Path(place) for name, place in places.items()})
 

@@ -50,7 +50,7 @@ class FieldRecords:
     are_scaled: bool = False
 
     @classmethod
-    def of(cls, fields: pd.DataFrame, intensities: Sequence[str] = ()) -> FieldRecords:
+    def from_tables(cls, fields: pd.DataFrame, intensities: Sequence[str] = ()) -> FieldRecords:
         """Read it from the table of fields and, where the contract asks for percentiles, the tables of intensities."""
         digests = {row["path"]: dict(zip(row["channels"], row["digests"], strict=False)) for row in rows_of(fields)}
         rows = [row for path in intensities for row in rows_of(pd.read_parquet(path))]

@@ -56,7 +56,7 @@ def test_the_maps_of_a_plate_are_those_that_the_workflow_stores(chunk: Chunk, ma
     stored = AttributionPlate(chunk.maps("pcim"))
     for one, row in zip(maps.channel_maps, maps.rows.to_dict("records"), strict=True):
         path = f"{row['row']}/{row['column']}/{row['field']}"
-        there = stored.read_views(path, {row["view"]: Box.of(row)})[row["view"]]
+        there = stored.read_views(path, {row["view"]: Box.from_row(row)})[row["view"]]
         np.testing.assert_array_equal(one.numpy(), there)
 
 

@@ -154,8 +154,8 @@ def test_targets_and_pixel_sizes_count(values: dict[str, Any]) -> None:
     assert coarse.extent(survey.shape, None) is None
     assert coarse.extent(survey.shape, float("nan")) is None
     assert len(coarse.tiles((160, 192), (96, 96))) == 4
-    assert fine.plain()["pixel_size_um"] == 1.0
-    assert Survey.of(fine.plain()) == fine
+    assert fine.to_dict()["pixel_size_um"] == 1.0
+    assert Survey.from_dict(fine.to_dict()) == fine
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from pcim.campaign.rule_inputs import RuleInputs
 from pcim.cli.main import app
 from pcim.cli.output import show_status
 from pcim.operations.job_states import progress_file
-from pcim.operations.status import Row, campaign_status, plain
+from pcim.operations.status import Row, campaign_status, status_as_dict
 from pcim.runtime.locks import sole_writer
 from pcim.runtime.tables import write_table
 
@@ -40,7 +40,7 @@ def root(inputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     campaign = Campaign.load(inputs)
     campaign.write_plans()
-    JobList.of(campaign, COMMAND).write()
+    JobList.from_campaign(campaign, COMMAND).write()
     return ROOT
 
 
@@ -124,7 +124,7 @@ def test_plates_with_fields_that_cannot_be_read_are_named_with_the_command_that_
     text = io.StringIO()
     show_status(Console(file=text, width=80), status, all_plates=False)
     assert f"once mended, by this and the next run:\n  {status.rescan}\n" in text.getvalue()
-    assert plain(status)["rescan"] == status.rescan
+    assert status_as_dict(status)["rescan"] == status.rescan
     write_table(pd.DataFrame({"qc": ["ok", "empty"], "reason": "x"}), root / "ingest/plate1/fields.parquet")
     assert campaign_status(root).rescan == ""
 
@@ -208,7 +208,7 @@ def test_a_failed_job_is_told_with_its_last_error_and_its_log(root: Path) -> Non
     (failed,) = status.troubles
     assert failed.state == "failed"
     assert failed.why == "RuntimeError: 3 of 4 views failed, allowed are 20%"
-    assert plain(status)["troubles"][0]["log"] == str(log)
+    assert status_as_dict(status)["troubles"][0]["log"] == str(log)
     assert status.rerun == COMMAND
     result = CliRunner().invoke(app, ["status", str(root)])
     assert result.exit_code == 1
@@ -293,7 +293,7 @@ def test_what_failed_or_is_unfit_is_named_by_well_and_field_with_its_own_reason(
     assert "A06.tif" not in text, "what is listed is bounded"
     assert "and 2 more (--json lists them all)" in text
     assert "1 view, attribute: NaN in the map\n    plate1 A12 field 0 view 1 (spots pcim)\n" in text
-    told = plain(campaign_status(root))["bad"]
+    told = status_as_dict(campaign_status(root))["bad"]
     assert [one["well"] for one in told] == [*(f"A0{n}" for n in range(1, 8)), "A12"]
     assert told[0]["reason"] == "A01.tif: cut off"
     assert (told[0]["verdict"], told[0]["log"]) == ("missing", f"{root}/logs/ingest/plate1.log")

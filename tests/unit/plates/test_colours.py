@@ -67,7 +67,7 @@ def test_report_python_and_viewer_show_a_channel_in_one_colour(
     coloured(tmp_path / f"{name}.zarr", *named)
     expected = named if len(set(named)) > 1 else OWN
 
-    told = find_view(results, name).plain()["source"]["channels"]
+    told = find_view(results, name).to_dict()["source"]["channels"]
     assert [(one["label"], one["color"]) for one in told] == list(zip(("DNA", "Reporter"), expected, strict=True))
 
     key = {"plate": name, "row": "A", "column": "1", "field": "0", "view": "0_0", "path": "A/1/0"}
@@ -93,16 +93,16 @@ def test_maps_of_a_plate_are_drawn_in_its_colours(tmp_path: Path) -> None:
 def test_windows_that_a_plate_does_not_name_come_from_its_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     results = make_results(tmp_path, channels=("DNA", "Reporter"))
-    (named, other) = find_view(results, "p5").plain()["source"]["channels"]
+    (named, other) = find_view(results, "p5").to_dict()["source"]["channels"]
     assert named["window"] == other["window"] == {"min": 0, "max": 60000, "start": 0, "end": 60000}
     file = tmp_path / "p5.zarr/A/1/0/zarr.json"
     content = json.loads(file.read_bytes())
     del content["attributes"]["ome"]["omero"]
     file.write_text(json.dumps(content))
     found = find_view(results, "p5")
-    (first, second) = found.plain()["source"]["channels"]
+    (first, second) = found.to_dict()["source"]["channels"]
     assert [(one["label"], one["color"]) for one in (first, second)] == [("0", OWN[0]), ("1", OWN[1])]
     assert first["window"]["start"] == pytest.approx(200, abs=50), "0.5 % of 0 to 40000"
     assert first["window"]["end"] == pytest.approx(39800, abs=50)
     elsewhere = replace(found, plan=replace(found.plan, source=replace(found.plan.source, channels=("DNA", "GFP"))))
-    assert [one["label"] for one in elsewhere.plain()["source"]["channels"]] == ["DNA", "GFP"]
+    assert [one["label"] for one in elsewhere.to_dict()["source"]["channels"]] == ["DNA", "GFP"]

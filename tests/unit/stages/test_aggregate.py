@@ -98,7 +98,7 @@ def run_job(made: Made, folder: Path, **changes: object) -> dict[str, Path]:
     tables = {name: folder / f"{name}.parquet" for name in ("shares", "groups", "profiles")}
     maps = {name: folder / f"{name}.zarr.zip" for name in ("mean_maps", "object_maps")}
     told = {
-        "store": Source.of(made.arguments["stores"]["p1"]),
+        "store": Source.from_dict(made.arguments["stores"]["p1"]),
         "fields": made.arguments["fields"][0],
         **{name: made.arguments[name] for name in ("calls", "ledgers")},
         "plates": made.arguments["maps"],

@@ -60,7 +60,7 @@ def world(tmp_path: Path) -> dict[str, Any]:
         rows.append(key | place | inspect_field(source, place["path"], IngestSettings()).columns)
     table = pd.DataFrame(rows)
     views = views_of_wells(table, ["A01", "A02"], classifier.contract.input, [])
-    readings = read_views(source, views, classifier.contract.input, 1, FieldRecords.of(table))
+    readings = read_views(source, views, classifier.contract.input, 1, FieldRecords.from_tables(table))
     calls = classify_views(classifier, views, readings, 4)
     wells = ["A01", "A02"]
     chunk = ChunkJob(source, wells, classifier, ["planted_campaign"], [], 0.0, gpus=0, workers=1, revision=1)
@@ -78,7 +78,7 @@ def world(tmp_path: Path) -> dict[str, Any]:
 def run(world: dict[str, Any], **changes: Any) -> list[dict[str, Any]]:
     w = world | changes
     spool = w.get("spool") or Spool(w["journal"].path)
-    return explain(w["job"], w["views"], w["fields"], w["calls"], w["journal"], spool, FieldRecords.of(w["fields"]))
+    return explain(w["job"], w["views"], w["fields"], w["calls"], w["journal"], spool, FieldRecords.from_tables(w["fields"]))
 
 
 @pytest.mark.parametrize("method", sorted(set(METHODS) - {"deep_lift", "guided_backprop"}))

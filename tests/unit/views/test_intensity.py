@@ -92,7 +92,7 @@ def test_the_ends_are_those_of_the_pixels_that_the_contract_names(
 def test_scaled_pixels_lie_between_0_and_1(world: dict[str, Any]) -> None:
     measured(world, "field")
     fields = pd.read_parquet(world["folder"] / "fields.parquet")
-    known = FieldRecords.of(fields, [str(world["folder"] / "intensities.parquet")])
+    known = FieldRecords.from_tables(fields, [str(world["folder"] / "intensities.parquet")])
     raw = world["pixels"]["B", "1", "0"][::-1]
     scaled = known.scale("B/1/0", raw)
     assert (scaled.min(), scaled.max()) == (0, 1)
@@ -101,9 +101,9 @@ def test_scaled_pixels_lie_between_0_and_1(world: dict[str, Any]) -> None:
     expected = (raw - np.array(low)[:, None, None]) / (np.array(high) - np.array(low))[:, None, None]
     np.testing.assert_allclose(scaled[inside], expected[inside], rtol=1e-5)
     measured(world, "field", clip=False)
-    known = FieldRecords.of(fields, [str(world["folder"] / "intensities.parquet")])
+    known = FieldRecords.from_tables(fields, [str(world["folder"] / "intensities.parquet")])
     assert known.scale("B/1/0", raw).max() > 1
-    assert FieldRecords.of(fields).scale("B/1/0", raw) is raw
+    assert FieldRecords.from_tables(fields).scale("B/1/0", raw) is raw
     with pytest.raises(KeyError):
         known.scale("no/such/field", raw)
 
@@ -138,7 +138,7 @@ def test_an_accepted_field_is_scaled_like_the_others_or_not_fed_at_all(world: di
     if over == "plate":  # scaled by the plate, not counted into it
         pooled = np.concatenate([world["pixels"][key][1].ravel() for key in WELLS if key != ("A", "2", "0")])
         assert found.loc["A/2/0", "low"][0] == np.percentile(pooled, 10, method="inverted_cdf")
-    known = FieldRecords.of(table, [str(world["folder"] / "intensities.parquet")])
+    known = FieldRecords.from_tables(table, [str(world["folder"] / "intensities.parquet")])
     contract = InputContract(
         channels=["Reporter", "DNA"], view="field", size=(30, 40), dtype="uint16", mean=[0, 0], std=[1, 1],
         percentiles=Percentiles(over=over),

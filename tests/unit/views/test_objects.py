@@ -114,7 +114,7 @@ def test_each_object_is_a_view_inside_its_field_and_its_map_is_its_own(world: di
     assert [(view.key.view, view.box.top, view.box.left) for view in views] == [
         ("o7", 36, 26), ("o9", 56, 66), ("o12", 0, 144),
     ]  # fmt: skip
-    known = FieldRecords.of(table)
+    known = FieldRecords.from_tables(table)
     calls = classify_views(classifier, views, read_views(plate, views, contract, 1, known), 4)
     assert calls["call"].tolist() == ["spot", "plain", "plain"]
     settings = AttributeSettings(batch_size=4, pcim=PcimSettings(steps=5), levels=1)

@@ -108,7 +108,7 @@ def world(folder: Path, changes: dict[str, Any]) -> dict[str, Any]:
     key = {"plate": "p", "row": "A", "column": "1", "well": "A01", "field": "0", "path": "A/1/0"}
     table = pd.DataFrame([key | inspect_field(plate, "A/1/0", IngestSettings(empty_contrast=0)).columns])
     views = views_of(table.to_dict("records")[0], classifier.contract.input, [])
-    readings = read_views(plate, views, classifier.contract.input, 1, FieldRecords.of(table))
+    readings = read_views(plate, views, classifier.contract.input, 1, FieldRecords.from_tables(table))
     calls = classify_views(classifier, views, readings, 4)
     settings = AttributeSettings(batch_size=4, pcim=PcimSettings(steps=5), levels=1)
     chunk = ChunkJob(plate, ["A01"], classifier, ["planted_campaign"], [], 0.0, gpus=0, workers=1, revision=1)
@@ -126,7 +126,7 @@ def test_maps_of_overlapping_and_resized_views_cover_the_field_and_point_at_the_
         made["calls"],
         Journal(tmp_path / "ledger.parquet"),
         Spool(tmp_path / "ledger.parquet"),
-        FieldRecords.of(made["fields"]),
+        FieldRecords.from_tables(made["fields"]),
     )
     assert {row["status"] for row in rows} == {"ok"}
     whole = made["job"].maps.read("A/1/0").sum(0)
@@ -150,7 +150,7 @@ def test_pixels_that_changed_after_ingest_are_no_pixels(tmp_path: Path) -> None:
     made = world(tmp_path, {})
     chunk = tmp_path / "p.zarr"
     write_plate(chunk, {("A", "1", "0"): spot_field(np.random.default_rng(9), (144, 192), None)})
-    readings = read_views(made["job"].chunk.store, made["views"], contract(), 1, FieldRecords.of(made["fields"]))
+    readings = read_views(made["job"].chunk.store, made["views"], contract(), 1, FieldRecords.from_tables(made["fields"]))
     reasons = {reading for _, reading in readings if isinstance(reading, str)}
     assert reasons == {"the pixels of channels ['DNA', 'Reporter'] changed after the plate was ingested"}
 

@@ -32,7 +32,7 @@ def doctor(
         1  something failed
     """
     from pcim.cli.output import show_check
-    from pcim.operations.doctor.doctor import examine, plain
+    from pcim.operations.doctor.doctor import checks_as_dict, examine
 
     screen, found = console(), []
     for check in examine(configfile, profile, with_jobs=not no_job, timeout_s=timeout):
@@ -40,5 +40,5 @@ def doctor(
         if not as_json:
             show_check(screen, check)
     if as_json:
-        typer.echo(json.dumps(plain(found), indent=1))
+        typer.echo(json.dumps(checks_as_dict(found), indent=1))
     raise typer.Exit(int(any(check.state == "failed" for check in found)))

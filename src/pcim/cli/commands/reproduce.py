@@ -47,7 +47,7 @@ def reproduce(  # noqa: PLR0913, PLR0917 - options
     except (ValueError, RuntimeError, OSError) as error:
         refuse(error)
     if as_json:
-        typer.echo(json.dumps(found.plain(), indent=1))
+        typer.echo(json.dumps(found.to_dict(), indent=1))
     else:
         show_reproduction(console(), found)
     raise typer.Exit({"equal": 0, "close": 0, "different": 1, "unknown": 2}[found.state])

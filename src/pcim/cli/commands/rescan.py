@@ -35,7 +35,7 @@ def rescan(
     from pcim.campaign.campaign import Campaign
     from pcim.campaign.input_tables import read_config
     from pcim.cli.output import show_scans
-    from pcim.operations.rescan import make_rerun, plain, scan_campaign
+    from pcim.operations.rescan import make_rerun, scan_campaign, scans_as_dict
 
     try:
         campaign = Campaign.load(read_config(configfile), look_at_plates=False)
@@ -45,7 +45,7 @@ def rescan(
         refuse(error)
     command = start_command(configfile)
     if as_json:
-        typer.echo(json.dumps(plain(campaign.name, scans, taken, command), indent=1))
+        typer.echo(json.dumps(scans_as_dict(campaign.name, scans, taken, command), indent=1))
     else:
         show_scans(console(), scans, taken, command)
     states = {scan.state for scan in scans}

@@ -33,7 +33,7 @@ def status(
         2  it cannot be told: there is no such campaign
     """
     from pcim.cli.output import show_status
-    from pcim.operations.status import campaign_status, plain
+    from pcim.operations.status import campaign_status, status_as_dict
 
     while True:
         try:
@@ -41,7 +41,7 @@ def status(
         except ValueError as error:
             refuse(error)
         if as_json:
-            typer.echo(json.dumps(plain(found), indent=None if watch else 1))
+            typer.echo(json.dumps(status_as_dict(found), indent=None if watch else 1))
         else:
             screen = console()
             if watch and screen.is_terminal:

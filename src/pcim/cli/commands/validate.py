@@ -34,7 +34,7 @@ def validate(
 
     told = stage.validate(configfile)
     if as_json:
-        typer.echo(json.dumps(told.plain(), indent=1))
+        typer.echo(json.dumps(told.to_dict(), indent=1))
     elif told.faults:
         refuse(CampaignError(told.faults))
     else:

@@ -93,7 +93,7 @@ def _facts_for_jobs(campaign: Campaign, clone: Path) -> dict[str, Any]:
     }
 
 
-def plain(found: Iterable[Check]) -> dict[str, Any]:
+def checks_as_dict(found: Iterable[Check]) -> dict[str, Any]:
     """Return checks as JSON holds them (docs/formats.md)."""
     listed = list(found)
     return {

@@ -56,7 +56,7 @@ class ViewerPlate:
     why: str
     maps: tuple[MapStore, ...]
 
-    def plain(self, begin: str = "") -> dict[str, Any]:
+    def to_dict(self, begin: str = "") -> dict[str, Any]:
         """Return what the page is told, as JSON holds it; `begin` is the path of the field that is shown first.
 
         Of each plate the fields that are there, and its `grid`: rows, columns, and shape of the smallest level of a field, from which the
@@ -203,7 +203,7 @@ def shared_files(view: ViewerPlate, begin: str = "") -> SharedFiles:
     nonce = secrets.token_urlsafe(16)
     pages = {file.relative_to(_PAGE).as_posix(): file.read_bytes() for file in _PAGE.rglob("*.*") if file.suffix in (".js", ".css")}
     html = (_PAGE / "index.html").read_text(encoding="utf-8").replace("NONCE", nonce)
-    pages |= {"": html.encode(), "view.json": json.dumps(view.plain(begin)).encode()}
+    pages |= {"": html.encode(), "view.json": json.dumps(view.to_dict(begin)).encode()}
     folders = {f"maps/{number}": one.path for number, one in enumerate(view.maps)}
     folders |= {"source": view.source} if view.source else {}
     return SharedFiles(secrets.token_urlsafe(24), pages, folders, _POLICY.format(nonce=nonce))

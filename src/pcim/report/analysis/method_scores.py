@@ -38,7 +38,7 @@ class MethodScores:
     known: pd.DataFrame
 
     @classmethod
-    def of(cls, parts: Iterable[pd.DataFrame]) -> MethodScores:
+    def from_tables(cls, parts: Iterable[pd.DataFrame]) -> MethodScores:
         """Put together tables of the evaluate stage, one after another: of a campaign only the wide form is ever held whole."""
         wides, levels = [], []
         for part in parts:

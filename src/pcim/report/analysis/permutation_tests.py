@@ -71,7 +71,7 @@ class Projection:
     told: int
 
     @classmethod
-    def of(cls, levels: Codes, strata: Codes) -> Projection:
+    def from_codes(cls, levels: Codes, strata: Codes) -> Projection:
         """Prepare it from codes of levels and strata, (n,), from 0 on and none left out.
 
         Centred dummies D of the levels have G = D'D = diag(n_l) - N' diag(1 / n_s) N, for N the numbers of values by stratum and level: the
@@ -126,7 +126,7 @@ def effects(values: Floats, factors: Mapping[str, ArrayLike], strata: ArrayLike,
         return found
     asked: dict[str, tuple[Projection, PermutationTest]] = {}
     for name, levels in factors.items():
-        projection = Projection.of(np.unique(np.asarray(levels)[kept], return_inverse=True)[1], homes)
+        projection = Projection.from_codes(np.unique(np.asarray(levels)[kept], return_inverse=True)[1], homes)
         if 1 <= projection.told < within:
             between = float(projection.between(own[np.newaxis])[0])
             error = (total - between) / (within - projection.told)

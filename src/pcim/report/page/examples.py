@@ -48,7 +48,7 @@ def choose_views(views: pd.DataFrame, number: int) -> pd.DataFrame:
     """
     if views.empty:
         return views
-    draw = [ViewKey.of(row).number("report panels") for row in rows_of(views)]
+    draw = [ViewKey.from_row(row).number("report panels") for row in rows_of(views)]
     ordered = views.assign(draw=draw).sort_values("draw")
     turn = ordered.groupby("call").cumcount()
     chosen = ordered.assign(turn=turn).sort_values(["turn", "call"], kind="stable").head(number)

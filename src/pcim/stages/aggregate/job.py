@@ -71,7 +71,7 @@ def aggregate_plate(  # noqa: PLR0913 - a job's inputs
     made = record(
         "aggregate",
         revision,
-        source=store.plain(),
+        source=store.to_dict(),
         methods=list(methods),
         regions={name: region.model_dump(mode="json") for name, region in regions.items()},
         objects_region=objects,
@@ -114,7 +114,7 @@ class _Gathering:
         masks, windows = read_regions(image, self.regions), self._windows(image, views)
         pixels = image.read(self.around.channels) if any(map(len, windows.values())) else None
         for method, of_method in views.groupby("method", sort=False):
-            boxes = {str(row["view"]): Box.of(row) for row in rows_of(of_method)}
+            boxes = {str(row["view"]): Box.from_row(row) for row in rows_of(of_method)}
             stored = AttributionPlate(self.maps[str(method)]).read_views(path, boxes)
             is_read = method == method_read(list(self.maps))
             for view in rows_of(of_method):
@@ -131,7 +131,7 @@ class _Gathering:
         """Return where the objects of each view lie."""
         if self.label is None:
             return {}
-        boxes = {ViewKey.of(view): Box.of(view) for view in rows_of(views)}
+        boxes = {ViewKey.from_row(view): Box.from_row(view) for view in rows_of(views)}
         side, most = self.settings.object_window_px, self.settings.objects_per_view
         return find_windows(image.read_label(self.label), boxes, side=side, most=most)
 

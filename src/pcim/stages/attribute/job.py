@@ -69,7 +69,7 @@ def attribute_chunk(  # noqa: PLR0913 - a job's inputs
     fields_table, calls_table = pd.read_parquet(fields), pd.read_parquet(calls)
     views = views_of_wells(fields_table, chunk.wells, chunk.contract.input, chunk.accept, read_objects(chunk.objects))
     views = select_views(fields_table, calls_table, views, settings)
-    known, spool = FieldRecords.of(fields_table, chunk.intensities), Spool(ledger)
+    known, spool = FieldRecords.from_tables(fields_table, chunk.intensities), Spool(ledger)
     rows = explain(job, views, fields_table, calls_table, Journal(ledger), spool, known)
     table = pd.DataFrame(rows, columns=LEDGER_COLUMNS)
     log.info("%s: %s", ledger, table["status"].value_counts().to_dict())

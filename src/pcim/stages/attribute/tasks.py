@@ -90,7 +90,7 @@ class AttributeJob:
 
 def key_of(row: dict[str, Any]) -> Key:
     """Return which map a ledger's row is about."""
-    return str(ViewKey.of(row)), row["layer"]
+    return str(ViewKey.from_row(row)), row["layer"]
 
 
 def finished_fields(job: AttributeJob, tasks: dict[str, list[ExplainTask]], journal: Journal) -> dict[str, dict[Key, dict[str, Any]]]:

@@ -76,7 +76,7 @@ def config(inputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(trial_jobs, "POLL_S", 0.02)
     monkeypatch.setattr(machine, "check_python", lambda clone: iter(()))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests")]))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests/helpers")]))
     inputs = inputs | {"attribute": {"methods": ["random", "edge"], "batch_size": 2}}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(inputs))
     return tmp_path / "config.yaml"

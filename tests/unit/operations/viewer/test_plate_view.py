@@ -35,7 +35,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_page_is_told_where_images_and_maps_are(results: Path) -> None:
-    told = find_view(results).plain("B/3/0")
+    told = find_view(results).to_dict("B/3/0")
     assert (told["campaign"], told["plate"], told["why"], told["begin"]) == ("seen", "p5", "", "B/3/0")
     assert told["wells"] == [
         {"name": "A01", "path": "A/1", "fields": [["0", "0"]]},
@@ -51,7 +51,7 @@ def test_the_page_is_told_where_images_and_maps_are(results: Path) -> None:
         2,
         256,
     )
-    assert find_view(results, "p4").plain()["source"]["version"] == "0.4"
+    assert find_view(results, "p4").to_dict()["source"]["version"] == "0.4"
 
 
 def test_what_is_not_there_is_named_with_what_is(results: Path, tmp_path: Path) -> None:
@@ -78,11 +78,11 @@ def test_without_its_images_a_plate_shows_its_maps_and_says_why(results: Path, t
     found = find_view(results, "p5")
     assert found.source is None
     assert "on a server" in found.why
-    assert "word" not in json.dumps(found.plain()) + found.why
+    assert "word" not in json.dumps(found.to_dict()) + found.why
     assert list(shared_files(found).folders) == ["maps/0"]
     plan.write_text(local)
     shutil.rmtree(tmp_path / "p5.zarr")
-    assert "no such folder" in find_view(results, "p5").plain()["why"]
+    assert "no such folder" in find_view(results, "p5").to_dict()["why"]
 
 
 def test_an_export_is_shown_as_it_was_converted(results: Path, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_an_export_is_shown_as_it_was_converted(results: Path, tmp_path: Path) -
 
 def test_maps_are_shown_while_they_are_being_made(results: Path) -> None:
     (results / "maps/spots/p5_pcim.zarr/zarr.json").unlink()  # the plate's metadata comes last
-    (maps,) = find_view(results, "p5").plain()["maps"]
+    (maps,) = find_view(results, "p5").to_dict()["maps"]
     assert (maps["fields"], maps["grid"]) == (["A/1/0"], None)
 
 

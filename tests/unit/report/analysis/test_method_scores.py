@@ -12,9 +12,9 @@ from pcim.report.analysis.method_scores import MethodScores, curve_table, method
 
 def test_the_wide_table_holds_every_value_whatever_the_parts_and_their_order() -> None:
     table = reported.scores_table()
-    whole = MethodScores.of([table])
+    whole = MethodScores.from_tables([table])
     wells = sorted(table["well"].unique())
-    parts = MethodScores.of([table[table["well"].isin(wells[5:])], table[table["well"].isin(wells[:5])]])
+    parts = MethodScores.from_tables([table[table["well"].isin(wells[5:])], table[table["well"].isin(wells[:5])]])
     pd.testing.assert_frame_equal(whole.wide.sort_index(), parts.wide.sort_index())
     pd.testing.assert_frame_equal(whole.known, parts.known)
     row = table.iloc[7]
@@ -27,13 +27,13 @@ def test_the_wide_table_holds_every_value_whatever_the_parts_and_their_order() -
 
 def test_no_tables_at_all_are_refused() -> None:
     with pytest.raises(ValueError, match="one or more"):
-        MethodScores.of([])
+        MethodScores.from_tables([])
 
 
 def test_methods_come_in_the_order_asked_for_and_their_blurred_maps_after_them() -> None:
     table = reported.scores_table()
     blurred = table[table["method"] == "pcim"].assign(method="pcim_blurred")
-    scores = MethodScores.of([pd.concat([blurred, table])]).in_order(["random", "pcim", "edge"])
+    scores = MethodScores.from_tables([pd.concat([blurred, table])]).in_order(["random", "pcim", "edge"])
     assert list(dict.fromkeys(column[0] for column in scores.columns)) == ["random", "pcim", "edge", "pcim_blurred"]
     assert list(scores.known.index) == scores.columns
 
@@ -45,7 +45,7 @@ def scored(values: dict[tuple[str, str, str, bool], list[float]]) -> MethodScore
         for (method, metric, substitute, seen), of_wells in values.items()
         for well, value in enumerate(of_wells)
     ]
-    return MethodScores.of([pd.DataFrame(rows)])
+    return MethodScores.from_tables([pd.DataFrame(rows)])
 
 
 def test_a_views_fidelity_is_the_mean_gain_with_substitutes_its_method_has_not_seen() -> None:
@@ -66,7 +66,7 @@ def test_agreement_is_that_of_the_named_methods() -> None:
 
 
 def test_paired_differences_are_taken_view_by_view_in_the_metrics_own_direction() -> None:
-    table = method_table(MethodScores.of([reported.scores_table()]), reference="pcim", draws=2000)
+    table = method_table(MethodScores.from_tables([reported.scores_table()]), reference="pcim", draws=2000)
     cell = table.set_index(["method", "metric"])
     assert cell.loc[("edge", "deletion_auc"), "difference"] == pytest.approx(0.2)
     assert np.isnan(cell.loc[("pcim", "auprc"), "difference"])
@@ -86,7 +86,7 @@ def test_a_method_must_beat_its_own_blurred_map_and_the_contrast_control() -> No
         for method, value in values.items()
         for metric in ("deletion_auc", "insertion_auc", "entropy")
     ]
-    cell = method_table(MethodScores.of([pd.DataFrame(rows)]), reference="pcim", draws=500).set_index(["method", "metric"])
+    cell = method_table(MethodScores.from_tables([pd.DataFrame(rows)]), reference="pcim", draws=500).set_index(["method", "metric"])
     for metric in ("deletion_auc", "insertion_auc"):
         assert cell.loc[("pcim", metric), ["above_blurred", "above_contrast", "beats_controls"]].tolist() == [True] * 3
         found = cell.loc[("grad_cam", metric), ["above_blurred", "above_contrast", "beats_controls"]]

@@ -62,6 +62,6 @@ def test_every_order_within_the_strata_is_as_likely_and_no_other_comes(monkeypat
 def test_levels_of_many_plates_are_solved_plate_by_plate() -> None:
     """A campaign's table of dummies would have 960 000 000 cells here; the root holds at most levels x levels a plate."""
     plate, place = np.repeat(np.arange(100), 96), np.tile(np.arange(96), 100)
-    projection = Projection.of(plate * 12 + place % 12, plate)
+    projection = Projection.from_codes(plate * 12 + place % 12, plate)
     assert projection.told == 100 * 11
     assert projection.root.nnz <= 100 * 12 * 12
