@@ -23,6 +23,7 @@ from harness import Row, options, report
 
 from pcim.campaign import cost
 from pcim.campaign.campaign import Campaign
+from pcim.campaign.rule_inputs import RuleInputs
 
 ROOT = Path(__file__).parents[1]
 ROWS, COLUMNS, FIELDS, SIDE = "ABCDEFGHIJKLMNOP", 24, 9, 1080
@@ -204,10 +205,10 @@ def pretend(folder: Path, campaign: Campaign) -> None:
     for path in ("ingest/{plate}/fields", "classify/{model}/{plate}/{chunk}", "attribute/{model}/{method}/{plate}/{chunk}",
                  "evaluate/{model}/{plate}/{chunk}", "evaluate/{model}/{plate}/{chunk}.curves", "evaluate/{model}/interventions",
                  *(f"aggregate/{{model}}/{{plate}}/{name}" for name in ("shares", "groups", "profiles"))):  # fmt: skip
-        _touch(folder, campaign.everywhere("results/{campaign}/" + path + ".parquet")({"campaign": campaign.name}))
+        _touch(folder, RuleInputs(campaign).everywhere("results/{campaign}/" + path + ".parquet")({"campaign": campaign.name}))
     for path in ("maps/{model}/{plate}_{method}.zarr/zarr.json", "aggregate/{model}/{plate}/mean_maps.zarr.zip",
                  "aggregate/{model}/{plate}/object_maps.zarr.zip"):  # fmt: skip
-        _touch(folder, campaign.everywhere("results/{campaign}/" + path)({"campaign": campaign.name}))
+        _touch(folder, RuleInputs(campaign).everywhere("results/{campaign}/" + path)({"campaign": campaign.name}))
 
 
 def _touch(folder: Path, paths: list[str]) -> None:

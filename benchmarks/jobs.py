@@ -74,17 +74,19 @@ def direct(numbers: list[int], threads: int) -> None:
     torch.set_num_threads(threads)
     torch.set_num_threads = lambda _: None  # jobs take one thread each, which a user's own process does not
     from pcim.campaign.campaign import Campaign
+    from pcim.campaign.rule_inputs import RuleInputs
     from pcim.config.stages import AttributeSettings
     from pcim.revisions import REVISIONS
     from pcim.stages.attribute.job import attribute_chunk
     from pcim.stages.chunk_job import ChunkJob
 
     campaign = Campaign.load(yaml.safe_load(CONFIG.read_text()), look_at_plates=False)
+    rules = RuleInputs(campaign)
     for model, method, plate, chunk in [jobs()[number] for number in numbers]:
         w = SimpleNamespace(model=model, method=method, plate=plate, chunk=chunk, campaign=CAMPAIGN)
         told = SimpleNamespace(
-            params=SimpleNamespace(chunk=campaign.chunk(w), revision=REVISIONS["attribute"]),
-            input=_Input(model=campaign.model(w), intensities=[]),
+            params=SimpleNamespace(chunk=rules.chunk(w), revision=REVISIONS["attribute"]),
+            input=_Input(model=rules.model(w), intensities=[]),
             resources={}, threads=1,
         )  # fmt: skip
         attribute_chunk(
@@ -94,7 +96,7 @@ def direct(numbers: list[int], threads: int) -> None:
             method=method,
             maps=str(RESULTS / "maps" / model / f"{plate}_{method}.zarr"),
             ledger=str(RESULTS / "attribute" / model / method / plate / f"{chunk}.parquet"),
-            settings=AttributeSettings.model_validate(campaign.attribute_settings(w)),
+            settings=AttributeSettings.model_validate(rules.attribute_settings(w)),
         )
 
 
