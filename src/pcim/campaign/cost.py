@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, fields, replace
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from pcim.campaign import layout
@@ -17,7 +18,7 @@ from pcim.campaign.job_list import JobList
 from pcim.core.workflow_files import workflow_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     from pcim.campaign.campaign import Campaign
@@ -65,13 +66,14 @@ def _at(campaign: Campaign, rate: float | None, results: Path) -> dict[str, Cost
     root = results / campaign.name
     found = {plate: Cost(files=int(not layout.plan_file(root, plate).exists())) for plate in campaign.plates}
     found[_LAST] = Cost()
+    of_maps = cache(partial(_of_maps, campaign))  # the same for each method
     for job in JobList.from_campaign(campaign, command="").jobs():
         if not (root / job.table).exists():
-            found[job.plate or _LAST] += _of_job(campaign, job)
+            found[job.plate or _LAST] += _of_job(campaign, job, of_maps)
     return {name: replace(cost, hours=cost.maps * rate / 3600) for name, cost in found.items()}
 
 
-def _of_job(campaign: Campaign, job: PlannedJob) -> Cost:
+def _of_job(campaign: Campaign, job: PlannedJob, of_maps: Callable[[str, str, str], Cost]) -> Cost:
     """Return what one job costs, but for the hours.
 
     There are two files an output: itself, and its record in ``.snakemake/metadata``. Jobs on chunks have a third: a link or journal
@@ -82,7 +84,7 @@ def _of_job(campaign: Campaign, job: PlannedJob) -> Cost:
     if job.rule == "classify":
         return cost + Cost(views=job.expected)
     if job.rule == "attribute":
-        return cost + _of_maps(campaign, job)
+        return cost + of_maps(job.model, job.plate, job.chunk)
     if job.rule == "convert":
         return cost + _of_conversion(campaign, job.plate)
     return cost + _of_report(campaign) if job.rule == "report" else cost
@@ -100,20 +102,16 @@ def _groups(wells: Collection[str]) -> int:
     return len(wells) + len({well.rstrip("0123456789") for well in wells})
 
 
-def _of_maps(campaign: Campaign, job: PlannedJob) -> Cost:
+def _of_maps(campaign: Campaign, model: str, plate: str, chunk: str) -> Cost:
     """Return the maps of a chunk by one method, their files and their size."""
-    settings, survey, expected = (
-        campaign.config.attribute,
-        campaign.plans[job.plate].survey,
-        campaign.workload(job.model),
-    )
-    wells = campaign.chunks[job.plate][job.chunk]
-    maps, touched = expected.maps(campaign.plates[job.plate], survey, wells)
-    planes = len(settings.targets) * (len(expected.contract.channels) + 1) + 1  # maps and weights, a label
+    settings, survey, workload = campaign.config.attribute, campaign.plans[plate].survey, campaign.workload(model)
+    wells = campaign.chunks[plate][chunk]
+    maps, touched = workload.maps(campaign.plates[plate], survey, wells)
+    planes = len(settings.targets) * (len(workload.contract.channels) + 1) + 1  # maps and weights, a label
     pixels = survey.shape[0] * survey.shape[1] * 4 / 3  # with the levels of a pyramid
     return Cost(
         maps=maps,
-        files=touched * expected.files_a_field(survey, settings.levels) + _groups(wells),
+        files=touched * workload.files_a_field(survey, settings.levels) + _groups(wells),
         gigabytes=touched * planes * pixels * (2 if settings.dtype == "float16" else 4) / 1e9,
     )
 
