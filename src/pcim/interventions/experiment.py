@@ -24,7 +24,6 @@ from pcim.composites.region_swap import (
 )
 from pcim.core.identity import KEY_COLUMNS, ViewKey
 from pcim.core.vocabulary import CORNERS, FRAME, MAP_TOP, SURROUNDINGS, WHOLE
-from pcim.runtime.progress import progress
 from pcim.views.regions import corners, frame
 
 if TYPE_CHECKING:
@@ -87,7 +86,6 @@ def exchange_regions(  # noqa: PLR0913 - two of them for a job that may be kille
     made: list[NDArray[np.float32]] = []
     begun: dict[str, slice] = {}
     found = dict(known)
-    bar = progress(len(subjects), "interventions", kept=len(known), device=classifier.named_device)
     for key, others in chosen.items():
         if key in known:
             continue
@@ -104,8 +102,6 @@ def exchange_regions(  # noqa: PLR0913 - two of them for a job that may be kille
         for done in complete:
             found[done] = rows[begun.pop(done)]
             keep(done, found[done])
-        bar.update(len(complete))
-    bar.close()
     return [row for key in chosen for row in found[key]]
 
 

@@ -22,6 +22,7 @@ from pcim.metrics.pixel_ranks import highest_pixels
 from pcim.plates.attribution_plate import AttributionPlate
 from pcim.plates.field_image import FieldImage
 from pcim.runtime.job_log import log
+from pcim.runtime.progress import progress
 from pcim.runtime.provenance import pixels_of, record
 from pcim.runtime.resume import ResultCache, fingerprint
 from pcim.runtime.tables import read_tables, rows_of
@@ -91,7 +92,14 @@ def intervene(  # noqa: PLR0913 - a job's inputs
         reader = _Reader(classifier, stores, maps, regions, objects, halo_px, known, settings)
         of_fields = sample.groupby(["plate", "path"], sort=False)
         subjects = [subject for _, of_field in of_fields for subject in reader.subjects(rows_of(of_field))]
-        rows = exchange_regions(classifier, subjects, objects, settings, known=found, keep=lambda key, made: kept.add({marks[key]: [made]}))
+        bar = progress(len(subjects), "interventions", kept=len(found), device=classifier.named_device)
+
+        def keep(key: str, made: list[dict[str, Any]]) -> None:
+            kept.add({marks[key]: [made]})
+            bar.update(1)
+
+        with bar:
+            rows = exchange_regions(classifier, subjects, objects, settings, known=found, keep=keep)
     log.info("%s: %d views, %d exchanges", table, len(sample), len(rows))
     told = _with_p_before(rows, sample, contract.classes)
     frame = pd.DataFrame([row | {"fingerprint": marks[str(ViewKey.from_row(row))]} for row in told], columns=COLUMNS)
