@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 import imagecodecs
 import numcodecs.abc  # type: ignore[import-untyped]
 import zarr
-from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
+from zarr.codecs import BloscCodec, GzipCodec, ShardingCodec, ZstdCodec
 from zarr.core.buffer.cpu import as_numpy_array_wrapper
 from zarr.core.metadata import ArrayV2Metadata, ArrayV3Metadata
 from zarr.storage import FsspecStore, LocalStore, StorePath
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from zarr.abc.store import ByteRequest
     from zarr.core.array_spec import ArraySpec
@@ -66,6 +66,8 @@ def open_array(path: Place, document: dict[str, Any], plate: Place) -> zarr.Arra
         filters = tuple(_SizeCheckedCodec(codec, chunk) for codec in metadata.filters or ()) or None
         compressor = _SizeCheckedCodec(metadata.compressor, chunk) if metadata.compressor else None
         metadata = replace(metadata, filters=filters, compressor=compressor)
+    else:
+        metadata = replace(metadata, codecs=_with_bounds(metadata.codecs))
     store = (
         _PlateStore(path, os.path.realpath(str(plate)), room(chunk), room(part))
         if isinstance(path, Path)
@@ -240,6 +242,19 @@ class BoundedZstd(ZstdCodec):
         return _decode_to_size(self, chunk_bytes, chunk_spec, self._zstd_codec.decode)
 
 
-for _name, _codec in {"blosc": BoundedBlosc, "gzip": BoundedGzip, "zstd": BoundedZstd}.items():
-    zarr.registry.register_codec(_name, _codec, qualname=f"{_codec.__module__}.{_codec.__qualname__}")
-    zarr.config.set({f"codecs.{_name}": f"{_codec.__module__}.{_codec.__qualname__}"})
+_BOUNDED: dict[type, Any] = {BloscCodec: BoundedBlosc, GzipCodec: BoundedGzip, ZstdCodec: BoundedZstd}
+
+
+def _with_bounds(codecs: Iterable[Any]) -> tuple[Any, ...]:
+    """Return the codecs of an array, those inside shards too, with the bounded ones in place of zarr's own.
+
+    They are given to the opened array alone: whoever imports this package decodes other arrays as before.
+    """
+    bounded = []
+    for codec in codecs:
+        if isinstance(codec, ShardingCodec):
+            bounded.append(replace(codec, codecs=_with_bounds(codec.codecs), index_codecs=_with_bounds(codec.index_codecs)))
+        else:
+            kind = _BOUNDED.get(type(codec))
+            bounded.append(kind.from_dict(codec.to_dict()) if kind else codec)
+    return tuple(bounded)

@@ -67,6 +67,17 @@ def test_a_codec_that_runs_code_is_refused_before_any_byte_is_given_to_it(tmp_pa
     assert not (tmp_path / "ran").exists()
 
 
+def test_arrays_that_pcim_does_not_open_are_decoded_by_zarrs_own_codecs(tmp_path: Path) -> None:
+    """A notebook that imports PCIM reads its other arrays as before; those of a plate are bounded, inside shards too."""
+    written(tmp_path / "p.zarr", 3, shards=GOOD.shape)
+    array = FieldImage.open(Source(str(tmp_path / "p.zarr")), FIELD).array
+    codecs = [type(codec).__name__ for codec in array.metadata.codecs]
+    assert codecs == ["ShardingCodec"]
+    assert [type(codec).__name__ for codec in array.metadata.codecs[0].codecs][-1].startswith("Bounded")
+    own = zarr.create_array(tmp_path / "own.zarr", shape=(4,), dtype="u1", compressors=ZstdCodec())
+    assert type(zarr.open_array(tmp_path / "own.zarr").metadata.codecs[-1]) is type(own.metadata.codecs[-1]) is ZstdCodec
+
+
 @pytest.mark.parametrize("name", ["json2", "msgpack2", "vlen-array", "categorize", "bz2", "numcodecs.zstd", "numcodecs.pcodec", "my.own"])
 def test_other_codecs_are_refused_by_name_inside_shards_too(tmp_path: Path, name: str) -> None:
     if not name.startswith("numcodecs"):

@@ -47,13 +47,14 @@ def adopt(  # noqa: PLR0913, PLR0917 - what is to be known of a classifier
     trust: Annotated[list[str] | None, typer.Option(help="A package whose code makes the network; again.")] = None,
     trust_code: Annotated[bool, typer.Option("--trust-code", help="Run the code in a program file.")] = False,
 ) -> None:
-    """Make a model folder: model.yaml with the digest, the weights, and test images with the logits that the network gives for them.
+    r"""Make a model folder: model.yaml with the digest, the weights, and test images with the logits that the network gives for them.
 
     It downloads nothing, changes no file that is there, and prints what the config needs. docs/own-model.md has every form.
 
     For example:
-        pcim adopt net.pt --into my/model --architecture my_package.nets:make --trust my_package --images views.npy --channels GFP,DNA
-        --classes negative,positive --mean 812,340.5 --std 501.2,288 pcim adopt package.zip --into my/model
+        pcim adopt net.pt --into my/model --architecture my_package.nets:make --trust my_package --images views.npy \
+            --channels GFP,DNA --classes negative,positive --mean 812,340.5 --std 501.2,288
+        pcim adopt package.zip --into my/model
 
     Exit codes:
         0  made
