@@ -23,7 +23,7 @@ from pcim.config.config import Config
 from pcim.core.identity import ViewKey
 from pcim.core.plate_source import Source
 from pcim.core.tiling import Box
-from pcim.operations.map_differences import LOGITS, how_far, needed
+from pcim.operations.map_differences import LOGITS, how_far, least_correlation
 from pcim.plates import ngff
 from pcim.plates.field_image import FieldImage
 
@@ -100,7 +100,7 @@ def main(*, quick: bool, write: bool) -> None:
                     f"{variant}: {name}, lowest Pearson",
                     min(p for _, p in distances),
                     "",
-                    needed(name.partition("/")[2]),
+                    least_correlation(name.partition("/")[2]),
                     "higher",
                     n=n,
                 )

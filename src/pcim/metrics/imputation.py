@@ -10,14 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from jaxtyping import Bool, Float, Int64  # noqa: TC002 - tests check shapes at run time
 from torch import Tensor
 
+from pcim.composites.baselines import make_background
 from pcim.composites.gaussian_blur import gaussian_blur
 from pcim.metrics.pixel_ranks import normal
+
+if TYPE_CHECKING:
+    from pcim.config.stages import Substitute
 
 Fill = Callable[[Tensor, Tensor], Tensor]
 """Numbers of views (n,) and the pixels removed from each, bool (n, h, w), to images (n, c, h, w)."""
@@ -165,3 +170,12 @@ def _pyramid_guess(images: Tensor, known: Tensor) -> Tensor:
     coarse = _pyramid_guess(torch.where(weight > 0, total / weight.clamp(min=1e-12), mean), (weight > 0).to(known.dtype))
     wide = F.interpolate(coarse, size=images.shape[-2:], mode="bilinear", align_corners=False)
     return torch.where(known > 0, images, wide)
+
+
+def fill_of(images: Tensor, keys: Tensor, kind: Substitute, blur: float) -> Fill:
+    """Return what removed pixels of normalised views become, by the name that the config gives it."""
+    if kind == "road":
+        return ImputedFill(images, keys)
+    if kind == "noise":
+        return FixedFill(images, noise_matched(images, keys))
+    return FixedFill(images, make_background(images, kind, blur))

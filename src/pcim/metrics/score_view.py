@@ -11,9 +11,9 @@ from torch import Tensor
 
 from pcim import metrics
 from pcim.attribution.peers import backgrounds_given, blur_map
-from pcim.composites.baselines import make_background
 from pcim.config.methods import CONTROLS, method_read
 from pcim.core.vocabulary import BLURRED, OBJECTS_MASK, OTHER_VIEW
+from pcim.metrics.imputation import fill_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
     from pcim.classifiers.classifier import Classifier
     from pcim.config.methods import Background
-    from pcim.config.stages import EvaluateSettings, Substitute
+    from pcim.config.stages import EvaluateSettings
     from pcim.core.identity import ViewKey
+
 
 CELLS = 16
 """Cells along a view's height, of which random sets are removed (`metrics.removals`)."""
@@ -201,12 +202,3 @@ def _of_removals(kind: str, maps: Tensor, views: Tensor, removals: metrics.Remov
     yield "sensitivity_n", kind, 0.0, metrics.sensitivity_n(maps, views, removals)
     yield "faithfulness_correlation", kind, 0.0, metrics.faithfulness_correlation(maps, views, removals, middle)
     yield "infidelity", kind, 1.0, metrics.infidelity(maps, views, removals)
-
-
-def fill_of(images: Tensor, keys: Tensor, kind: Substitute, blur: float) -> metrics.Fill:
-    """Return what removed pixels of normalised views become, by the name that the config gives it."""
-    if kind == "road":
-        return metrics.ImputedFill(images, keys)
-    if kind == "noise":
-        return metrics.FixedFill(images, metrics.noise_matched(images, keys))
-    return metrics.FixedFill(images, make_background(images, kind, blur))

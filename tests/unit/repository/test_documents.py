@@ -128,6 +128,17 @@ def test_every_module_and_function_that_a_page_or_a_docstring_names_exists() -> 
     assert [(file, name) for file, name in sorted(named) if not is_known(name)] == []
 
 
+SCRIPTS = sorted(path for folder in ("benchmarks", "example", "docs", "workflow") for path in (ROOT / folder).rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_what_a_script_imports_of_the_package_exists(path: Path) -> None:
+    """No test runs the benchmarks in full: a name that moved would be noticed after hours."""
+    nodes = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.ImportFrom)]
+    named = [f"{node.module}.{alias.name}" for node in nodes if (node.module or "").startswith("pcim") for alias in node.names]
+    assert [name for name in named if not is_known(name)] == []
+
+
 def test_links_sections_and_guide_of_the_report_are_in_one_order() -> None:
     templates = ROOT / "src/pcim/report/page/templates"
     index = (templates / "index.html.j2").read_text(encoding="utf-8")

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from pcim.campaign.layout import results_of
 from pcim.core.workflow_files import find_profile, workflow_folder
-from pcim.operations.doctor import machine, slurm, trial_jobs
-from pcim.operations.doctor.cluster_profile import read_profile, rules_of
+from pcim.operations.doctor import machine, slurm_checks, trial_jobs
 from pcim.operations.doctor.machine import Check
+from pcim.operations.doctor.profile_requests import read_profile, rules_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pcim.campaign.campaign import Campaign
-    from pcim.operations.doctor.cluster_profile import Profile
+    from pcim.operations.doctor.profile_requests import Profile
 
 FORM = 1
 TIMEOUT_S = 300.0
@@ -56,13 +56,13 @@ def _clone() -> Path:
 
 
 def _examine_cluster(profile: Profile, campaign: Campaign | None, clone: Path, *, with_jobs: bool, timeout_s: float) -> Iterator[Check]:
-    found = list(slurm.check_commands())
+    found = list(slurm_checks.check_commands())
     yield from found
     if any(check.state == "failed" for check in found):
         return
-    known = slurm.partitions()
-    yield from slurm.check_requests(profile, known)
-    yield from slurm.check_account(profile)
+    known = slurm_checks.partitions()
+    yield from slurm_checks.check_requests(profile, known)
+    yield from slurm_checks.check_account(profile)
     if not with_jobs or campaign is None:
         yield Check("test job", "skipped", "--no-job" if not with_jobs else "the config has faults")
         return

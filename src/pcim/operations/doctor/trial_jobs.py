@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pcim.operations.doctor.machine import Check, call
-from pcim.operations.doctor.slurm import by_partition
+from pcim.operations.doctor.slurm_checks import by_partition
 from pcim.runtime.atomic_file import whole_file
 from snakemake_executor_plugin_pcim_slurm.slurm import options
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from pcim.operations.doctor.cluster_profile import Profile, Request
-    from pcim.operations.doctor.slurm import Partition
+    from pcim.operations.doctor.profile_requests import Profile, Request
+    from pcim.operations.doctor.slurm_checks import Partition
 
 POLL_S = 2.0
 _JOB_MINUTES = 5

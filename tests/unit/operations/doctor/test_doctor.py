@@ -16,11 +16,11 @@ from typer.testing import CliRunner
 
 from pcim.cli.main import app
 from pcim.operations.doctor import machine, trial_jobs
-from pcim.operations.doctor.cluster_profile import Request
 from pcim.operations.doctor.doctor import examine
 from pcim.operations.doctor.machine import Check, Mount, check_shared, mount_of, mounts, quota_left
 from pcim.operations.doctor.node_probe import look_around
-from pcim.operations.doctor.slurm import minutes
+from pcim.operations.doctor.profile_requests import Request
+from pcim.operations.doctor.slurm_checks import minutes
 from pcim.operations.doctor.trial_jobs import Trial, judge
 
 ROOT = Path(__file__).parents[4]

@@ -15,7 +15,7 @@ from pcim.operations.doctor.machine import Check, call
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pcim.operations.doctor.cluster_profile import Profile, Request
+    from pcim.operations.doctor.profile_requests import Profile, Request
 
 COMMANDS = ("sbatch", "squeue", "scancel", "sinfo", "scontrol")
 

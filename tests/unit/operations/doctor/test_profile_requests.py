@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pcim.operations.doctor.cluster_profile import evaluate, read_profile, rules_of
+from pcim.operations.doctor.profile_requests import evaluate, read_profile, rules_of
 
 ROOT = Path(__file__).parents[4]
 RULES = rules_of(ROOT / "workflow/rules")
