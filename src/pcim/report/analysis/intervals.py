@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from scipy.special import ndtr, ndtri, stdtrit
+from scipy.stats import binomtest
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator
@@ -236,8 +237,5 @@ def proportion_interval(successes: int, n: int, level: float = 0.95) -> Proporti
         raise ValueError(f"{successes} of {n} at level {level}; allowed: 0 to n, a level between 0 and 1")
     if n == 0:
         return Proportion(np.nan, np.nan, np.nan, 0)
-    z = float(ndtri((1 + level) / 2))
-    share, shrink = successes / n, 1 / (1 + z**2 / n)
-    centre = (share + z**2 / (2 * n)) * shrink
-    half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) * shrink
-    return Proportion(share, max(0.0, float(centre - half)), min(1.0, float(centre + half)), n)
+    ends = binomtest(successes, n).proportion_ci(level, method="wilson")
+    return Proportion(successes / n, float(ends.low), float(ends.high), n)
