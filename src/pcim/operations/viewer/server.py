@@ -1,4 +1,8 @@
-"""Serve files to one browser on this machine: loopback only, read only, with a token in the path."""
+"""Serve files to one browser on this machine: loopback only, read only, with a token in the path.
+
+The server is the standard library's. `aiohttp` was tried in its place: its `FileResponse` opens a path anew, so that a link put there
+after the check is followed; it puts the next answer into the body of a file that became shorter; and it waits for a disk that hangs.
+"""
 
 from __future__ import annotations
 
@@ -126,16 +130,16 @@ class _Handler(BaseHTTPRequestHandler):
         if not is_here(self.headers.get_all("Host") or []):
             return self.send_error(HTTPStatus.FORBIDDEN)
         token, _, path = (plain_path(self.path) or "").partition("/")
-        served = self.server.served
-        if not hmac.compare_digest(token.encode(), served.token.encode()):
+        files = self.server.files
+        if not hmac.compare_digest(token.encode(), files.token.encode()):
             return self.send_error(HTTPStatus.NOT_FOUND)
-        if path in served.pages:
-            page = served.pages[path]
+        if path in files.pages:
+            page = files.pages[path]
             kind = _TYPES.get(Path(path or "index.html").suffix, "application/octet-stream")
-            return self._send(BytesIO(page), len(page), kind, served.policy)
-        if served.lacks(path):  # zarr is looked for by asking, and a browser's console takes every 404 for an error
+            return self._send(BytesIO(page), len(page), kind, files.policy)
+        if files.lacks(path):  # zarr is looked for by asking, and a browser's console takes every 404 for an error
             return self._head(HTTPStatus.NO_CONTENT, 0, "application/octet-stream", _NO_PAGE, {})
-        return self._send_file(served.file(path))
+        return self._send_file(files.file(path))
 
     def _send_file(self, path: Path | None) -> None:
         try:
@@ -197,7 +201,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """A server of `served` on the loopback; port 0 is any that is free. The caller calls `serve_forever`.
+    """A server of `files` on the loopback; port 0 is any that is free. The caller calls `serve_forever`.
 
     Raises
     ------
@@ -207,14 +211,14 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, served: SharedFiles, port: int = 0) -> None:
-        self.served = served
+    def __init__(self, files: SharedFiles, port: int = 0) -> None:
+        self.files = files
         super().__init__(("127.0.0.1", port), _Handler)
 
     @property
     def address(self) -> str:
         """The address of the page, with the token."""
-        return f"http://127.0.0.1:{self.server_port}/{self.served.token}/"
+        return f"http://127.0.0.1:{self.server_port}/{self.files.token}/"
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Pass over a browser that went away; what else is wrong has been answered."""

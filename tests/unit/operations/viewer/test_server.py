@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -198,3 +200,46 @@ def test_nothing_is_logged_and_a_refusal_repeats_nothing(server: Server, capfd: 
 def test_a_path_is_decoded_once() -> None:
     assert plain_path("/a/b%20c?d") == "a/b c"
     assert plain_path("/a/%252e") == "a/%2e"
+
+
+def test_a_link_that_takes_the_place_of_a_file_after_the_check_is_not_followed(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "plate.zarr").mkdir()
+    chunk = tmp_path / "plate.zarr/chunk"
+    chunk.write_text("data")
+    (tmp_path / "secret").write_text("secret")
+    shown = SharedFiles(TOKEN, {}, {"source": tmp_path / "plate.zarr"}, "")
+    check = SharedFiles.file
+
+    def swap_after_check(files: SharedFiles, path: str) -> Path | None:
+        found = check(files, path)
+        chunk.unlink()
+        chunk.symlink_to(tmp_path / "secret")
+        return found
+
+    monkeypatch.setattr(server, "files", shown)
+    monkeypatch.setattr(SharedFiles, "file", swap_after_check)
+    status, content, _ = ask(server, f"/{TOKEN}/source/chunk")
+    assert status == 404
+    assert b"secret" not in content
+
+
+def test_a_file_that_becomes_shorter_ends_the_connection_and_not_in_the_next_answer(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "plate.zarr").mkdir()
+    chunk, size = tmp_path / "plate.zarr/chunk", 2**25
+    chunk.write_bytes(bytes(size))
+    monkeypatch.setattr(server, "files", SharedFiles(TOKEN, {}, {"source": tmp_path / "plate.zarr"}, ""))
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=30) as connection:
+        question = f"GET /{TOKEN}/source/chunk HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+        connection.sendall(question)
+        received = connection.recv(1000)  # the rest waits: the client's buffers are full
+        os.truncate(chunk, size // 4)
+        connection.sendall(question)
+        with contextlib.suppress(ConnectionResetError):
+            while piece := connection.recv(2**20):
+                received += piece
+    assert received.count(b"HTTP/1.1 200") == 1
+    assert len(received) < size
