@@ -52,7 +52,7 @@ PARSERS = {
     "np.lib.format.read_array": {"classifiers/formats/safe_arrays.py"}, "safetensors.numpy.load": {"classifiers/formats/safe_arrays.py"},
     "safetensors.torch.load": {"classifiers/formats/weights.py"},
     # of the command line, and of the profile of who runs the campaign
-    "yaml.safe_load": {"cli/commands/adopt.py", "operations/doctor/cluster_profile.py"},
+    "yaml.safe_load": {"cli/commands/adopt.py", "operations/doctor/profile_requests.py"},
     # of what PCIM wrote itself: Snakemake's benchmarks, the spool of a job, a model folder that was just made or loaded
     "csv.DictReader": {"campaign/chunk_size.py", "operations/status.py"}, "np.load": {"stages/attribute/spool.py"},
     "load_file": {"classifiers/packaging/import_model.py", "operations/doctor/node_probe.py"},
