@@ -28,7 +28,7 @@ LOCALIZATION = (
 
 
 def substitute(images: Tensor, kind: str) -> Tensor:
-    """Return what deleted pixels become: a background of `pcim.attribute`, or the median with the image's own fine noise."""
+    """Return what deleted pixels become: a background of `pcim.composites.baselines`, or the median with the image's own fine noise."""
     if kind != "noise":
         return make_background(images, kind, BLUR)  # type: ignore[arg-type]
     fine = images - gaussian_blur(images, 1.0, edges="reflect")

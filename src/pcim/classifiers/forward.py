@@ -290,6 +290,7 @@ def in_batches(call: Callable[[Tensor], Any], least: int, most: int | None) -> C
 
     def whole(images: Tensor) -> Any:
         parts = images.split(most or len(images))
-        return torch.cat([call(pad_batch(part, max(least, len(part))))[: len(part)] for part in parts])
+        filled = ((part, part if len(part) >= least else pad_batch(part, least)) for part in parts)  # a full one needs no copy
+        return torch.cat([call(batch)[: len(part)] for part, batch in filled])
 
     return whole

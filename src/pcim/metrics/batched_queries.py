@@ -67,7 +67,8 @@ class Probe:
         for start in range(0, total, self.batch_size):
             stop = min(start + self.batch_size, total)
             images = torch.cat(self._make_images(questions, start, stop))
-            found.append(self.classify(pad_batch(images, self.batch_size))[: stop - start].float())
+            batch = images if len(images) == self.batch_size else pad_batch(images, self.batch_size)  # a full one needs no copy
+            found.append(self.classify(batch)[: stop - start].float())
         views = torch.cat([question.views for question in questions])
         odds = log_odds(torch.cat(found), self.targets[views]) if found else self.images.new_zeros(0)
         return list(odds.split(lengths))

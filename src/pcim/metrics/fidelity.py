@@ -145,7 +145,8 @@ def morf_lerf(found: Curves) -> MorfLerf:
 def road(found: Curves) -> Float[Tensor, " m"]:
     """Return the mean over the inner evenly spaced points of LeRF - MoRF, in [-1, 1], higher = better.
 
-    Rong et al. 2022 (arXiv 2202.00449), by the target's probability in place of the accuracy, for curves with `substitutes.Imputed`.
+    Rong et al. 2022 (arXiv 2202.00449), by the target's probability in place of the accuracy. It is meant for curves with
+    `pcim.metrics.imputation.ImputedFill`.
     """
     inner = list(found.even[1:-1])
     return (found.insertion[:, inner] - found.deletion[:, inner]).mean(1)

@@ -1,7 +1,7 @@
 """Compute maps and predictions again from what their tables record, and compare them with the stored ones.
 
-A table's record holds all that its job was told (`provenance.of_chunk`), so neither the config nor plates.tsv is asked: both may have
-changed. The campaign is only read.
+The record of a table holds everything that its job was given (`pcim.stages.chunk_job.of_chunk`). The config and plates.tsv are not read,
+because both may have changed. The campaign is only read.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from pcim.classifiers.forward import ScoresError, as_forward, checked_images, key_of, resolve_targets
+from pcim.classifiers.forward import ScoresError, as_forward, checked_images, in_batches, key_of, resolve_targets
 
 SHAPE = (5, 2, 16, 12)
 
@@ -184,3 +184,18 @@ def test_the_key_of_an_image_is_its_pixels() -> None:
     assert key_of(image) == key_of(image.clone().contiguous(memory_format=torch.contiguous_format))
     assert key_of(image) != key_of(image + 1)
     assert 0 <= key_of(image) < 2**63
+
+
+def test_only_a_batch_that_is_not_full_is_copied() -> None:
+    """The wrapper runs in every step of the optimisation, where a copy of a full batch would cost and give nothing."""
+    seen: list[torch.Tensor] = []
+
+    def call(batch: torch.Tensor) -> torch.Tensor:
+        seen.append(batch)
+        return batch.mean((1, 2, 3))[:, None]
+
+    images = torch.rand(7, 1, 8, 8)
+    torch.testing.assert_close(in_batches(call, 4, 4)(images), call(images), rtol=0, atol=0)
+    assert [len(batch) for batch in seen[:2]] == [4, 4]
+    assert seen[0].data_ptr() == images.data_ptr()
+    torch.testing.assert_close(seen[1], images[[4, 5, 6, 6]], rtol=0, atol=0)

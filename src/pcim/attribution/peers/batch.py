@@ -43,7 +43,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Method:
-    """A peer: its function, and the part of its signed answer that is the map; what it needs is in `method_settings.NEEDS`.
+    """A peer: its function, and the part of its signed answer that is the map; what it needs is in `pcim.config.methods.NEEDS`.
 
     The function returns signed attributions (b, c or 1, h, w), float32, without a graph; > 0 speaks for the class.
     """
